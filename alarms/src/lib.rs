@@ -1,0 +1,1 @@
+//! Renders the alarm table to CloudFormation, CloudWatch JSON and Prometheus rules.

@@ -1,0 +1,1 @@
+//! Measurements of Stent against a direct connection and its peers.

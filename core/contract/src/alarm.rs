@@ -1,0 +1,1 @@
+//! The alarm table. (being written)

@@ -1,0 +1,117 @@
+//! Verdicts and diagnoses: what the agent concludes, in the form in which it is published.
+//!
+//! Invariant: a verdict above `healthy` carries evidence, and a diagnosis carries a next step.
+
+use serde::{Deserialize, Serialize};
+
+use crate::snapshot::Holder;
+
+/// How bad it is. The order is the severity; the discriminant is the value of `stent_leak_verdict`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictLevel {
+    /// Nothing to report.
+    #[default]
+    Healthy = 0,
+    /// Something grows; attribution starts, nobody is paged.
+    Suspect = 1,
+    /// A leak: page.
+    Leak = 2,
+}
+
+/// What is leaking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// Memory of a process.
+    Memory,
+    /// Server connections of a pool.
+    Connections,
+}
+
+impl Resource {
+    /// The value of the label `resource`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Connections => "connections",
+        }
+    }
+}
+
+/// What the shape of the series says it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeakClass {
+    /// No growth.
+    #[default]
+    None,
+    /// Growth that a young process shows until it has warmed up.
+    WarmUp,
+    /// Growth that slows down towards a ceiling: a cache filling, an allocator settling.
+    Plateau,
+    /// Growth that does not slow down.
+    SteadyGrowth,
+    /// Server connections held in transactions that their clients have forgotten.
+    HeldTransaction,
+}
+
+/// One fact that speaks for (or against) a verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// What was looked at, a stable key: `floor_growth_bytes`, `held_transactions`.
+    pub key: String,
+    /// The figure.
+    pub value: f64,
+    /// The sentence that a person reads.
+    pub text: String,
+}
+
+/// A detector's conclusion about one resource of one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// When, milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// The target's name, or `database/user` for connections.
+    pub target: String,
+    /// What is judged.
+    pub resource: Resource,
+    /// How bad.
+    pub level: VerdictLevel,
+    /// What shape.
+    pub class: LeakClass,
+    /// How sure, 0.0 to 1.0.
+    pub confidence: f64,
+    /// Growth an hour: bytes for memory, connections for connections. 0 while none is established.
+    pub growth_per_hour: f64,
+    /// Forecast seconds until the limit, `None` while there is none to forecast.
+    pub seconds_to_limit: Option<f64>,
+    /// The early and late end of that forecast.
+    pub seconds_to_limit_range: Option<(f64, f64)>,
+    /// Why.
+    pub evidence: Vec<Evidence>,
+}
+
+/// A possible cause, with its weight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The sentence that a person reads.
+    pub text: String,
+    /// How likely, 0.0 to 1.0.
+    pub confidence: f64,
+    /// What to do next.
+    pub next_step: String,
+}
+
+/// A verdict explained: what, where, why, and what to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// The verdict behind it.
+    pub verdict: Verdict,
+    /// One line for a pager.
+    pub summary: String,
+    /// Ranked, most likely first.
+    pub causes: Vec<Cause>,
+    /// For connections: who holds them, longest first.
+    pub holders: Vec<Holder>,
+}

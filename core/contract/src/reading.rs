@@ -1,0 +1,78 @@
+//! One sample of a target or of PostgreSQL.
+//!
+//! Invariant: sizes are bytes; what could not be read is `None`, never zero. Virtual size is
+//! absent on purpose: it says nothing about memory in use.
+
+use serde::{Deserialize, Serialize};
+
+/// One sample of a watched process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessReading {
+    /// When, milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// The process id at that moment.
+    pub pid: u32,
+    /// The command's name, as the kernel shows it.
+    pub command: String,
+    /// When the process started, milliseconds since the Unix epoch: tells one life from the next.
+    pub started_unix_ms: u64,
+    /// Memory.
+    pub memory: MemoryReading,
+    /// Open file descriptors.
+    pub file_descriptors: Option<u32>,
+    /// Threads.
+    pub threads: Option<u32>,
+    /// CPU time so far, seconds, user and system.
+    pub cpu_seconds: Option<f64>,
+}
+
+/// Memory of a process and of its cgroup. Bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryReading {
+    /// Anonymous resident memory (`RssAnon`): the honest growth number.
+    pub rss_anon: u64,
+    /// File-backed resident memory (`RssFile`).
+    pub rss_file: u64,
+    /// Shared resident memory (`RssShmem`).
+    pub rss_shmem: u64,
+    /// Proportional set size, where the kernel allows reading it.
+    pub pss: Option<u64>,
+    /// Swapped-out anonymous memory (`VmSwap`).
+    pub swap: u64,
+    /// Memory charged to the target's cgroup.
+    pub cgroup_usage: Option<u64>,
+    /// Anonymous memory of the cgroup.
+    pub cgroup_anon: Option<u64>,
+    /// The limit that ends the target: its cgroup's if set, else the machine's memory.
+    pub limit: Option<u64>,
+    /// Processes that the kernel killed in this cgroup so far.
+    pub oom_kills: Option<u64>,
+}
+
+/// PostgreSQL's own side, from `pg_stat_activity` and `pg_settings`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PostgresReading {
+    /// When, milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// `max_connections`.
+    pub max_connections: u32,
+    /// Client backends by state, user and application.
+    pub connections: Vec<PostgresConnections>,
+    /// The oldest idle-in-transaction session, milliseconds; 0 where there is none.
+    pub idle_in_transaction_max_ms: u64,
+    /// Its process id, 0 where there is none.
+    pub idle_in_transaction_pid: u32,
+}
+
+/// A group of client backends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresConnections {
+    /// `pg_stat_activity.state`, empty where PostgreSQL hides it.
+    pub state: String,
+    /// `usename`.
+    pub user: String,
+    /// `application_name`.
+    pub application_name: String,
+    /// How many.
+    pub count: u32,
+}

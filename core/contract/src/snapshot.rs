@@ -1,0 +1,234 @@
+//! What a moment looks like: the JSON of `/snapshot`, which the agent, `stent top` and people read.
+//!
+//! Invariant: a snapshot holds no secret and no parameter value; statements are fingerprints
+//! (literals replaced). Durations are milliseconds, moments are milliseconds since the Unix epoch.
+//! A change of meaning or the removal of a field raises [`SNAPSHOT_VERSION`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnosis::{Diagnosis, Verdict};
+use crate::reading::{PostgresReading, ProcessReading};
+
+/// The version of the shapes in this file.
+pub const SNAPSHOT_VERSION: u32 = 1;
+
+/// The answer of `/snapshot`, whichever component gives it; what does not run is `null`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The proxy's side.
+    pub proxy: Option<ProxySnapshot>,
+    /// The agent's side.
+    pub agent: Option<AgentSnapshot>,
+}
+
+/// The proxy at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProxySnapshot {
+    /// [`SNAPSHOT_VERSION`].
+    pub version: u32,
+    /// When it was taken, milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// How long the proxy has been running.
+    pub uptime_ms: u64,
+    /// The proxy's process id.
+    pub pid: u32,
+    /// Where clients connect (`address:port`, and the socket's path if there is one).
+    pub listen: Vec<String>,
+    /// Where the database is (`host:port` or a socket's folder), without credentials.
+    pub upstream: String,
+    /// Client connections by state.
+    pub clients: ClientCounts,
+    /// One entry a pool.
+    pub pools: Vec<PoolSnapshot>,
+    /// Every checkout, longest held first, at most [`HOLDERS_MAX`].
+    pub holders: Vec<Holder>,
+    /// The newest ends of connections, newest first, at most [`DISCONNECTS_MAX`].
+    pub disconnects: Vec<Disconnect>,
+    /// The proxy's own heap.
+    pub heap: Option<HeapSnapshot>,
+}
+
+/// The most holders a snapshot carries.
+pub const HOLDERS_MAX: usize = 1_000;
+/// The most disconnects a snapshot carries.
+pub const DISCONNECTS_MAX: usize = 100;
+
+/// Client connections by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientCounts {
+    /// Between connecting and the end of the login.
+    pub login: u32,
+    /// Logged in, holding no server.
+    pub idle: u32,
+    /// Holding a server.
+    pub active: u32,
+    /// Queued for a server.
+    pub waiting: u32,
+    /// `max_client_conn`.
+    pub max: u32,
+}
+
+/// One pool: the servers of one database and user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolSnapshot {
+    /// The database.
+    pub database: String,
+    /// The user.
+    pub user: String,
+    /// `session` or `transaction`.
+    pub pool_mode: String,
+    /// The most servers that this pool may hold.
+    pub size_max: u32,
+    /// Servers held by a client that runs a statement.
+    pub servers_active: u32,
+    /// Servers held by a client that is silent in an open transaction.
+    pub servers_idle_in_transaction: u32,
+    /// Servers that can be lent at once.
+    pub servers_idle: u32,
+    /// Servers being health-checked.
+    pub servers_tested: u32,
+    /// Servers being opened.
+    pub servers_opening: u32,
+    /// Clients queued.
+    pub clients_waiting: u32,
+    /// How long the first of them has been waiting.
+    pub maxwait_ms: u64,
+    /// The oldest silence in an open transaction.
+    pub idle_in_transaction_max_ms: u64,
+    /// Counters since the start.
+    pub totals: PoolTotals,
+    /// The newest failure to open a server, until one succeeds.
+    pub connect_error: Option<String>,
+}
+
+/// Counters of a pool since the proxy's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolTotals {
+    /// Transactions finished.
+    pub transactions: u64,
+    /// Queries finished.
+    pub queries: u64,
+    /// Bytes from clients.
+    pub received_bytes: u64,
+    /// Bytes to clients.
+    pub sent_bytes: u64,
+    /// Checkouts granted.
+    pub checkouts: u64,
+    /// Waits ended by `query_wait_timeout`.
+    pub timeouts: u64,
+    /// Time clients spent queued, microseconds.
+    pub wait_us: u64,
+    /// Servers opened.
+    pub opened: u64,
+    /// Servers closed.
+    pub closed: u64,
+}
+
+/// What a client that holds a server is doing with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HolderState {
+    /// A statement runs, or its result is on its way.
+    Active,
+    /// Silence inside an open transaction.
+    IdleInTransaction,
+    /// Silence inside a failed transaction that waits for its ROLLBACK.
+    IdleInFailedTransaction,
+    /// Silence, no transaction open: session mode, or bytes still owed.
+    Idle,
+}
+
+/// A client that holds a server: who, since when, and with what last word.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The client's number, unique over the life of the proxy.
+    pub client_id: u64,
+    /// The pool's database.
+    pub database: String,
+    /// The pool's user.
+    pub user: String,
+    /// `address:port`, or `unix`.
+    pub client_addr: String,
+    /// The client's process, where it can be known (unix socket, or looked up by the agent).
+    pub client_pid: Option<u32>,
+    /// `application_name`, as the client last set it at start-up or by SET.
+    pub application_name: String,
+    /// The server's process id, as `pg_stat_activity.pid` shows it.
+    pub backend_pid: u32,
+    /// What it is doing.
+    pub state: HolderState,
+    /// How long it has held the server.
+    pub held_ms: u64,
+    /// How long it has been in `state`.
+    pub state_ms: u64,
+    /// Fingerprint of its last statement (literals replaced), empty where none was seen.
+    pub last_statement: String,
+}
+
+/// The end of one connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Disconnect {
+    /// When.
+    pub at_unix_ms: u64,
+    /// `client` or `server`.
+    pub side: String,
+    /// The cause, as in the label `cause` of `stent_disconnects_total`.
+    pub cause: String,
+    /// The pool's database, empty before login.
+    pub database: String,
+    /// The pool's user, empty before login.
+    pub user: String,
+    /// The client's address, or the server's process id.
+    pub who: String,
+    /// How long the connection had lived.
+    pub age_ms: u64,
+    /// One sentence more, where there is one: the server's message, the system's error.
+    pub detail: String,
+}
+
+/// A process's own heap, from jemalloc. Bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeapSnapshot {
+    /// Bytes allocated by the program.
+    pub allocated: u64,
+    /// Bytes in pages that hold at least one allocation.
+    pub active: u64,
+    /// Bytes of physical memory mapped by the allocator.
+    pub resident: u64,
+}
+
+/// The agent at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentSnapshot {
+    /// [`SNAPSHOT_VERSION`].
+    pub version: u32,
+    /// When it was taken.
+    pub at_unix_ms: u64,
+    /// How long the agent has been running.
+    pub uptime_ms: u64,
+    /// The agent's process id.
+    pub pid: u32,
+    /// Whether the proxy answered the last round.
+    pub proxy_reachable: bool,
+    /// The watched processes.
+    pub targets: Vec<TargetSnapshot>,
+    /// The newest verdict on each pool's connections.
+    pub connections: Vec<Verdict>,
+    /// What is wrong, worst first; empty while nothing is.
+    pub diagnoses: Vec<Diagnosis>,
+    /// PostgreSQL's own side, where it answered.
+    pub postgres: Option<PostgresReading>,
+    /// The agent's own heap.
+    pub heap: Option<HeapSnapshot>,
+}
+
+/// A watched process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetSnapshot {
+    /// The target's name: as configured, or the command's.
+    pub name: String,
+    /// The newest reading; `None` while the process is not there.
+    pub reading: Option<ProcessReading>,
+    /// The newest verdict on its memory.
+    pub memory: Option<Verdict>,
+}

@@ -1,0 +1,1 @@
+//! Series in, verdicts and diagnoses out: memory growth and held connections.

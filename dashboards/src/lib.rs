@@ -1,0 +1,1 @@
+//! Renders the metric table to CloudWatch and Grafana dashboards.

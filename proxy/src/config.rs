@@ -1,0 +1,125 @@
+//! The proxy's resolved configuration: every value present, checked and in its final type.
+//!
+//! Owns: what the proxy needs to know to start. Refuses: where a value came from (file,
+//! environment, flag) and how it was spelled; that is the binary's business.
+//! Invariant: a secret in here never prints (`SecretString`).
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// Everything the proxy is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect over TCP (`listen_addr`, `listen_port`). Empty: no TCP.
+    pub listen: Vec<SocketAddr>,
+    /// Folder of the unix socket `.s.PGSQL.<listen_port>`; `None`: no unix socket.
+    pub unix_socket_dir: Option<PathBuf>,
+    /// `listen_port`: names the unix socket too.
+    pub listen_port: u16,
+    /// Where `/metrics`, `/livez`, `/readyz` and `/snapshot` are served; `None`: nowhere.
+    pub admin: Option<AdminAddr>,
+    /// The database behind the proxy.
+    pub upstream: Upstream,
+    /// How clients prove who they are.
+    pub auth: ClientAuth,
+    /// When a server goes back to its pool.
+    pub pool_mode: PoolMode,
+    /// The most servers a pool (one database and user) may hold.
+    pub default_pool_size: NonZeroU32,
+    /// Servers that a used pool keeps open.
+    pub min_pool_size: u32,
+    /// The most servers to one database, over all users; `None`: no limit.
+    pub max_db_connections: Option<NonZeroU32>,
+    /// The most clients at a time.
+    pub max_client_conn: NonZeroU32,
+    /// How long a client may queue for a server; `None`: for ever.
+    pub query_wait_timeout: Option<Duration>,
+    /// Age at which a server is closed once it is free; `None`: never.
+    pub server_lifetime: Option<Duration>,
+    /// Idle time after which a server is closed; `None`: never.
+    pub server_idle_timeout: Option<Duration>,
+    /// A server idle for longer than this is probed before it is lent.
+    pub server_check_delay: Duration,
+    /// Time for opening a server connection, login included.
+    pub server_connect_timeout: Duration,
+    /// Time for a client's login.
+    pub client_login_timeout: Duration,
+    /// The most named statements kept on one server; 0 turns their translation off.
+    pub max_prepared_statements: u32,
+}
+
+/// Where an admin listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddr {
+    /// TCP, loopback unless told otherwise.
+    Tcp(SocketAddr),
+    /// A unix socket; a path that begins with a NUL byte is in Linux's abstract namespace.
+    Unix(PathBuf),
+}
+
+/// When a server goes back to its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolMode {
+    /// When its client leaves.
+    Session,
+    /// At the end of each transaction.
+    Transaction,
+}
+
+impl PoolMode {
+    /// PgBouncer's spelling.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Transaction => "transaction",
+        }
+    }
+}
+
+/// The database behind the proxy.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Host name or address, or the folder of a unix socket where it begins with `/`.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The database that a client gets which names none, and the agent's.
+    pub database: Option<String>,
+    /// The user of `DATABASE_URL`, if there was one.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<SecretString>,
+}
+
+/// How clients prove who they are.
+#[derive(Clone, Debug)]
+pub struct ClientAuth {
+    /// The method (`auth_type`).
+    pub method: AuthMethod,
+    /// Users and their secrets: the `auth_file`'s, else the one of `DATABASE_URL`.
+    pub users: Vec<UserEntry>,
+}
+
+/// `auth_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// No proof asked.
+    Trust,
+    /// MD5 challenge (SCRAM where the stored secret is a SCRAM one, as in PgBouncer).
+    Md5,
+    /// SCRAM-SHA-256.
+    ScramSha256,
+}
+
+/// One line of the `auth_file`.
+#[derive(Clone, Debug)]
+pub struct UserEntry {
+    /// The user's name.
+    pub name: String,
+    /// Its secret in the form of the file: plain, `md5…` or `SCRAM-SHA-256$…`.
+    pub secret: SecretString,
+}

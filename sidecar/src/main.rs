@@ -1,0 +1,2 @@
+//! The `stent` binary.
+fn main() {}

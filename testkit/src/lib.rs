@@ -1,0 +1,1 @@
+//! Test support: a real PostgreSQL on its own port, child processes that always end, free ports.

@@ -1,0 +1,1 @@
+//! The rules of the repository as tests, and the generated files.
