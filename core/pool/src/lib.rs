@@ -1,1 +1,56 @@
 //! Who gets which server, when to open, probe, recycle and refuse, without sockets or clock.
+//!
+//! The crate owns the *decisions* of a connection pool. The shell tells it what happened
+//! ([`Event`]) and when (`now`), and carries out what comes back ([`Decision`]), in order.
+//! Refused here: sockets, timers, threads, a clock, and any randomness beyond the seed of
+//! [`Pools::new`]; equal limits, seed, events and times give equal decisions.
+//!
+//! # The life of a server
+//! ```text
+//!            Open                Opened: a waiter is there
+//!   (none) ───────▶ opening ──────────────────────────────▶ lent ◀──┐ Release Clean,
+//!                     │   │ Opened, nobody waits             │ │    │ a waiter is there
+//!          OpenFailed │   ▼                                  │ └────┘
+//!                     │  idle ◀──────────────────────────────┤ Release Clean, nobody waits
+//!                     │   │ ▲ ╲ Acquire, idle for long       │
+//!                     │   │ │  ╲───────────▶ tested ─────────┼──▶ lent (Probed Healthy)
+//!                     │   │ └──────────────────┘ nobody waits│
+//!                     ▼   ▼  Close                   Close   ▼  Close
+//!                   (none) ◀───── Closed ───── closing ◀─────┘
+//! ```
+//! A server counts against `pool_size` and `max_db_connections` in *every* state of the picture,
+//! `closing` included, so PostgreSQL never sees more connections than the caps.
+//!
+//! # What the shell owes
+//! - Each [`Decision::Open`] is answered by one [`Event::Opened`] or [`Event::OpenFailed`].
+//! - Each [`Decision::Probe`] is answered by one [`Event::Probed`]. The probe belongs to the
+//!   server, not to the waiter it names: the waiter may meanwhile get another server or leave,
+//!   and the probed server then goes to whoever is next. Run it outside the client's task.
+//! - Each [`Decision::Grant`] is answered by one [`Event::Release`], also when the client has left.
+//! - Each [`Decision::Close`] is answered by one [`Event::Closed`], once the socket is closed.
+//! - [`Event::Tick`] is sent when [`Pools::next_deadline`] has come.
+
+mod backoff;
+mod census;
+mod check;
+mod event;
+mod heap;
+mod id;
+mod lend;
+mod limits;
+mod list;
+mod open;
+mod pools;
+mod recycle;
+mod room;
+mod seed;
+mod slots;
+mod waiters;
+
+pub use census::{Census, Totals};
+pub use event::{CloseCause, Condition, Decision, Event, OpenFailure, ProbeResult, Refusal};
+pub use id::{PoolId, ServerId, WaiterId};
+pub use limits::{
+    Limits, OPENING_MAX, POOLS_MAX, RETRY_MAX, RETRY_MIN, SWEEP_EVERY, SWITCH_MARGIN,
+};
+pub use pools::{Pools, TooManyPools};

@@ -1,1 +1,21 @@
 //! The PostgreSQL wire protocol v3, bytes in and decisions out, without sockets.
+//!
+//! Owns: message boundaries ([`frame`]), start-up and cancel packets ([`startup`], [`cancel`]),
+//! both sides of authentication ([`auth`]), the book of what a server owes ([`ledger`]), prepared
+//! statements that survive a change of server ([`prepared`]), and the messages that we write
+//! ourselves ([`report`]).
+//! Refuses: sockets, clocks, randomness, and payloads: rows and parameters pass undecoded.
+//! Invariant: no function panics on bytes from the network, and none grows past [`limits`].
+
+pub mod auth;
+pub mod cancel;
+pub mod fingerprint;
+pub mod frame;
+pub mod ledger;
+pub mod limits;
+pub mod params;
+pub mod prepared;
+pub mod report;
+pub mod splice;
+pub mod startup;
+pub mod userlist;

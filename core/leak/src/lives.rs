@@ -1,0 +1,106 @@
+//! What is remembered of a target's earlier lives.
+//!
+//! Owns: the newest [`LIVES_MAX`] lives: how long, how high, and how they ended. A restart empties
+//! the memory of the process; without this it would also empty ours, and a leak that redeploys
+//! keep hiding would never be seen.
+//! Refuses: lives of another target. Invariant: fixed memory, oldest out first.
+
+/// Lives remembered.
+pub(crate) const LIVES_MAX: usize = 8;
+
+/// A life that is over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Life {
+    /// How long it was watched.
+    pub(crate) watched_ms: u64,
+    /// The highest floor it stood at. Bytes.
+    pub(crate) highest_floor: f64,
+    /// How it ended.
+    pub(crate) ending: Ending,
+}
+
+/// The state in which a life ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Ending {
+    /// Its memory was not growing.
+    Settled,
+    /// It was growing steadily, by this many bytes an hour.
+    Growing { bytes_per_hour: f64 },
+    /// It was too short, or still warming up.
+    Unknown,
+}
+
+/// The newest lives, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Lives {
+    lives: [Option<Life>; LIVES_MAX],
+}
+
+impl Lives {
+    pub(crate) fn push(&mut self, life: Life) {
+        assert!(life.highest_floor.is_finite(), "a floor is a number of bytes");
+        self.lives.rotate_left(1);
+        self.lives[LIVES_MAX - 1] = Some(life);
+        debug_assert!(self.lives.iter().flatten().count() <= LIVES_MAX);
+    }
+
+    /// The level at which an earlier, settled life stood that was watched for at least
+    /// `watched_ms`: growth below it is the way to a known plateau.
+    pub(crate) fn known_plateau(&self, watched_ms: u64) -> Option<f64> {
+        self.lives
+            .iter()
+            .flatten()
+            .filter(|life| life.ending == Ending::Settled && life.watched_ms >= watched_ms)
+            .map(|life| life.highest_floor)
+            .reduce(f64::max)
+    }
+
+    /// How many of the newest lives in a row ended growing, and the lowest of their rates.
+    pub(crate) fn growing_in_a_row(&self) -> (usize, f64) {
+        let mut count = 0;
+        let mut slowest = f64::INFINITY;
+        for life in self.lives.iter().rev().flatten() {
+            match life.ending {
+                Ending::Growing { bytes_per_hour } => {
+                    count += 1;
+                    slowest = slowest.min(bytes_per_hour);
+                }
+                Ending::Unknown => {}
+                Ending::Settled => break,
+            }
+        }
+        (count, if count == 0 { 0.0 } else { slowest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(highest_floor: f64, ending: Ending) -> Life {
+        Life { watched_ms: 60_000, highest_floor, ending }
+    }
+
+    #[test]
+    fn only_the_newest_lives_are_kept() {
+        let mut lives = Lives::default();
+        lives.push(life(900.0, Ending::Settled));
+        for _ in 0..LIVES_MAX {
+            lives.push(life(100.0, Ending::Settled));
+        }
+        assert_eq!(lives.known_plateau(60_000), Some(100.0));
+        assert_eq!(lives.known_plateau(60_001), None, "none was watched that long");
+    }
+
+    #[test]
+    fn a_settled_life_ends_the_row_of_growing_ones() {
+        let mut lives = Lives::default();
+        let growing = |rate| life(1.0, Ending::Growing { bytes_per_hour: rate });
+        lives.push(growing(9.0));
+        lives.push(life(1.0, Ending::Settled));
+        lives.push(growing(7.0));
+        lives.push(life(1.0, Ending::Unknown));
+        lives.push(growing(5.0));
+        assert_eq!(lives.growing_in_a_row(), (2, 5.0));
+    }
+}

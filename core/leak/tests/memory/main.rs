@@ -1,0 +1,5 @@
+//! The memory detector, fed with series whose answer is known.
+
+mod behaviour;
+mod common;
+mod families;

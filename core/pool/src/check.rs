@@ -1,0 +1,80 @@
+//! The invariants of the whole, asserted: what must hold between any two events.
+//!
+//! Invariant: checking changes nothing. It is linear, so debug builds run it after each event only
+//! while there are few servers and waiters, and release builds never.
+
+use crate::backoff::Backoff;
+use crate::id::PoolId;
+use crate::pools::Pools;
+use crate::slots::State;
+
+impl Pools {
+    /// Panics, naming the broken rule, if the state is not as it must be between two events.
+    pub fn check(&self) {
+        self.slots.check();
+        self.waiters.check();
+        self.retries.check();
+        for number in (0..).take(self.pools.len()) {
+            self.check_pool(PoolId(number));
+        }
+        for number in (0..).take(self.databases.len()) {
+            self.check_database(number);
+        }
+    }
+
+    fn check_pool(&self, number: PoolId) {
+        let pool = self.at(number);
+        let limits = &self.limits;
+        let count = |state| self.slots.count(number, state);
+        let (waiting, unserved) = (self.waiters.count(number), self.unserved(number));
+        assert!(self.slots.total(number) <= limits.pool_size.get(), "pool_size is kept");
+        assert!(count(State::Opening) <= limits.opening_max, "opening_max is kept");
+        assert!(waiting <= limits.waiters_max, "waiters_max is kept");
+        assert!(
+            count(State::Idle) == 0 || waiting <= count(State::Tested),
+            "nobody waits beside an idle server, unless one is being probed for him"
+        );
+        assert!(pool.hunger <= unserved, "hunger is for the unserved");
+        let retry = self.retries.key(number.0);
+        match pool.backoff {
+            Backoff::Well => {
+                assert_eq!(retry, None, "a pool without failures has no pause");
+                let full = self.slots.total(number) >= limits.pool_size.get()
+                    || count(State::Opening) >= limits.opening_max;
+                assert!(unserved == 0 || pool.hunger > 0 || full, "the unserved have a reason");
+            }
+            Backoff::Failing { .. } => {
+                let stuck = self.slots.total(number) >= limits.pool_size.get()
+                    || count(State::Opening) >= limits.opening_max;
+                assert!(
+                    unserved == 0 || pool.hunger > 0 || retry.is_some() || stuck,
+                    "the unserved of a failing pool have a retry ahead"
+                );
+            }
+        }
+    }
+
+    fn check_database(&self, number: u32) {
+        let database = &self.databases[number as usize];
+        database.hungry.check();
+        let total = self.slots.database_total(number);
+        let most = self.limits.max_db_connections;
+        assert!(most.is_none_or(|most| total <= most.get()), "max_db_connections is kept");
+        let mut hunger = 0;
+        for (&pool, member) in database.members.iter().zip(0..) {
+            let own = self.at(pool).hunger;
+            assert_eq!(self.at(pool).member, member, "a member knows its place");
+            let first = (own > 0).then(|| self.waiters.nth(pool, self.under_way(pool)));
+            let first = first.flatten().map(|waiter| waiter.place);
+            assert_eq!(database.hungry.key(member), first, "the hungry queue by first unserved");
+            hunger += own;
+        }
+        assert_eq!(hunger, database.hunger, "hunger is summed up");
+        assert!(hunger == 0 || !self.has_room(number), "nobody is hungry beside free room");
+        assert!(
+            self.slots.database_closing(number) >= hunger
+                || self.slots.database_idle_longest(number).is_none(),
+            "no idle server is kept from the hungry"
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! Names of things: which pool, which server, which waiter. Plain numbers, cheap to copy.
+//!
+//! Invariant: a [`ServerId`] is never given twice (its generation differs), so an event that
+//! arrives late for a server that is gone cannot touch the server that now has its place.
+
+use std::fmt;
+
+/// A pool: the servers of one database and user. Given by [`crate::Pools::pool`], valid for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId(pub(crate) u32);
+
+impl PoolId {
+    /// The place of the pool in the order of creation, from 0: fit to index a `Vec` of the shell.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A server from its [`crate::Decision::Open`] to its end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl ServerId {
+    /// The server's place, from 0, reused after its end: fit to index a `Vec` or slab of the
+    /// shell, which must then compare the whole id.
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+impl fmt::Debug for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerId({}.{})", self.index, self.generation)
+    }
+}
+
+/// A client that asks for a server, by a number of the shell's choice (the client's own).
+///
+/// A client has at most one request at a time: its number may come again after a grant or refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WaiterId(pub u64);

@@ -1,0 +1,235 @@
+//! Lending: who gets which server, and who goes away without.
+//!
+//! The server that came to rest last is lent first, so that surplus servers stay idle and end by
+//! `server_idle_timeout`. Waiters are served in the order of arrival, and a released server goes
+//! straight to the first. Invariant: nobody waits beside an idle server of the pool, except those
+//! for whom one is being probed.
+
+use std::time::{Duration, Instant};
+
+use crate::event::{CloseCause, Condition, Decision, ProbeResult, Refusal};
+use crate::id::{PoolId, ServerId, WaiterId};
+use crate::pools::{Minimum, Pools};
+use crate::slots::{Age, State};
+use crate::waiters::Waiter;
+
+impl Pools {
+    pub(crate) fn acquire(
+        &mut self,
+        pool: PoolId,
+        waiter: WaiterId,
+        now: Instant,
+        out: &mut Vec<Decision>,
+    ) {
+        assert!(pool.index() < self.pools.len(), "a pool is made before it is asked");
+        let waiting = self.waiters.count(pool);
+        if waiting == 0
+            && let Some(server) = self.slots.idle_newest(pool)
+            && self.is_fresh(server, now)
+            && !self.waiters.contains(waiter)
+        {
+            return self.grant(server, waiter, Duration::ZERO, now, out);
+        }
+        if self.waiters.contains(waiter) {
+            return self.misfit();
+        }
+        if waiting >= self.limits.waiters_max {
+            return self.refuse(pool, waiter, Refusal::QueueFull, Duration::ZERO, out);
+        }
+        self.waiters.push(pool, waiter, now);
+        if self.at(pool).minimum == Minimum::Unused {
+            self.at_mut(pool).minimum = Minimum::Kept;
+        }
+        self.serve_from_idle(pool, now, out);
+        self.replenish(pool, now, out);
+    }
+
+    pub(crate) fn withdraw(&mut self, waiter: WaiterId, now: Instant) {
+        if let Some(waiter) = self.waiters.remove(waiter) {
+            self.at_mut(waiter.pool).totals.withdrawn += 1;
+            self.appease(waiter.pool, now);
+        }
+    }
+
+    pub(crate) fn release(
+        &mut self,
+        server: ServerId,
+        condition: Condition,
+        now: Instant,
+        out: &mut Vec<Decision>,
+    ) {
+        let Some(at) = self.expect_in(server, State::Lent) else { return };
+        let pool = self.slots.get(at).pool;
+        let unfit = match condition {
+            Condition::Clean => self.reason_to_end(at, now),
+            Condition::Doubtful => Some(CloseCause::Doubtful),
+            Condition::Broken => {
+                self.suspect_at = Some(now);
+                Some(CloseCause::Broken)
+            }
+        };
+        match unfit {
+            Some(cause) => {
+                self.close(at, cause, now, out);
+                self.serve_from_idle(pool, now, out);
+                self.replenish(pool, now, out);
+            }
+            None => self.offer(at, now, out),
+        }
+    }
+
+    pub(crate) fn probed(
+        &mut self,
+        server: ServerId,
+        result: ProbeResult,
+        now: Instant,
+        out: &mut Vec<Decision>,
+    ) {
+        let Some(at) = self.expect_in(server, State::Tested) else { return };
+        let pool = self.slots.get(at).pool;
+        let unfit = match result {
+            ProbeResult::Healthy if self.is_retired(at) => Some(CloseCause::Retired),
+            ProbeResult::Healthy => None,
+            ProbeResult::Failed => {
+                self.suspect_at = Some(now);
+                Some(CloseCause::ProbeFailed)
+            }
+        };
+        match unfit {
+            Some(cause) => {
+                self.close(at, cause, now, out);
+                self.serve_from_idle(pool, now, out);
+                self.replenish(pool, now, out);
+            }
+            None => self.offer(at, now, out),
+        }
+    }
+
+    /// A usable server is free: to the first waiter, else to rest.
+    pub(crate) fn offer(&mut self, at: u32, now: Instant, out: &mut Vec<Decision>) {
+        let pool = self.slots.get(at).pool;
+        match self.waiters.pop(pool) {
+            Some(waiter) => {
+                self.grant_waiter(at, &waiter, now, out);
+                self.appease(pool, now);
+            }
+            None => {
+                self.slots.shift(at, State::Idle, now);
+                self.note_expiry(at, now);
+                self.make_room(self.at(pool).database, now, out);
+            }
+        }
+        if self.slots.overage(pool) > 0 {
+            self.replenish(pool, now, out);
+        }
+    }
+
+    /// Lends idle servers to the waiters, probing first those that have been idle for long.
+    pub(crate) fn serve_from_idle(&mut self, pool: PoolId, now: Instant, out: &mut Vec<Decision>) {
+        loop {
+            let tested = self.slots.count(pool, State::Tested);
+            if self.waiters.count(pool) <= tested {
+                return;
+            }
+            let Some(at) = self.slots.idle_newest(pool) else { return };
+            if self.is_fresh(at, now) {
+                let waiter = self.waiters.pop(pool).expect("more wait than servers are tested");
+                self.grant_waiter(at, &waiter, now, out);
+                continue;
+            }
+            let waiter = self.waiters.nth(pool, tested).expect("more wait than are tested").id;
+            self.slots.shift(at, State::Tested, now);
+            out.push(Decision::Probe { server: self.slots.get(at).id, waiter });
+        }
+    }
+
+    /// Refuses everybody who waits for the pool.
+    pub(crate) fn refuse_all(
+        &mut self,
+        pool: PoolId,
+        refusal: Refusal,
+        now: Instant,
+        out: &mut Vec<Decision>,
+    ) {
+        while let Some(waiter) = self.waiters.pop(pool) {
+            let waited = now.saturating_duration_since(waiter.place.since);
+            self.refuse(pool, waiter.id, refusal, waited, out);
+        }
+    }
+
+    /// Refuses those whose time is up.
+    pub(crate) fn refuse_late(&mut self, now: Instant, out: &mut Vec<Decision>) {
+        while self.wait_deadline().is_some_and(|deadline| deadline <= now) {
+            let id = self.waiters.oldest().expect("a deadline is somebody's").id;
+            let waiter = self.waiters.remove(id).expect("the oldest waits");
+            let waited = now.saturating_duration_since(waiter.place.since);
+            self.refuse(waiter.pool, waiter.id, Refusal::WaitTimeout, waited, out);
+            self.appease(waiter.pool, now);
+        }
+    }
+
+    /// When the first waiter runs out of time.
+    pub(crate) fn wait_deadline(&self) -> Option<Instant> {
+        let timeout = self.limits.query_wait_timeout?;
+        self.waiters.oldest()?.place.since.checked_add(timeout)
+    }
+
+    fn grant_waiter(&mut self, at: u32, waiter: &Waiter, now: Instant, out: &mut Vec<Decision>) {
+        assert_eq!(waiter.pool, self.slots.get(at).pool, "a server serves its own pool");
+        let waited = now.saturating_duration_since(waiter.place.since);
+        self.grant(at, waiter.id, waited, now, out);
+    }
+
+    fn grant(
+        &mut self,
+        at: u32,
+        waiter: WaiterId,
+        waited: Duration,
+        now: Instant,
+        out: &mut Vec<Decision>,
+    ) {
+        self.slots.shift(at, State::Lent, now);
+        let slot = self.slots.get(at);
+        out.push(Decision::Grant { waiter, server: slot.id, waited });
+        let totals = &mut self.pools[slot.pool.index()].totals;
+        totals.checkouts += 1;
+        totals.waited = totals.waited.saturating_add(waited);
+    }
+
+    fn refuse(
+        &mut self,
+        pool: PoolId,
+        waiter: WaiterId,
+        refusal: Refusal,
+        waited: Duration,
+        out: &mut Vec<Decision>,
+    ) {
+        out.push(Decision::Refuse { waiter, refusal, waited });
+        let totals = &mut self.at_mut(pool).totals;
+        totals.waited = totals.waited.saturating_add(waited);
+        match refusal {
+            Refusal::WaitTimeout => totals.wait_timeouts += 1,
+            Refusal::OpenFailed => totals.refused_open_failed += 1,
+            Refusal::QueueFull => totals.refused_queue_full += 1,
+        }
+    }
+
+    /// Whether an idle server may be lent without a probe.
+    pub(crate) fn is_fresh(&self, at: u32, now: Instant) -> bool {
+        let since = self.slots.get(at).since;
+        let rested = now.saturating_duration_since(since);
+        rested <= self.limits.server_check_delay && self.suspect_at.is_none_or(|at| at < since)
+    }
+
+    /// Why a healthy server that is free again is not lent again, if it is not.
+    fn reason_to_end(&mut self, at: u32, now: Instant) -> Option<CloseCause> {
+        if self.is_retired(at) {
+            return Some(CloseCause::Retired);
+        }
+        let pool = self.slots.get(at).pool;
+        if self.slots.ripen(at, now) == Age::Over && self.can_spare(pool) {
+            return Some(CloseCause::Lifetime);
+        }
+        self.is_owed_elsewhere(pool).then_some(CloseCause::MakeRoom)
+    }
+}

@@ -1,0 +1,69 @@
+//! The settings of the pools and the named limits of the crate.
+//!
+//! Invariant: nothing in this crate grows beyond a number of this file. Values out of range are
+//! brought into range here (see each field), so that no setting can make a decision impossible.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// The most pools (pairs of database and user). A pool is never removed: it costs some 300 bytes.
+pub const POOLS_MAX: usize = 4_096;
+
+/// The usual [`Limits::retry_min`].
+pub const RETRY_MIN: Duration = Duration::from_millis(50);
+
+/// The usual [`Limits::retry_max`].
+pub const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// The usual [`Limits::opening_max`].
+pub const OPENING_MAX: u32 = 8;
+
+/// How precise `server_lifetime` and `server_idle_timeout` are: idle servers are looked over at
+/// most this often.
+pub const SWEEP_EVERY: Duration = Duration::from_millis(250);
+
+/// How much longer than a pool's own first waiter a waiter of another pool of the same database
+/// must have waited before a server changes pools for it, while `max_db_connections` is reached.
+///
+/// A change costs a login. Strictly the oldest first would log in anew at each transaction as soon
+/// as two pools compete; with a margin, servers move until the pools wait equally long, and no
+/// waiter is ever more than the margin behind its turn.
+pub const SWITCH_MARGIN: Duration = Duration::from_millis(50);
+
+/// What bounds the pools. The names are PgBouncer's wherever the thing is PgBouncer's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most servers of one pool, in whatever state.
+    pub pool_size: NonZeroU32,
+    /// How many servers a pool that has been used keeps open. Above `pool_size` it is `pool_size`.
+    pub min_pool_size: u32,
+    /// The most servers of one database over all users, in whatever state.
+    pub max_db_connections: Option<NonZeroU32>,
+    /// How long a waiter waits before it is refused; `None`: for ever.
+    pub query_wait_timeout: Option<Duration>,
+    /// The age at which a server is replaced. Each server draws its own from the last tenth of
+    /// it, so that servers opened together do not end together.
+    pub server_lifetime: Option<Duration>,
+    /// How long a server above `min_pool_size` may be idle before it is closed.
+    pub server_idle_timeout: Option<Duration>,
+    /// A server idle for longer than this is probed before it is lent.
+    pub server_check_delay: Duration,
+    /// The shortest pause after a failed login.
+    pub retry_min: Duration,
+    /// The longest pause after failed logins. Below `retry_min` it is `retry_min`.
+    pub retry_max: Duration,
+    /// The most waiters of one pool; the next is refused at once.
+    pub waiters_max: u32,
+    /// The most logins in progress in one pool. 0 means 1.
+    pub opening_max: u32,
+}
+
+impl Limits {
+    /// The same limits with each value in its range.
+    pub(crate) fn in_range(mut self) -> Self {
+        self.min_pool_size = self.min_pool_size.min(self.pool_size.get());
+        self.retry_max = self.retry_max.max(self.retry_min);
+        self.opening_max = self.opening_max.max(1);
+        self
+    }
+}

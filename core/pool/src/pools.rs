@@ -1,0 +1,237 @@
+//! The state of all pools, their names, and the door through which events come in.
+//!
+//! What an event leads to is decided in `lend`, `open`, `room` and `recycle`; here it is only
+//! told apart. Invariant: after [`Pools::handle`] everything that [`Pools::check`] asserts holds.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::census::Totals;
+use crate::event::{Decision, Event};
+use crate::heap::Heap;
+use crate::id::{PoolId, ServerId};
+use crate::limits::{Limits, POOLS_MAX};
+use crate::seed::Seed;
+use crate::slots::{Slots, State};
+use crate::waiters::{Place, Waiters};
+
+/// No further pool can be created: the proxy's limit, not the client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot add a pool: there are {POOLS_MAX} pairs of database and user already")]
+pub struct TooManyPools;
+
+/// All pools of one PostgreSQL server. See the crate's head.
+#[derive(Debug)]
+pub struct Pools {
+    pub(crate) limits: Limits,
+    pub(crate) seed: Seed,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) databases: Vec<Database>,
+    pub(crate) slots: Slots,
+    pub(crate) waiters: Waiters,
+    /// Pools that want a server and may not try before then.
+    pub(crate) retries: Heap<Instant>,
+    /// The latest sign that servers are dying: what has been idle since before is probed first.
+    pub(crate) suspect_at: Option<Instant>,
+    /// When idle servers are next looked over, and when they last were.
+    pub(crate) sweep_at: Option<Instant>,
+    pub(crate) swept_at: Option<Instant>,
+    names: BTreeMap<Box<str>, u32>,
+    now: Option<Instant>,
+    events: u64,
+    misfits: u64,
+}
+
+/// The servers of one database and user.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) database: u32,
+    /// The pool's place among the pools of its database.
+    pub(crate) member: u32,
+    user: Box<str>,
+    /// Raised when all present servers are retired.
+    pub(crate) epoch: u32,
+    /// How many servers it would open now, were it not for `max_db_connections`.
+    pub(crate) hunger: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) minimum: Minimum,
+    pub(crate) totals: Totals,
+}
+
+/// Whether `min_pool_size` applies to a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Minimum {
+    /// Not yet: nobody has asked it for a server.
+    Unused,
+    /// Yes.
+    Kept,
+    /// Not at present: PostgreSQL refuses this user or database, so nobody knocks unless a
+    /// client asks.
+    Barred,
+}
+
+/// The pools of one database.
+#[derive(Debug)]
+pub(crate) struct Database {
+    name: Box<str>,
+    users: BTreeMap<Box<str>, PoolId>,
+    pub(crate) members: Vec<PoolId>,
+    /// The pools with hunger, by the first waiter that nothing under way will serve.
+    pub(crate) hungry: Heap<Place>,
+    /// The sum of their hunger.
+    pub(crate) hunger: u32,
+}
+
+impl Pools {
+    /// No pools yet. `seed` decides all jitter.
+    pub fn new(limits: Limits, seed: u64) -> Self {
+        Self {
+            limits: limits.in_range(),
+            seed: Seed::new(seed),
+            pools: Vec::new(),
+            databases: Vec::new(),
+            slots: Slots::new(),
+            waiters: Waiters::new(),
+            retries: Heap::new(),
+            suspect_at: None,
+            sweep_at: None,
+            swept_at: None,
+            names: BTreeMap::new(),
+            now: None,
+            events: 0,
+            misfits: 0,
+        }
+    }
+
+    /// The pool of a database and user, created at its first mention. The names' lengths are the
+    /// caller's to bound.
+    ///
+    /// # Errors
+    /// There are [`POOLS_MAX`] others already.
+    pub fn pool(&mut self, database: &str, user: &str) -> Result<PoolId, TooManyPools> {
+        let known = self.names.get(database).copied();
+        let found = known.and_then(|at| self.databases[at as usize].users.get(user).copied());
+        if let Some(pool) = found {
+            return Ok(pool);
+        }
+        if self.pools.len() >= POOLS_MAX {
+            return Err(TooManyPools);
+        }
+        let at = known.unwrap_or_else(|| self.add_database(database));
+        Ok(self.add_pool(at, user))
+    }
+
+    /// Takes in an event and appends what is to be done to `out`, to be carried out in order.
+    ///
+    /// `now` must not run backwards; where it does, the latest one counts.
+    pub fn handle(&mut self, event: Event, now: Instant, out: &mut Vec<Decision>) {
+        let now = self.now.map_or(now, |latest| latest.max(now));
+        self.now = Some(now);
+        self.events += 1;
+        match event {
+            Event::Acquire { pool, waiter } => self.acquire(pool, waiter, now, out),
+            Event::Withdraw { waiter } => self.withdraw(waiter, now),
+            Event::Opened { server } => self.opened(server, now, out),
+            Event::OpenFailed { server, failure } => self.open_failed(server, failure, now, out),
+            Event::Probed { server, healthy } => self.probed(server, healthy, now, out),
+            Event::Release { server, condition } => self.release(server, condition, now, out),
+            Event::Lost { server } => self.lost(server, now, out),
+            Event::Closed { server } => self.closed(server, now, out),
+            Event::RetireAll { pool } => self.retire_all(pool, now, out),
+            Event::Tick => self.tick(now, out),
+        }
+        if cfg!(debug_assertions) {
+            self.check_in_proportion();
+        }
+    }
+
+    /// When [`Event::Tick`] is due next; `None`: nothing depends on time at present. It may change
+    /// with each event.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let retry = self.retries.first().map(|(at, _)| at);
+        [self.wait_deadline(), retry, self.sweep_at].into_iter().flatten().min()
+    }
+
+    /// Every pool with its database and user, in the order of creation.
+    pub fn pools(&self) -> impl Iterator<Item = (PoolId, &str, &str)> {
+        self.pools.iter().zip(0..).map(|(pool, number)| {
+            let database = &self.databases[pool.database as usize];
+            (PoolId(number), &*database.name, &*pool.user)
+        })
+    }
+
+    /// How many events named a server that was gone or in a state that the event does not fit, or
+    /// a waiter that was queued already. `Lost` races with lending, so a few are no fault.
+    pub const fn misfits(&self) -> u64 {
+        self.misfits
+    }
+
+    pub(crate) fn at(&self, pool: PoolId) -> &Pool {
+        &self.pools[pool.index()]
+    }
+
+    pub(crate) fn at_mut(&mut self, pool: PoolId) -> &mut Pool {
+        &mut self.pools[pool.index()]
+    }
+
+    /// The slot of a server in the state that an event is about; else the event is a misfit.
+    pub(crate) fn expect_in(&mut self, server: ServerId, state: State) -> Option<u32> {
+        let found = self.slots.find(server).filter(|&at| self.slots.get(at).state == state);
+        if found.is_none() {
+            self.misfit();
+        }
+        found
+    }
+
+    pub(crate) fn misfit(&mut self) {
+        self.misfits += 1;
+    }
+
+    fn add_database(&mut self, name: &str) -> u32 {
+        let at = u32::try_from(self.databases.len()).expect("databases are at most POOLS_MAX");
+        self.databases.push(Database {
+            name: name.into(),
+            users: BTreeMap::new(),
+            members: Vec::new(),
+            hungry: Heap::new(),
+            hunger: 0,
+        });
+        self.slots.add_database();
+        self.names.insert(name.into(), at);
+        at
+    }
+
+    fn add_pool(&mut self, database: u32, user: &str) -> PoolId {
+        let id = PoolId(u32::try_from(self.pools.len()).expect("pools are at most POOLS_MAX"));
+        let siblings = &mut self.databases[database as usize];
+        let member = u32::try_from(siblings.members.len()).expect("pools are at most POOLS_MAX");
+        siblings.members.push(id);
+        siblings.hungry.add_member();
+        siblings.users.insert(user.into(), id);
+        self.pools.push(Pool {
+            database,
+            member,
+            user: user.into(),
+            epoch: 0,
+            hunger: 0,
+            backoff: Backoff::Well,
+            minimum: Minimum::Unused,
+            totals: Totals::default(),
+        });
+        self.slots.add_pool(database);
+        self.waiters.add_pool();
+        self.retries.add_member();
+        id
+    }
+
+    /// Checks everything after few events of a crowd and after each event of a few, so that
+    /// checking costs the same an event however many there are.
+    fn check_in_proportion(&self) {
+        let population = self.pools.len() + self.slots.len() + self.waiters.len();
+        let every = 1 + population as u64 / 128;
+        if self.events.is_multiple_of(every) {
+            self.check();
+        }
+    }
+}

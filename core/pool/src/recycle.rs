@@ -1,0 +1,155 @@
+//! The ends of servers: lifetime, idleness, loss, retirement, and the passing of time.
+//!
+//! Ages are looked at when a server is given back and, for idle ones, in a sweep at most every
+//! [`SWEEP_EVERY`]. A pool at its minimum opens the replacement first. Invariant: neither age nor
+//! idleness takes a used pool below `min_pool_size`, except one server at a time where the caps
+//! leave no room for the replacement beside the old one.
+
+use std::time::Instant;
+
+use crate::event::{CloseCause, Decision};
+use crate::id::{PoolId, ServerId};
+use crate::limits::SWEEP_EVERY;
+use crate::pools::{Minimum, Pools};
+use crate::slots::{Age, State};
+
+impl Pools {
+    pub(crate) fn tick(&mut self, now: Instant, out: &mut Vec<Decision>) {
+        self.refuse_late(now, out);
+        while let Some((at, pool)) = self.retries.first()
+            && at <= now
+        {
+            self.retries.remove(pool);
+            self.replenish(PoolId(pool), now, out);
+        }
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.sweep(now, out);
+        }
+        assert!(self.next_deadline().is_none_or(|at| at > now), "a tick does all that is due");
+    }
+
+    pub(crate) fn lost(&mut self, server: ServerId, now: Instant, out: &mut Vec<Decision>) {
+        let Some(at) = self.expect_in(server, State::Idle) else { return };
+        let pool = self.slots.get(at).pool;
+        self.suspect_at = Some(now);
+        self.close(at, CloseCause::Lost, now, out);
+        self.replenish(pool, now, out);
+    }
+
+    pub(crate) fn closed(&mut self, server: ServerId, now: Instant, out: &mut Vec<Decision>) {
+        let Some(at) = self.expect_in(server, State::Closing) else { return };
+        let pool = self.slots.dismiss(at).pool;
+        self.at_mut(pool).totals.closed += 1;
+        self.replenish(pool, now, out);
+        self.spare_overage(pool, now, out);
+    }
+
+    pub(crate) fn retire_all(&mut self, pool: PoolId, now: Instant, out: &mut Vec<Decision>) {
+        assert!(pool.index() < self.pools.len(), "a pool is made before it is retired");
+        let epoch = &mut self.at_mut(pool).epoch;
+        *epoch = epoch.wrapping_add(1);
+        while let Some(at) = self.slots.idle_newest(pool) {
+            self.close(at, CloseCause::Retired, now, out);
+        }
+        self.replenish(pool, now, out);
+    }
+
+    /// Whether the server was there at the last [`crate::Event::RetireAll`] of its pool.
+    pub(crate) fn is_retired(&self, at: u32) -> bool {
+        let slot = self.slots.get(at);
+        slot.epoch != self.at(slot.pool).epoch
+    }
+
+    pub(crate) fn close(
+        &mut self,
+        at: u32,
+        cause: CloseCause,
+        now: Instant,
+        out: &mut Vec<Decision>,
+    ) {
+        self.slots.shift(at, State::Closing, now);
+        out.push(Decision::Close { server: self.slots.get(at).id, cause });
+    }
+
+    /// Whether the pool can do without one of its live servers.
+    pub(crate) fn can_spare(&self, number: PoolId) -> bool {
+        let least = self.least(number);
+        let live = self.slots.live(number);
+        let crowded = self.slots.total(number) >= self.limits.pool_size.get()
+            || !self.has_room(self.at(number).database);
+        let calm = self.slots.count(number, State::Opening) == 0
+            && self.slots.count(number, State::Closing) == 0
+            && self.at(number).backoff.failures() == 0;
+        live > least || (live == least && crowded && calm)
+    }
+
+    /// Closes servers that have outlived their lifetime and are no longer needed.
+    pub(crate) fn spare_overage(&mut self, pool: PoolId, now: Instant, out: &mut Vec<Decision>) {
+        if self.slots.overage(pool) == 0 {
+            return;
+        }
+        let mut next = self.slots.idle_longest(pool);
+        while let Some(at) = next {
+            next = self.slots.idle_after(at);
+            if self.slots.get(at).age() == Age::Over && self.can_spare(pool) {
+                self.close(at, CloseCause::Lifetime, now, out);
+            }
+        }
+        self.replenish(pool, now, out);
+    }
+
+    /// Puts down when an idle server will have to be looked at.
+    pub(crate) fn note_expiry(&mut self, at: u32, now: Instant) {
+        let slot = self.slots.get(at);
+        let rested = self.limits.server_idle_timeout.and_then(|rest| slot.since.checked_add(rest));
+        let aged = match slot.age() {
+            Age::Due(due) => due,
+            Age::Over => None,
+        };
+        for expiry in [rested, aged].into_iter().flatten().filter(|&expiry| expiry > now) {
+            self.note_sweep(expiry);
+        }
+    }
+
+    /// Puts down that a sweep is due then, or a little later where one has just been.
+    pub(crate) fn note_sweep(&mut self, at: Instant) {
+        let at = self.swept_at.map_or(at, |swept| at.max(swept + SWEEP_EVERY));
+        self.sweep_at = Some(self.sweep_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Looks over the idle servers of all pools. Linear, therefore rare.
+    fn sweep(&mut self, now: Instant, out: &mut Vec<Decision>) {
+        self.swept_at = Some(now);
+        self.sweep_at = None;
+        for number in (0..).take(self.pools.len()) {
+            self.sweep_pool(PoolId(number), now, out);
+        }
+    }
+
+    fn sweep_pool(&mut self, pool: PoolId, now: Instant, out: &mut Vec<Decision>) {
+        let mut next = self.slots.idle_longest(pool);
+        while let Some(at) = next {
+            next = self.slots.idle_after(at);
+            let since = self.slots.get(at).since;
+            let rested = self.limits.server_idle_timeout.and_then(|rest| since.checked_add(rest));
+            if self.slots.ripen(at, now) == Age::Over && self.can_spare(pool) {
+                self.close(at, CloseCause::Lifetime, now, out);
+            } else if rested.is_some_and(|end| end <= now)
+                && self.slots.live(pool) > self.least(pool)
+            {
+                self.close(at, CloseCause::IdleTimeout, now, out);
+            } else {
+                self.note_expiry(at, now);
+            }
+        }
+        self.replenish(pool, now, out);
+    }
+
+    /// How many live servers neither age nor idleness may go below.
+    fn least(&self, pool: PoolId) -> u32 {
+        match self.at(pool).minimum {
+            Minimum::Kept => self.limits.min_pool_size,
+            Minimum::Unused | Minimum::Barred => 0,
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The servers: one slot each, from the decision to open until the socket is closed.
+//!
+//! State is list membership, and there is one door for changing it: [`Slots::shift`] (with
+//! [`Slots::admit`] and [`Slots::dismiss`] at the ends of a life), which refuses transitions that
+//! the picture in the crate's head does not show. Invariant: a slot is in exactly one list of its
+//! pool, the counts are the lengths of the lists, and the idle list of a database holds its idle
+//! servers with the longest idle at the tail.
+
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::id::{PoolId, ServerId};
+use crate::list::{Lane, Linked, Links, List};
+
+/// Where a server is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Opening,
+    Idle,
+    Tested,
+    Lent,
+    Closing,
+}
+
+const STATES: usize = 5;
+
+/// Whether a server has outlived its `server_lifetime`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    Due(Option<Instant>),
+    /// It is to be closed as soon as the pool can spare it.
+    Over,
+}
+
+/// A server.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) id: ServerId,
+    pub(crate) pool: PoolId,
+    pub(crate) state: State,
+    /// When it came into its state.
+    pub(crate) since: Instant,
+    /// The pool's epoch when it was opened; a past epoch means retired.
+    pub(crate) epoch: u32,
+    age: Age,
+    database: u32,
+    links: Links,
+}
+
+#[derive(Debug)]
+pub(crate) struct Slots {
+    entries: Slab<Slot>,
+    by_pool: Vec<PoolSlots>,
+    by_database: Vec<DatabaseSlots>,
+    generation: u32,
+}
+
+#[derive(Debug)]
+struct PoolSlots {
+    database: u32,
+    lists: [List; STATES],
+    overage: u32,
+}
+
+#[derive(Debug)]
+struct DatabaseSlots {
+    idle: List,
+    total: u32,
+    closing: u32,
+}
+
+impl Linked for Slot {
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+impl Slot {
+    pub(crate) const fn age(&self) -> Age {
+        self.age
+    }
+}
+
+impl Slots {
+    pub(crate) const fn new() -> Self {
+        Self { entries: Slab::new(), by_pool: Vec::new(), by_database: Vec::new(), generation: 0 }
+    }
+
+    pub(crate) fn add_database(&mut self) {
+        let idle = List::new(Lane::Common);
+        self.by_database.push(DatabaseSlots { idle, total: 0, closing: 0 });
+    }
+
+    pub(crate) fn add_pool(&mut self, database: u32) {
+        assert!((database as usize) < self.by_database.len(), "a pool's database exists");
+        let lists = [List::new(Lane::Own); STATES];
+        self.by_pool.push(PoolSlots { database, lists, overage: 0 });
+    }
+
+    /// A new server, opening.
+    pub(crate) fn admit(&mut self, pool: PoolId, epoch: u32, now: Instant) -> ServerId {
+        let database = self.by_pool[pool.index()].database;
+        let entry = self.entries.vacant_entry();
+        let index = u32::try_from(entry.key()).expect("servers are fewer than 2^32");
+        self.generation = self.generation.wrapping_add(1);
+        let id = ServerId { index, generation: self.generation };
+        let links = Links::default();
+        let (state, age) = (State::Opening, Age::Due(None));
+        entry.insert(Slot { id, pool, state, since: now, epoch, age, database, links });
+        self.list(pool, State::Opening).push_head(index);
+        self.by_database[database as usize].total += 1;
+        id
+    }
+
+    /// Moves a server to another state: the one door.
+    pub(crate) fn shift(&mut self, index: u32, to: State, now: Instant) {
+        let slot = &mut self.entries[index as usize];
+        let from = slot.state;
+        assert!(allowed(from, to), "a server does not go from {from:?} to {to:?}");
+        slot.state = to;
+        slot.since = now;
+        let (pool, database) = (slot.pool, slot.database as usize);
+        if to == State::Closing && slot.age == Age::Over {
+            slot.age = Age::Due(None);
+            self.by_pool[pool.index()].overage -= 1;
+        }
+        self.list(pool, from).unlink(index);
+        self.list(pool, to).push_head(index);
+        if from == State::Idle {
+            self.by_database[database].idle.unlink(&mut self.entries, index);
+        }
+        if to == State::Idle {
+            self.by_database[database].idle.push_head(&mut self.entries, index);
+        }
+        if to == State::Closing {
+            self.by_database[database].closing += 1;
+        }
+    }
+
+    /// The end of a server whose socket is closed, or was never opened.
+    pub(crate) fn dismiss(&mut self, index: u32) -> Slot {
+        let (pool, state) = (self.get(index).pool, self.get(index).state);
+        self.list(pool, state).unlink(index);
+        let slot = self.entries.remove(index as usize);
+        let database = &mut self.by_database[slot.database as usize];
+        database.total -= 1;
+        match state {
+            State::Closing => database.closing -= 1,
+            State::Opening => {}
+            State::Idle | State::Tested | State::Lent => {
+                panic!("a server with an open socket is closed before it is forgotten")
+            }
+        }
+        slot
+    }
+
+    /// Gives a server that has just been opened its last day.
+    pub(crate) fn set_due(&mut self, index: u32, due: Option<Instant>) {
+        let slot = &mut self.entries[index as usize];
+        assert_eq!(slot.age, Age::Due(None), "the last day is drawn once");
+        slot.age = Age::Due(due);
+    }
+
+    /// Notes that a server's last day has come, if it has. Says whether its life is over.
+    pub(crate) fn ripen(&mut self, index: u32, now: Instant) -> Age {
+        let slot = &mut self.entries[index as usize];
+        if let Age::Due(Some(due)) = slot.age
+            && due <= now
+        {
+            slot.age = Age::Over;
+            self.by_pool[slot.pool.index()].overage += 1;
+        }
+        self.entries[index as usize].age
+    }
+
+    /// The slot of a server that still exists, in whatever state.
+    pub(crate) fn find(&self, id: ServerId) -> Option<u32> {
+        let slot = self.entries.get(id.index())?;
+        (slot.id == id).then_some(id.index)
+    }
+
+    pub(crate) fn get(&self, index: u32) -> &Slot {
+        &self.entries[index as usize]
+    }
+
+    pub(crate) fn count(&self, pool: PoolId, state: State) -> u32 {
+        self.by_pool[pool.index()].lists[state as usize].len()
+    }
+
+    /// Servers of the pool in whatever state: what counts against `pool_size`.
+    pub(crate) fn total(&self, pool: PoolId) -> u32 {
+        self.by_pool[pool.index()].lists.iter().map(List::len).sum()
+    }
+
+    /// Servers of the pool that are logged in and not being closed.
+    pub(crate) fn live(&self, pool: PoolId) -> u32 {
+        [State::Idle, State::Tested, State::Lent].iter().map(|&of| self.count(pool, of)).sum()
+    }
+
+    /// Live servers of the pool that have outlived their `server_lifetime`.
+    pub(crate) fn overage(&self, pool: PoolId) -> u32 {
+        self.by_pool[pool.index()].overage
+    }
+
+    /// The idle servers of a pool that came to rest last and first.
+    pub(crate) fn idle_newest(&self, pool: PoolId) -> Option<u32> {
+        self.by_pool[pool.index()].lists[State::Idle as usize].head()
+    }
+
+    pub(crate) fn idle_longest(&self, pool: PoolId) -> Option<u32> {
+        self.by_pool[pool.index()].lists[State::Idle as usize].tail()
+    }
+
+    /// The idle server of the same pool that came to rest next after this one.
+    pub(crate) fn idle_after(&self, index: u32) -> Option<u32> {
+        let pool = self.get(index).pool;
+        self.by_pool[pool.index()].lists[State::Idle as usize].before(&self.entries, index)
+    }
+
+    pub(crate) fn database_total(&self, database: u32) -> u32 {
+        self.by_database[database as usize].total
+    }
+
+    pub(crate) fn database_closing(&self, database: u32) -> u32 {
+        self.by_database[database as usize].closing
+    }
+
+    pub(crate) fn database_idle_longest(&self, database: u32) -> Option<u32> {
+        self.by_database[database as usize].idle.tail()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn list(&mut self, pool: PoolId, state: State) -> ListOf<'_> {
+        let list = &mut self.by_pool[pool.index()].lists[state as usize];
+        ListOf { list, entries: &mut self.entries }
+    }
+
+    /// Asserts the invariant of the file. Linear.
+    pub(crate) fn check(&self) {
+        let mut listed = 0;
+        for (number, pool) in self.by_pool.iter().enumerate() {
+            let mut overage = 0;
+            for (state, list) in pool.lists.iter().enumerate() {
+                list.check(&self.entries);
+                for at in list.walk(&self.entries) {
+                    let slot = self.get(at);
+                    assert_eq!(slot.id.index, at, "an id leads to its slot");
+                    assert_eq!(slot.state as usize, state, "a slot is in the list of its state");
+                    assert_eq!(slot.pool.index(), number, "a slot is in a list of its pool");
+                    overage += u32::from(slot.age == Age::Over);
+                }
+                listed += list.len() as usize;
+            }
+            assert_eq!(overage, pool.overage, "servers past their lifetime are counted");
+        }
+        assert_eq!(listed, self.entries.len(), "every slot is in a list");
+        for (number, database) in self.by_database.iter().enumerate() {
+            database.idle.check(&self.entries);
+            let since = |at: u32| self.get(at).since;
+            let rest = database.idle.walk(&self.entries).map(since);
+            assert!(rest.is_sorted_by(|a, b| a >= b), "the longest idle is at the tail");
+            let own = || self.by_pool.iter().filter(|pool| pool.database as usize == number);
+            let sum =
+                |state: State| own().map(|pool| pool.lists[state as usize].len()).sum::<u32>();
+            let total: u32 = own().flat_map(|pool| &pool.lists).map(List::len).sum();
+            assert_eq!(database.idle.len(), sum(State::Idle), "idle servers are in both lists");
+            assert_eq!(database.closing, sum(State::Closing), "closing servers are counted");
+            assert_eq!(database.total, total, "the servers of a database are counted");
+        }
+    }
+}
+
+/// A list and the slab that it runs through.
+struct ListOf<'a> {
+    list: &'a mut List,
+    entries: &'a mut Slab<Slot>,
+}
+
+impl ListOf<'_> {
+    fn push_head(self, index: u32) {
+        self.list.push_head(self.entries, index);
+    }
+
+    fn unlink(self, index: u32) {
+        self.list.unlink(self.entries, index);
+    }
+}
+
+const fn allowed(from: State, to: State) -> bool {
+    match (from, to) {
+        (State::Opening, State::Idle | State::Lent | State::Closing)
+        | (State::Idle, State::Tested | State::Lent | State::Closing)
+        | (State::Tested | State::Lent, State::Idle | State::Lent | State::Closing) => true,
+        (State::Opening | State::Idle | State::Tested | State::Lent, State::Opening)
+        | (State::Opening | State::Tested | State::Lent, State::Tested)
+        | (State::Idle, State::Idle)
+        | (
+            State::Closing,
+            State::Opening | State::Idle | State::Tested | State::Lent | State::Closing,
+        ) => false,
+    }
+}

@@ -1,0 +1,10 @@
+//! The rules of the pools, one a test, as transcripts: what is told, and what is decided.
+//!
+//! Times are milliseconds after the start. Servers are numbered in the order of their opening
+//! (`s0`), waiters by their own number (`c1`), pools by their index (`p0`).
+
+mod harness;
+mod lending;
+mod opening;
+mod recycling;
+mod room;

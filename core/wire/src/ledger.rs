@@ -1,0 +1,489 @@
+//! What a server still owes: the book of a connection from which its cleanliness is read.
+//!
+//! Owns: the queue of replies to come, the transaction status, the skip-to-Sync rule after an
+//! error in the extended protocol, and COPY. Refuses: sockets and payloads.
+//! Invariant: [`Ledger::is_quiet`] is true only when the server has answered everything, stands
+//! outside of any transaction and COPY, and expects no Sync: only then may another client have it.
+//! Source: PostgreSQL documentation, "Message Flow" (sections Extended Query, COPY Operations).
+//!
+//! ```text
+//!              extended message                 ErrorResponse
+//!   in step ───────────────────▶ in step, unsynced ─────────▶ skipping
+//!      ▲ Sync / ReadyForQuery         │ Sync                     │ Sync
+//!      └──────────────────────────────┴──────────────────────────┘
+//! ```
+
+use std::collections::VecDeque;
+
+use crate::limits::OWED_MAX;
+use crate::prepared::{Registration, Removal};
+use crate::report::Severity;
+use crate::report::reply::TransactionStatus;
+
+/// One reply to come, in the order of the requests.
+#[derive(Debug)]
+pub enum Owed {
+    /// Query: results, then ReadyForQuery.
+    Query,
+    /// FunctionCall: a result, then ReadyForQuery.
+    Call,
+    /// Sync: ReadyForQuery.
+    Sync,
+    /// Parse: ParseComplete. Carries what must be undone if it is never parsed.
+    Parse(Option<Box<Registration>>),
+    /// Bind: BindComplete.
+    Bind,
+    /// Describe: RowDescription or NoData.
+    Describe,
+    /// Execute: CommandComplete, EmptyQueryResponse or PortalSuspended.
+    Execute,
+    /// Close: CloseComplete.
+    Close,
+    /// A Parse of ours, to bring a statement to this server: its ParseComplete is swallowed.
+    InjectedParse(u64),
+    /// A Close of ours, to evict a statement: its CloseComplete is swallowed.
+    InjectedClose(u64),
+    /// A Parse that the server need not see: we say ParseComplete when its turn comes.
+    OwnParse(Box<Registration>),
+    /// A Close that the server need not see: we say CloseComplete when its turn comes.
+    OwnClose(Option<Box<Removal>>),
+    /// CopyDone or CopyFail sent before the server had asked for data: owes nothing.
+    CopyEnd,
+}
+
+/// What to do with a message from the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// It is the client's.
+    Forward,
+    /// It answers a request of ours.
+    Swallow,
+}
+
+/// The server sent what nobody asked for: the connection is out of step and must be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server sent a message of type {:?} that no request is waiting for", char::from(*.tag))]
+pub struct OutOfStep {
+    /// The message's type.
+    pub tag: u8,
+}
+
+/// The book of one server connection. See the module's documentation.
+#[derive(Debug)]
+pub struct Ledger {
+    owed: VecDeque<Owed>,
+    undone: Vec<Owed>,
+    status: TransactionStatus,
+    unsynced: bool,
+    skipping: bool,
+    copy: Copy,
+    /// A number of ReadyForQuery is no longer known: never quiet again.
+    doubtful: bool,
+    ended: bool,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Copy {
+    #[default]
+    None,
+    /// The server takes CopyData; Syncs sent meanwhile are ignored by it.
+    In { syncs: u32 },
+    /// Replication: both sides stream.
+    Both,
+}
+
+impl Default for Ledger {
+    /// The book of a server that has just said its first ReadyForQuery.
+    fn default() -> Self {
+        Self {
+            owed: VecDeque::new(),
+            undone: Vec::new(),
+            status: TransactionStatus::Idle,
+            unsynced: false,
+            skipping: false,
+            copy: Copy::None,
+            doubtful: false,
+            ended: false,
+        }
+    }
+}
+
+impl Ledger {
+    /// Whether the server may be lent to another client.
+    pub fn is_quiet(&self) -> bool {
+        self.is_settled() && self.status == TransactionStatus::Idle
+    }
+
+    /// Whether the server has nothing left to say to what it was sent, in a transaction or not.
+    pub fn is_settled(&self) -> bool {
+        self.owed.is_empty()
+            && !self.unsynced
+            && !self.skipping
+            && !self.doubtful
+            && !self.ended
+            && self.copy == Copy::None
+    }
+
+    /// Whether the server waits for its client: nothing is owed, and no COPY data flows.
+    pub fn awaits_client(&self) -> bool {
+        self.owed.is_empty() || matches!(self.copy, Copy::In { .. })
+    }
+
+    /// Whether replies are outstanding up to the limit: read no further requests meanwhile.
+    pub fn is_full(&self) -> bool {
+        self.owed.len() >= OWED_MAX
+    }
+
+    /// The transaction status as of the last ReadyForQuery.
+    pub const fn status(&self) -> TransactionStatus {
+        self.status
+    }
+
+    /// Whether the server said its last word (a FATAL error).
+    pub const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether CopyData, CopyDone and CopyFail are expected now; else PostgreSQL ignores them.
+    pub fn takes_copy_data(&self) -> bool {
+        self.copy != Copy::None || !self.owed.is_empty()
+    }
+
+    /// A Query or FunctionCall goes to the server.
+    pub fn request(&mut self, owed: Owed) {
+        assert!(matches!(owed, Owed::Query | Owed::Call));
+        self.note_interrupted_copy();
+        if !self.skipping {
+            self.owed.push_back(owed);
+            self.unsynced = false;
+        }
+    }
+
+    /// A message of the extended protocol goes to the server (or is answered by us in its place).
+    pub fn extended(&mut self, owed: Owed) {
+        assert!(!matches!(owed, Owed::Query | Owed::Call | Owed::Sync | Owed::CopyEnd));
+        self.note_interrupted_copy();
+        if self.skipping {
+            self.undone.push(owed);
+            return;
+        }
+        self.owed.push_back(owed);
+        self.unsynced = true;
+    }
+
+    /// A Sync goes to the server.
+    pub fn sync(&mut self) {
+        if let Copy::In { syncs } = &mut self.copy {
+            *syncs = syncs.saturating_add(1);
+            return;
+        }
+        self.owed.push_back(Owed::Sync);
+        self.skipping = false;
+        self.unsynced = false;
+    }
+
+    /// A CopyDone or CopyFail goes to the server.
+    pub fn copy_end(&mut self) {
+        match self.copy {
+            Copy::In { .. } => self.copy = Copy::None,
+            Copy::None if !self.owed.is_empty() && !self.skipping => {
+                self.owed.push_back(Owed::CopyEnd);
+            }
+            Copy::None | Copy::Both => {}
+        }
+    }
+
+    /// A message came from the server; `first` is the first byte of its body, if it has one.
+    pub fn backend(&mut self, tag: u8, first: Option<u8>) -> Result<Pass, OutOfStep> {
+        while matches!(self.owed.front(), Some(Owed::CopyEnd)) {
+            self.owed.pop_front();
+        }
+        match tag {
+            b'Z' => self.ready(first),
+            b'1' => self.complete(tag),
+            b'2' | b'3' | b'n' | b's' => self.complete(tag),
+            b'C' | b'I' => self.command_complete(tag),
+            b'T' => Ok(self.row_description()),
+            b'G' => self.copy_in_begins(),
+            b'W' => {
+                self.copy = Copy::Both;
+                Ok(Pass::Forward)
+            }
+            b'A' | b'N' | b'S' | b'K' | b'R' | b'v' => Ok(Pass::Forward),
+            b'd' | b'c' if self.copy == Copy::Both => Ok(Pass::Forward),
+            _ if self.owed.is_empty() && !self.doubtful => Err(OutOfStep { tag }),
+            _ => Ok(Pass::Forward),
+        }
+    }
+
+    /// An ErrorResponse came.
+    pub fn error(&mut self, severity: Severity) {
+        if severity.ends_session() {
+            self.ended = true;
+        }
+        if let Copy::In { syncs } = self.copy {
+            // Whether the server read those Syncs before or after it failed cannot be known.
+            self.doubtful |= syncs > 0;
+            self.copy = Copy::None;
+        }
+        if matches!(self.owed.front(), None | Some(Owed::Query | Owed::Call | Owed::Sync)) {
+            return;
+        }
+        while let Some(front) = self.owed.front() {
+            if matches!(front, Owed::Sync) {
+                return;
+            }
+            let skipped = self.owed.pop_front().expect("the front was there a line above");
+            self.undone.push(skipped);
+        }
+        self.skipping = true;
+    }
+
+    /// Appends the replies that are ours to give and whose turn has come.
+    pub fn own_replies(&mut self, out: &mut Vec<u8>) {
+        while let Some(Owed::OwnParse(_) | Owed::OwnClose(_)) = self.owed.front() {
+            let tag = match self.owed.pop_front() {
+                Some(Owed::OwnParse(_)) => b'1',
+                _ => b'3',
+            };
+            out.extend_from_slice(&[tag, 0, 0, 0, 4]);
+        }
+    }
+
+    /// Whether the next reply is ours to give.
+    pub fn owes_own_reply(&self) -> bool {
+        matches!(self.owed.front(), Some(Owed::OwnParse(_) | Owed::OwnClose(_)))
+    }
+
+    /// The requests that the server skipped, oldest first: their effects must be undone.
+    pub fn take_undone(&mut self) -> impl Iterator<Item = Owed> + '_ {
+        self.undone.drain(..)
+    }
+
+    /// Whether there is anything in [`Ledger::take_undone`].
+    pub fn has_undone(&self) -> bool {
+        !self.undone.is_empty()
+    }
+
+    /// Gives back the memory that an unusually long pipeline has taken.
+    pub fn shrink(&mut self) {
+        self.owed.shrink_to(16);
+        self.undone.shrink_to(0);
+    }
+
+    fn ready(&mut self, status: Option<u8>) -> Result<Pass, OutOfStep> {
+        match self.owed.pop_front() {
+            Some(Owed::Query | Owed::Call | Owed::Sync) => {}
+            None if self.doubtful => {}
+            _ => return Err(OutOfStep { tag: b'Z' }),
+        }
+        let status = status.and_then(TransactionStatus::parse);
+        self.status = status.ok_or(OutOfStep { tag: b'Z' })?;
+        Ok(Pass::Forward)
+    }
+
+    /// A reply that answers exactly one kind of extended request.
+    fn complete(&mut self, tag: u8) -> Result<Pass, OutOfStep> {
+        let front = self.owed.front();
+        let pass = match (tag, front) {
+            (b'1', Some(Owed::InjectedParse(_))) | (b'3', Some(Owed::InjectedClose(_))) => {
+                Pass::Swallow
+            }
+            (b'1', Some(Owed::Parse(_)))
+            | (b'2', Some(Owed::Bind))
+            | (b'3', Some(Owed::Close))
+            | (b'n', Some(Owed::Describe))
+            | (b's', Some(Owed::Execute)) => Pass::Forward,
+            _ => return Err(OutOfStep { tag }),
+        };
+        self.owed.pop_front();
+        Ok(pass)
+    }
+
+    fn command_complete(&mut self, tag: u8) -> Result<Pass, OutOfStep> {
+        match self.owed.front() {
+            Some(Owed::Execute) => {
+                self.owed.pop_front();
+            }
+            Some(Owed::Query) => {}
+            _ if self.doubtful || self.copy == Copy::Both => {}
+            _ => return Err(OutOfStep { tag }),
+        }
+        if matches!(self.copy, Copy::In { .. }) {
+            self.copy = Copy::None;
+        }
+        Ok(Pass::Forward)
+    }
+
+    fn row_description(&mut self) -> Pass {
+        if matches!(self.owed.front(), Some(Owed::Describe)) {
+            self.owed.pop_front();
+        }
+        Pass::Forward
+    }
+
+    /// CopyInResponse: the server ignores every Sync that it reads before CopyDone or CopyFail.
+    fn copy_in_begins(&mut self) -> Result<Pass, OutOfStep> {
+        if !matches!(self.owed.front(), Some(Owed::Query | Owed::Execute)) {
+            return Err(OutOfStep { tag: b'G' });
+        }
+        let end = self.owed.iter().position(|owed| matches!(owed, Owed::CopyEnd));
+        let until = end.unwrap_or(self.owed.len());
+        let mut at = 0;
+        self.owed.retain(|owed| {
+            let ignored = at < until && matches!(owed, Owed::Sync);
+            let keep = !(ignored || Some(at) == end);
+            at += 1;
+            keep
+        });
+        self.copy = if end.is_some() { Copy::None } else { Copy::In { syncs: 0 } };
+        Ok(Pass::Forward)
+    }
+
+    /// A request in the middle of COPY data: the server fails the COPY and loses the request.
+    fn note_interrupted_copy(&mut self) {
+        if matches!(self.copy, Copy::In { .. }) {
+            self.doubtful = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn play(ledger: &mut Ledger, replies: &[(u8, Option<u8>)]) {
+        for &(tag, first) in replies {
+            if tag == b'E' {
+                ledger.error(Severity::Error);
+            } else {
+                ledger.backend(tag, first).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_simple_query_is_quiet_after_its_ready_for_query() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.is_quiet());
+        ledger.request(Owed::Query);
+        play(&mut ledger, &[(b'T', None), (b'D', None), (b'C', None)]);
+        assert!(!ledger.is_quiet());
+        play(&mut ledger, &[(b'Z', Some(b'I'))]);
+        assert!(ledger.is_quiet());
+    }
+
+    #[test]
+    fn an_open_transaction_is_settled_but_not_quiet() {
+        let mut ledger = Ledger::default();
+        ledger.request(Owed::Query);
+        play(&mut ledger, &[(b'C', None), (b'Z', Some(b'T'))]);
+        assert!(ledger.is_settled() && !ledger.is_quiet());
+    }
+
+    #[test]
+    fn flush_without_sync_keeps_the_server() {
+        let mut ledger = Ledger::default();
+        ledger.extended(Owed::Parse(None));
+        play(&mut ledger, &[(b'1', None)]);
+        assert!(ledger.awaits_client() && !ledger.is_quiet());
+        ledger.sync();
+        play(&mut ledger, &[(b'Z', Some(b'I'))]);
+        assert!(ledger.is_quiet());
+    }
+
+    #[test]
+    fn an_error_skips_to_the_next_sync_and_names_what_was_skipped() {
+        let mut ledger = Ledger::default();
+        ledger.extended(Owed::Parse(None));
+        ledger.extended(Owed::Bind);
+        ledger.extended(Owed::Execute);
+        ledger.request(Owed::Query);
+        ledger.sync();
+        ledger.extended(Owed::Bind);
+        ledger.sync();
+        play(&mut ledger, &[(b'1', None), (b'E', None)]);
+        assert_eq!(ledger.take_undone().count(), 3);
+        play(&mut ledger, &[(b'Z', Some(b'I')), (b'2', None), (b'Z', Some(b'I'))]);
+        assert!(ledger.is_quiet());
+    }
+
+    #[test]
+    fn what_follows_an_error_before_its_sync_is_undone_at_once() {
+        let mut ledger = Ledger::default();
+        ledger.extended(Owed::Bind);
+        play(&mut ledger, &[(b'E', None)]);
+        ledger.extended(Owed::Execute);
+        assert_eq!(ledger.take_undone().count(), 2);
+        ledger.request(Owed::Query);
+        ledger.sync();
+        play(&mut ledger, &[(b'Z', Some(b'I'))]);
+        assert!(ledger.is_quiet());
+    }
+
+    #[test]
+    fn a_sync_sent_before_copy_in_begins_gets_no_ready_for_query() {
+        let mut ledger = Ledger::default();
+        ledger.extended(Owed::Bind);
+        ledger.extended(Owed::Execute);
+        ledger.sync();
+        play(&mut ledger, &[(b'2', None), (b'G', None)]);
+        ledger.copy_end();
+        ledger.sync();
+        play(&mut ledger, &[(b'C', None), (b'Z', Some(b'I'))]);
+        assert!(ledger.is_quiet());
+    }
+
+    #[test]
+    fn copy_data_sent_blindly_is_matched_when_copy_begins() {
+        let mut ledger = Ledger::default();
+        ledger.request(Owed::Query);
+        ledger.copy_end();
+        play(&mut ledger, &[(b'G', None), (b'C', None), (b'Z', Some(b'I'))]);
+        assert!(ledger.is_quiet());
+    }
+
+    #[test]
+    fn a_sync_inside_failing_copy_data_leaves_the_server_in_doubt() {
+        let mut ledger = Ledger::default();
+        ledger.extended(Owed::Execute);
+        play(&mut ledger, &[(b'G', None)]);
+        ledger.sync();
+        play(&mut ledger, &[(b'E', None)]);
+        ledger.sync();
+        play(&mut ledger, &[(b'Z', Some(b'I'))]);
+        assert!(!ledger.is_quiet());
+    }
+
+    #[test]
+    fn own_replies_keep_their_place_in_the_order() {
+        let mut ledger = Ledger::default();
+        ledger.extended(Owed::InjectedClose(1));
+        ledger.extended(Owed::OwnClose(None));
+        ledger.extended(Owed::Bind);
+        let mut out = Vec::new();
+        ledger.own_replies(&mut out);
+        assert!(out.is_empty());
+        assert_eq!(ledger.backend(b'3', None), Ok(Pass::Swallow));
+        ledger.own_replies(&mut out);
+        assert_eq!(out, [b'3', 0, 0, 0, 4]);
+        assert_eq!(ledger.backend(b'2', None), Ok(Pass::Forward));
+    }
+
+    #[test]
+    fn replies_nobody_asked_for_put_the_server_out_of_step() {
+        for tag in [b'Z', b'1', b'C', b'D', b'G'] {
+            assert!(Ledger::default().backend(tag, Some(b'I')).is_err(), "{}", tag as char);
+        }
+        for tag in [b'A', b'N', b'S'] {
+            assert_eq!(Ledger::default().backend(tag, None), Ok(Pass::Forward));
+        }
+    }
+
+    #[test]
+    fn a_fatal_error_ends_the_server_for_good() {
+        let mut ledger = Ledger::default();
+        ledger.error(Severity::Fatal);
+        assert!(ledger.has_ended() && !ledger.is_quiet());
+    }
+}

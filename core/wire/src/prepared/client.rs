@@ -1,0 +1,62 @@
+//! The names that one client has prepared.
+//!
+//! Invariant: a client that prepares nothing costs one pointer.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::Statement;
+use crate::limits::CLIENT_STATEMENTS_MAX;
+
+/// A client's statements by name.
+#[derive(Debug, Default)]
+pub struct ClientStatements {
+    by_name: Option<Box<FxHashMap<Box<[u8]>, Arc<Statement>>>>,
+}
+
+impl ClientStatements {
+    /// The statement of that name.
+    pub fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        self.by_name.as_ref()?.get(name)
+    }
+
+    /// Whether there is room for one more name.
+    pub fn has_room(&self) -> bool {
+        self.len() < CLIENT_STATEMENTS_MAX
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.by_name.as_ref().map_or(0, |map| map.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Gives a name its statement. The name must be free.
+    pub(crate) fn insert(&mut self, name: Box<[u8]>, statement: Arc<Statement>) {
+        let map = self.by_name.get_or_insert_with(Box::default);
+        let previous = map.insert(name, statement);
+        debug_assert!(previous.is_none(), "a name is given away once");
+    }
+
+    /// Frees a name.
+    pub(crate) fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
+        self.by_name.as_mut()?.remove(name)
+    }
+
+    /// Frees a name if it still means that statement.
+    pub(crate) fn remove_if(&mut self, name: &[u8], id: u64) {
+        if self.get(name).is_some_and(|statement| statement.id() == id) {
+            self.remove(name);
+        }
+    }
+
+    /// Frees all names (DEALLOCATE ALL, DISCARD ALL).
+    pub fn clear(&mut self) {
+        self.by_name = None;
+    }
+}

@@ -1,0 +1,49 @@
+//! Named prepared statements that survive a change of server in transaction mode.
+//!
+//! Owns: which statement a client means by a name ([`ClientStatements`]), which statements a
+//! server knows ([`ServerStatements`]), the texts behind both ([`Texts`]), and the rewriting of
+//! Parse, Bind, Describe and Close between the two ([`translate`]).
+//! Refuses: the unnamed statement and SQL-level PREPARE, which pass as they are.
+//! Invariant: a name is a client's exactly from the Parse that PostgreSQL accepted (or would have)
+//! until its Close; whatever PostgreSQL skips after an error is undone.
+
+mod client;
+mod server;
+mod texts;
+pub mod translate;
+
+pub use client::ClientStatements;
+pub use server::ServerStatements;
+pub use texts::{Statement, Texts};
+pub use translate::{Statements, Translation};
+
+use std::sync::Arc;
+
+/// A name that came to a client's map with a Parse still unanswered.
+#[derive(Debug)]
+pub struct Registration {
+    /// The client's name for it.
+    pub name: Box<[u8]>,
+    /// The statement.
+    pub statement: Arc<Statement>,
+    /// Whether this Parse is also what brings the statement to the server.
+    pub on_server: OnServer,
+}
+
+/// Whether a Parse was sent to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnServer {
+    /// It was: the server knows the statement once it says ParseComplete.
+    Sent,
+    /// It was not: the server knew the statement already.
+    Known,
+}
+
+/// A name that left a client's map with a Close still unanswered.
+#[derive(Debug)]
+pub struct Removal {
+    /// The client's name for it.
+    pub name: Box<[u8]>,
+    /// The statement.
+    pub statement: Arc<Statement>,
+}

@@ -1,0 +1,86 @@
+//! The statements that one server knows, least recently used first to go.
+//!
+//! Invariant: never more than the limit, and a statement is in here exactly while the server
+//! would accept a Bind of its name (or will, by the time the Bind arrives).
+
+use rustc_hash::FxHashMap;
+
+/// Statement ids on one server.
+#[derive(Debug)]
+pub struct ServerStatements {
+    last_used: FxHashMap<u64, u64>,
+    clock: u64,
+    limit: usize,
+}
+
+impl ServerStatements {
+    /// A server that knows nothing, and never more than `limit` statements (at least one).
+    pub fn new(limit: usize) -> Self {
+        assert!(limit > 0, "a server must hold the statement it executes");
+        Self { last_used: FxHashMap::default(), clock: 0, limit }
+    }
+
+    /// Whether the server knows the statement; if so, it has been used now.
+    pub(crate) fn touch(&mut self, id: u64) -> Known {
+        self.clock += 1;
+        match self.last_used.get_mut(&id) {
+            Some(used) => {
+                *used = self.clock;
+                Known::Yes
+            }
+            None => Known::No,
+        }
+    }
+
+    /// Adds a statement; `evict` is told each one that must be closed to keep the limit.
+    pub(crate) fn insert(&mut self, id: u64, mut evict: impl FnMut(u64)) {
+        while self.last_used.len() >= self.limit {
+            let Some(oldest) = self.oldest() else { break };
+            self.last_used.remove(&oldest);
+            evict(oldest);
+        }
+        self.clock += 1;
+        let previous = self.last_used.insert(id, self.clock);
+        debug_assert!(previous.is_none(), "a statement is brought to a server once");
+        assert!(self.last_used.len() <= self.limit);
+    }
+
+    /// Forgets a statement.
+    pub(crate) fn remove(&mut self, id: u64) {
+        self.last_used.remove(&id);
+    }
+
+    /// Takes back an eviction that the server has skipped. The limit may be passed by the
+    /// evictions of one pipeline; the next insertion brings the number down again.
+    pub(crate) fn restore(&mut self, id: u64) {
+        self.last_used.entry(id).or_insert(0);
+    }
+
+    /// Forgets all (DEALLOCATE ALL, DISCARD ALL).
+    pub fn clear(&mut self) {
+        self.last_used.clear();
+    }
+
+    /// How many statements the server knows.
+    pub fn len(&self) -> usize {
+        self.last_used.len()
+    }
+
+    /// Whether it knows none.
+    pub fn is_empty(&self) -> bool {
+        self.last_used.is_empty()
+    }
+
+    /// Linear on purpose: runs once an eviction, over a few hundred entries, where an ordered
+    /// index would cost each Bind instead.
+    fn oldest(&self) -> Option<u64> {
+        self.last_used.iter().min_by_key(|(_, used)| **used).map(|(id, _)| *id)
+    }
+}
+
+/// An answer of [`ServerStatements::touch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Yes,
+    No,
+}

@@ -1,0 +1,108 @@
+//! Statement texts, each kept once for all clients and servers.
+//!
+//! Invariant: two statements are the same exactly where text and parameter types are equal byte
+//! by byte; an id is never used for a second statement.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::limits::STATEMENT_TEXTS_MAX;
+
+/// A statement: its text and the parameter types that its client declared.
+#[derive(Debug)]
+pub struct Statement {
+    id: u64,
+    tail: Box<[u8]>,
+}
+
+impl Statement {
+    /// The statement's number, unique over the life of the process.
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The body of its Parse message after the name: text, NUL, number of types, types.
+    pub fn tail(&self) -> &[u8] {
+        &self.tail
+    }
+
+    /// The text.
+    pub fn sql(&self) -> &[u8] {
+        let end = memchr::memchr(0, &self.tail).unwrap_or(self.tail.len());
+        &self.tail[..end]
+    }
+}
+
+/// Every statement that a client or server still refers to.
+#[derive(Debug, Default)]
+pub struct Texts {
+    by_tail: FxHashMap<Box<[u8]>, Arc<Statement>>,
+    next_id: u64,
+    sweep_at: usize,
+}
+
+impl Texts {
+    /// The statement of this Parse tail: the one known, or a new one.
+    pub fn intern(&mut self, tail: &[u8]) -> Arc<Statement> {
+        if let Some(known) = self.by_tail.get(tail) {
+            return Arc::clone(known);
+        }
+        self.make_room();
+        self.next_id += 1;
+        let statement = Arc::new(Statement { id: self.next_id, tail: tail.into() });
+        let previous = self.by_tail.insert(tail.into(), Arc::clone(&statement));
+        assert!(previous.is_none(), "a text is interned once");
+        statement
+    }
+
+    /// How many texts are kept.
+    pub fn len(&self) -> usize {
+        self.by_tail.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.by_tail.is_empty()
+    }
+
+    /// Drops texts that nobody refers to. Where all are in use the map is emptied: its users keep
+    /// their statements, only equal texts that come later get a second id.
+    fn make_room(&mut self) {
+        if self.by_tail.len() < self.sweep_at.max(64) {
+            return;
+        }
+        self.by_tail.retain(|_, statement| Arc::strong_count(statement) > 1);
+        if self.by_tail.len() >= STATEMENT_TEXTS_MAX {
+            self.by_tail.clear();
+        }
+        self.sweep_at = (self.by_tail.len() * 2).min(STATEMENT_TEXTS_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_are_one_statement_and_types_tell_them_apart() {
+        let mut texts = Texts::default();
+        let a = texts.intern(b"select $1\0\0\0");
+        let b = texts.intern(b"select $1\0\0\0");
+        let c = texts.intern(b"select $1\0\0\x01\0\0\0\x17");
+        assert_eq!(a.id(), b.id());
+        assert_ne!(a.id(), c.id());
+        assert_eq!(c.sql(), b"select $1");
+    }
+
+    #[test]
+    fn texts_that_nobody_uses_are_dropped_in_time() {
+        let mut texts = Texts::default();
+        let kept = texts.intern(b"kept\0\0\0");
+        for n in 0..10_000 {
+            texts.intern(format!("select {n}\0\0\0").as_bytes());
+        }
+        assert!(texts.len() < 200, "{} texts are kept", texts.len());
+        assert_eq!(texts.intern(b"kept\0\0\0").id(), kept.id());
+    }
+}

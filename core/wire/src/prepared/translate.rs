@@ -1,0 +1,296 @@
+//! Rewrites Parse, Bind, Describe and Close between a client's names and a server's.
+//!
+//! Owns: the one place where the maps of client and server and the ledger change together.
+//! Invariant: the server sees only names of the form `_stent_<number>`, each for one text for
+//! ever; a client can neither reach such a name by guessing it nor see a statement that it has
+//! not prepared.
+
+use std::sync::Arc;
+
+use super::server::Known;
+use super::{
+    ClientStatements, OnServer, Registration, Removal, ServerStatements, Statement, Texts,
+};
+use crate::frame::{Frame, cstr, put_message};
+use crate::ledger::{Ledger, Owed};
+use crate::splice::Splice;
+
+/// The beginning of every statement name that a server gets from us.
+const PREFIX: &[u8] = b"_stent_";
+
+/// The books that a translation reads and writes.
+pub struct Statements<'a> {
+    /// All texts.
+    pub texts: &'a mut Texts,
+    /// The client's names.
+    pub client: &'a mut ClientStatements,
+    /// The server's statements.
+    pub server: &'a mut ServerStatements,
+    /// What the server owes.
+    pub ledger: &'a mut Ledger,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub enum Translation {
+    /// What must go on has been given to the splice; the statement, where it is a named one.
+    Done(Option<Arc<Statement>>),
+    /// The names are not whole yet: call again with more bytes.
+    Incomplete,
+    /// The client keeps more names than it may.
+    TooManyNames,
+}
+
+impl Statements<'_> {
+    /// A Parse. The frame must be whole unless the name is empty.
+    pub fn parse(&mut self, chunk: &[u8], frame: &Frame, splice: &mut Splice<'_>) -> Translation {
+        let body = &chunk[frame.body.clone()];
+        let Some((name, tail)) = cstr(body) else {
+            return self.pass(frame, splice, Owed::Parse(None));
+        };
+        if name.is_empty() {
+            return self.pass(frame, splice, Owed::Parse(None));
+        }
+        if !frame.is_whole() {
+            return Translation::Incomplete;
+        }
+        if let Some(taken) = self.client.get(name).cloned() {
+            // Bringing it a second time under its own name draws PostgreSQL's own 42P05, with
+            // all that an error does to the transaction.
+            self.bring(&taken, splice);
+            self.ledger.extended(Owed::Parse(None));
+            put_parse(splice.edit(), &taken);
+            return Translation::Done(Some(taken));
+        }
+        if !self.client.has_room() {
+            return Translation::TooManyNames;
+        }
+        let statement = self.texts.intern(tail);
+        self.client.insert(name.into(), Arc::clone(&statement));
+        self.register(name, &statement, splice);
+        Translation::Done(Some(statement))
+    }
+
+    /// A Bind. Its two names must be there; the parameters may still be on their way.
+    pub fn bind(&mut self, chunk: &[u8], frame: &Frame, splice: &mut Splice<'_>) -> Translation {
+        let body = &chunk[frame.body.clone()];
+        let names = cstr(body).and_then(|(portal, rest)| Some((portal, cstr(rest)?)));
+        let Some((portal, (name, _))) = names else {
+            return self.cut_short(frame, splice, Owed::Bind);
+        };
+        let statement = self.client.get(name).cloned();
+        if statement.is_none() && !is_ours(name) {
+            return self.pass(frame, splice, Owed::Bind);
+        }
+        if let Some(statement) = &statement {
+            self.bring(statement, splice);
+        }
+        self.ledger.extended(Owed::Bind);
+        let server_name = ServerName::of(statement.as_deref(), name);
+        let server_name = server_name.bytes();
+        let values = frame.body.start + portal.len() + 1 + name.len() + 1;
+        let len = frame.len() - 1 - name.len() + server_name.len();
+        let out = splice.edit();
+        out.push(b'B');
+        out.extend_from_slice(&(len as u32).to_be_bytes());
+        out.extend_from_slice(portal);
+        out.push(0);
+        out.extend_from_slice(server_name);
+        out.push(0);
+        splice.copy(values..frame.body.end);
+        Translation::Done(statement)
+    }
+
+    /// A Describe, whole.
+    pub fn describe(
+        &mut self,
+        chunk: &[u8],
+        frame: &Frame,
+        splice: &mut Splice<'_>,
+    ) -> Translation {
+        let Some(name) = statement_name(&chunk[frame.body.clone()]) else {
+            return self.cut_short(frame, splice, Owed::Describe);
+        };
+        let statement = self.client.get(name).cloned();
+        if statement.is_none() && !is_ours(name) {
+            return self.pass(frame, splice, Owed::Describe);
+        }
+        if let Some(statement) = &statement {
+            self.bring(statement, splice);
+        }
+        self.ledger.extended(Owed::Describe);
+        let server_name = ServerName::of(statement.as_deref(), name);
+        put_statement(splice.edit(), b'D', server_name.bytes());
+        Translation::Done(statement)
+    }
+
+    /// A Close, whole. The server keeps the statement: other clients may use the same text.
+    pub fn close(&mut self, chunk: &[u8], frame: &Frame, splice: &mut Splice<'_>) -> Translation {
+        let Some(name) = statement_name(&chunk[frame.body.clone()]) else {
+            return self.cut_short(frame, splice, Owed::Close);
+        };
+        let removed = self.client.remove(name);
+        if removed.is_none() && !is_ours(name) {
+            return self.pass(frame, splice, Owed::Close);
+        }
+        let removal = removed.map(|statement| Box::new(Removal { name: name.into(), statement }));
+        self.ledger.extended(Owed::OwnClose(removal));
+        Translation::Done(None)
+    }
+
+    /// Takes back what the server has skipped after an error, newest first.
+    pub fn undo(&mut self) {
+        let undone: Vec<Owed> = self.ledger.take_undone().collect();
+        for owed in undone.into_iter().rev() {
+            match owed {
+                Owed::Parse(Some(registration)) | Owed::OwnParse(registration) => {
+                    let id = registration.statement.id();
+                    self.client.remove_if(&registration.name, id);
+                    if registration.on_server == OnServer::Sent {
+                        self.server.remove(id);
+                    }
+                }
+                Owed::InjectedParse(id) => self.server.remove(id),
+                Owed::InjectedClose(id) => self.server.restore(id),
+                Owed::OwnClose(Some(removal)) => {
+                    if self.client.get(&removal.name).is_none() {
+                        self.client.insert(removal.name, removal.statement);
+                    }
+                }
+                Owed::Query
+                | Owed::Call
+                | Owed::Sync
+                | Owed::Parse(None)
+                | Owed::Bind
+                | Owed::Describe
+                | Owed::Execute
+                | Owed::Close
+                | Owed::OwnClose(None)
+                | Owed::CopyEnd => {}
+            }
+        }
+    }
+
+    /// The server said that it has forgotten every statement (DEALLOCATE ALL, DISCARD ALL).
+    pub fn deallocated_all(&mut self) {
+        self.client.clear();
+        self.server.clear();
+    }
+
+    /// Sends a new name's Parse to the server, or answers it where the server knows the text.
+    fn register(&mut self, name: &[u8], statement: &Arc<Statement>, splice: &mut Splice<'_>) {
+        let registration = |on_server| {
+            Box::new(Registration {
+                name: name.into(),
+                statement: Arc::clone(statement),
+                on_server,
+            })
+        };
+        match self.server.touch(statement.id()) {
+            Known::Yes => self.ledger.extended(Owed::OwnParse(registration(OnServer::Known))),
+            Known::No => {
+                self.make_room_for(statement.id(), splice);
+                self.ledger.extended(Owed::Parse(Some(registration(OnServer::Sent))));
+                put_parse(splice.edit(), statement);
+            }
+        }
+    }
+
+    /// Brings a statement to the server if it is not there.
+    fn bring(&mut self, statement: &Arc<Statement>, splice: &mut Splice<'_>) {
+        if self.server.touch(statement.id()) == Known::Yes {
+            return;
+        }
+        self.make_room_for(statement.id(), splice);
+        self.ledger.extended(Owed::InjectedParse(statement.id()));
+        put_parse(splice.edit(), statement);
+    }
+
+    fn make_room_for(&mut self, id: u64, splice: &mut Splice<'_>) {
+        let ledger = &mut *self.ledger;
+        self.server.insert(id, |evicted| {
+            ledger.extended(Owed::InjectedClose(evicted));
+            put_statement(splice.edit(), b'C', ServerName::numbered(evicted).bytes());
+        });
+    }
+
+    /// A message whose names are not all there: wait for them, or let PostgreSQL refuse it.
+    fn cut_short(&mut self, frame: &Frame, splice: &mut Splice<'_>, owed: Owed) -> Translation {
+        if frame.is_whole() { self.pass(frame, splice, owed) } else { Translation::Incomplete }
+    }
+
+    fn pass(&mut self, frame: &Frame, splice: &mut Splice<'_>, owed: Owed) -> Translation {
+        self.ledger.extended(owed);
+        splice.keep(frame.all.clone());
+        Translation::Done(None)
+    }
+}
+
+/// The statement name of a Describe or Close, `None` for a portal or a malformed body.
+fn statement_name(body: &[u8]) -> Option<&[u8]> {
+    let (kind, rest) = body.split_first()?;
+    let (name, _) = cstr(rest)?;
+    (*kind == b'S' && !name.is_empty()).then_some(name)
+}
+
+fn is_ours(name: &[u8]) -> bool {
+    name.starts_with(PREFIX)
+}
+
+fn put_parse(out: &mut Vec<u8>, statement: &Statement) {
+    put_message(out, b'P', |out| {
+        out.extend_from_slice(ServerName::numbered(statement.id()).bytes());
+        out.push(0);
+        out.extend_from_slice(statement.tail());
+    });
+}
+
+fn put_statement(out: &mut Vec<u8>, tag: u8, name: &[u8]) {
+    put_message(out, tag, |out| {
+        out.push(b'S');
+        out.extend_from_slice(name);
+        out.push(0);
+    });
+}
+
+/// A statement's name on a server, without an allocation in the usual case.
+enum ServerName {
+    Numbered {
+        text: [u8; 32],
+        len: usize,
+    },
+    /// A client asks for a name of our form that it has not prepared: one underscore more makes
+    /// it a name that no server has.
+    Unreachable(Vec<u8>),
+}
+
+impl ServerName {
+    fn of(statement: Option<&Statement>, name: &[u8]) -> Self {
+        match statement {
+            Some(statement) => Self::numbered(statement.id()),
+            None => Self::Unreachable([b"_", name].concat()),
+        }
+    }
+
+    fn numbered(mut id: u64) -> Self {
+        let mut text = [0; 32];
+        text[..PREFIX.len()].copy_from_slice(PREFIX);
+        let mut len = PREFIX.len();
+        loop {
+            text[len] = b"0123456789abcdef"[(id & 0xf) as usize];
+            len += 1;
+            id >>= 4;
+            if id == 0 {
+                break;
+            }
+        }
+        Self::Numbered { text, len }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Numbered { text, len } => &text[..*len],
+            Self::Unreachable(name) => name,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Events in, decisions carried out.
+//!
+//! Invariant: decisions are carried out in the order in which they were taken, and an event that
+//! follows from carrying one out is handled after the rest.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use stent_pool::{
+    CloseCause, Condition, Decision, Event, OpenFailure, PoolId, ProbeResult, ServerId, WaiterId,
+};
+
+use super::{Broker, Inner, Slot};
+use crate::clients::Outcome;
+use crate::connect::{self, OpenError, Opened};
+use crate::disconnects::Cause;
+use crate::events;
+use crate::exchange;
+use crate::link::{Link, Writing};
+use crate::scratch;
+
+/// How long a server may take to hang up after Terminate before its socket is simply dropped.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+/// How long a probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest pause of the janitor: bounds how late a lifetime is noticed.
+const JANITOR_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+impl Broker {
+    /// Tells the pools what happened, and does what they decide.
+    pub(crate) fn handle(self: &Rc<Self>, event: Event) {
+        let mut events = VecDeque::from([event]);
+        let mut decisions = Vec::new();
+        while let Some(event) = events.pop_front() {
+            self.inner().pools.handle(event, Instant::now(), &mut decisions);
+            for decision in decisions.drain(..) {
+                self.carry_out(decision, &mut events);
+            }
+        }
+        self.plan();
+    }
+
+    /// Carries out one decision.
+    pub(super) fn carry_out(self: &Rc<Self>, decision: Decision, events: &mut VecDeque<Event>) {
+        match decision {
+            Decision::Open { pool, server } => self.open(pool, server),
+            Decision::Probe { server, .. } => self.probe(server),
+            Decision::Grant { waiter, server, waited } => {
+                self.grant(waiter, server, waited, events);
+            }
+            Decision::Close { server, cause } => self.close(server, cause, events),
+            Decision::Refuse { waiter, refusal, .. } => {
+                self.finish_wait(waiter, Outcome::Refused(refusal));
+            }
+        }
+    }
+
+    /// Runs for ever: tells the pools when one of their deadlines has come.
+    pub(crate) async fn janitor(self: Rc<Self>) {
+        loop {
+            let next = self.planned.get().unwrap_or_else(|| Instant::now() + JANITOR_PAUSE_MAX);
+            let next = next.min(Instant::now() + JANITOR_PAUSE_MAX);
+            let sleep = tokio::time::sleep_until(next.into());
+            tokio::select! {
+                () = sleep => self.handle(Event::Tick),
+                () = self.janitor.notified() => {}
+            }
+        }
+    }
+
+    /// Wakes the janitor if a deadline has come nearer.
+    pub(super) fn plan(&self) {
+        let next = self.inner().pools.next_deadline();
+        let earlier = match (next, self.planned.get()) {
+            (Some(next), Some(planned)) => next < planned,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        self.planned.set(next);
+        if earlier {
+            self.janitor.notify_one();
+        }
+    }
+
+    /// Opens a server in a task of its own.
+    fn open(self: &Rc<Self>, pool: PoolId, server: ServerId) {
+        let mut inner = self.inner();
+        inner.put_slot(Slot { server, pool, idle: None, facts: None });
+        drop(inner);
+        let broker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let started = Instant::now();
+            let opened = connect::open(&broker, pool, server).await;
+            broker.opened(pool, server, opened, started.elapsed());
+        });
+    }
+
+    fn opened(
+        self: &Rc<Self>,
+        pool: PoolId,
+        server: ServerId,
+        opened: Result<Opened, OpenError>,
+        took: Duration,
+    ) {
+        match opened {
+            Ok(Opened { link, welcome }) => {
+                let mut inner = self.inner();
+                let entry = &mut inner.entries[pool.index()];
+                entry.stats.create.record(took);
+                entry.open_error = None;
+                entry.welcomes.set_base(welcome);
+                let slot = inner.slot(server).expect("a server being opened keeps its place");
+                slot.facts = Some(Rc::clone(&link.facts));
+                slot.idle = Some(link);
+                drop(inner);
+                self.watch(server);
+                self.handle(Event::Opened { server });
+            }
+            Err(error) => {
+                let (database, user) = self.names(pool);
+                events::OpenFailed { database: &database, user: &user, error: &error }.emit();
+                let failure = if error.is_permanent() {
+                    OpenFailure::Permanent
+                } else {
+                    OpenFailure::Transient
+                };
+                let mut inner = self.inner();
+                inner.servers[server.index()] = None;
+                let entry = &mut inner.entries[pool.index()];
+                entry.count_failure(error.sqlstate().as_str());
+                entry.open_error = Some(Rc::new(error));
+                drop(inner);
+                self.handle(Event::OpenFailed { server, failure });
+            }
+        }
+    }
+
+    /// Asks an idle server for a sign of life, in a task of its own.
+    fn probe(self: &Rc<Self>, server: ServerId) {
+        let mut link = self.inner().take_idle(server);
+        let broker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let answer = tokio::time::timeout(PROBE_TIMEOUT, exchange::probe(&mut link)).await;
+            let healthy = match answer {
+                Ok(Ok(())) if link.is_clean() => ProbeResult::Healthy,
+                _ => ProbeResult::Failed,
+            };
+            broker.put_idle(link);
+            broker.handle(Event::Probed { server, healthy });
+        });
+    }
+
+    /// A client gets its server. A server whose end shows only now goes back at once, and the
+    /// client goes on waiting: it has not used the server.
+    fn grant(
+        self: &Rc<Self>,
+        waiter: WaiterId,
+        server: ServerId,
+        waited: Duration,
+        events: &mut VecDeque<Event>,
+    ) {
+        let mut inner = self.inner();
+        let link = inner.take_idle(server);
+        inner.entries[link.pool.index()].stats.wait.record(waited);
+        if inner.clients.by_waiter(waiter.0).is_none() {
+            drop(inner);
+            self.put_idle(link);
+            events.push_back(Event::Release { server, condition: Condition::Clean });
+            return;
+        }
+        drop(inner);
+        self.finish_wait(waiter, Outcome::Granted(link));
+    }
+
+    /// Ends a server: Terminate, then wait for the server to hang up, so that its place is free
+    /// on PostgreSQL's side too when the pool hears of it.
+    fn close(self: &Rc<Self>, server: ServerId, cause: CloseCause, events: &mut VecDeque<Event>) {
+        let link = self.inner().take_idle(server);
+        self.inner().servers[server.index()] = None;
+        let detail = link.last_words.as_deref().unwrap_or("");
+        self.server_ended(link.pool, &link.facts, Cause::of_close(cause), detail);
+        if matches!(cause, CloseCause::Broken | CloseCause::Lost) {
+            drop(link);
+            events.push_back(Event::Closed { server });
+            return;
+        }
+        let broker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            if !link.ledger.awaits_client() {
+                crate::cancel::cancel_running(&broker, &link).await;
+            }
+            let _ = tokio::time::timeout(CLOSE_GRACE, hang_up(link)).await;
+            broker.handle(Event::Closed { server });
+        });
+    }
+
+    /// Hands a waiting client the end of its wait.
+    fn finish_wait(&self, waiter: WaiterId, outcome: Outcome) {
+        let mut inner = self.inner();
+        let client = inner.clients.by_waiter(waiter.0);
+        let client = client.expect("a wait is withdrawn before its client leaves");
+        assert!(client.outcome.is_none(), "a wait ends once");
+        client.outcome = Some(outcome);
+        let waker = client.waker.clone();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Inner {
+    /// The place of a server, if it is still that server's.
+    pub(crate) fn slot(&mut self, server: ServerId) -> Option<&mut Slot> {
+        self.servers.get_mut(server.index())?.as_mut().filter(|slot| slot.server == server)
+    }
+
+    fn put_slot(&mut self, slot: Slot) {
+        let index = slot.server.index();
+        if index >= self.servers.len() {
+            self.servers.resize_with(index + 1, || None);
+        }
+        self.servers[index] = Some(slot);
+    }
+
+    /// Takes an idle server out.
+    pub(crate) fn take_idle(&mut self, server: ServerId) -> Box<Link> {
+        let slot = self.slot(server).expect("the pool decides about servers that are there");
+        slot.idle.take().expect("the pool decides about servers that are in our hands")
+    }
+}
+
+/// Terminate, then read until the server hangs up.
+async fn hang_up(mut link: Box<Link>) {
+    if link.writing == Writing::Open && link.to_server.is_empty() {
+        let _ = link.stream.try_write(&[b'X', 0, 0, 0, 4]);
+    }
+    link.stream.shutdown_write();
+    std::future::poll_fn(|cx| {
+        loop {
+            let read = scratch::with(|scratch| link.stream.poll_read(cx, &mut scratch.read));
+            match read {
+                std::task::Poll::Ready(Ok(n)) if n > 0 => {}
+                std::task::Poll::Ready(_) => return std::task::Poll::Ready(()),
+                std::task::Poll::Pending => return std::task::Poll::Pending,
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,231 @@
+//! The broker: the single owner of the pools, the idle servers and the register of clients.
+//!
+//! Owns: carrying out what `stent_pool` decides, on one thread, without ever waiting: what takes
+//! time becomes a task that reports back with an event.
+//! Refuses: policy (that is `stent_pool`'s) and bytes (those are the session's).
+//! Invariant: a link is in exactly one place: idle in here, in a session, or in a task of ours;
+//! no borrow of the inside is held across an `await` or a wake.
+
+mod carry_out;
+mod idle;
+mod lend;
+mod welcome;
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use stent_pool::{Limits, OPENING_MAX, PoolId, Pools, RETRY_MAX, RETRY_MIN, ServerId, TooManyPools};
+use stent_wire::prepared::Texts;
+use tokio::sync::Notify;
+
+use crate::clients::{ClientId, Clients};
+use crate::config::Config;
+use crate::connect::OpenError;
+use crate::disconnects::{Cause, Disconnects, Side};
+use crate::events;
+use crate::facts::Facts;
+use crate::link::Link;
+use crate::login::keys::KeyCache;
+use crate::pool_stats::PoolStats;
+
+pub(crate) use lend::Acquired;
+pub(crate) use welcome::{Welcome, WelcomeCache};
+
+/// See the module's documentation.
+pub(crate) struct Broker {
+    /// The configuration.
+    pub(crate) config: Config,
+    /// When the proxy started.
+    pub(crate) started: Instant,
+    /// Passwords' derived keys, so that a login does not cost thousands of hash rounds.
+    pub(crate) keys: KeyCache,
+    inner: RefCell<Inner>,
+    draining: Cell<Draining>,
+    janitor: Notify,
+    planned: Cell<Option<Instant>>,
+    idle_watch: RefCell<Waker>,
+}
+
+/// Whether the proxy takes new work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Draining {
+    /// It does.
+    No,
+    /// It shuts down: idle clients leave, busy ones may finish their transaction.
+    Yes,
+}
+
+/// What the broker owns.
+pub(crate) struct Inner {
+    /// The policy.
+    pub(crate) pools: Pools,
+    /// By `PoolId::index`.
+    pub(crate) entries: Vec<PoolEntry>,
+    /// By `ServerId::index`.
+    pub(crate) servers: Vec<Option<Slot>>,
+    /// The register of clients.
+    pub(crate) clients: Clients,
+    /// Statement texts of all clients.
+    pub(crate) texts: Texts,
+    /// The ends of connections.
+    pub(crate) disconnects: Disconnects,
+    /// Cancel requests by outcome.
+    pub(crate) cancels: crate::cancel::Counts,
+}
+
+/// What the shell keeps for a pool.
+pub(crate) struct PoolEntry {
+    /// The database.
+    pub(crate) database: Rc<str>,
+    /// The user.
+    pub(crate) user: Rc<str>,
+    /// Counters.
+    pub(crate) stats: Rc<PoolStats>,
+    /// What a client is told at the end of its login.
+    pub(crate) welcomes: WelcomeCache,
+    /// Why the newest attempt to open a server failed; gone when one succeeds.
+    pub(crate) open_error: Option<Rc<OpenError>>,
+    /// Failed attempts by SQLSTATE.
+    pub(crate) open_failures: Vec<(String, u64)>,
+}
+
+/// What the shell keeps for a server.
+pub(crate) struct Slot {
+    /// The whole id, to tell a late event from a new server in the same place.
+    pub(crate) server: ServerId,
+    /// Its pool.
+    pub(crate) pool: PoolId,
+    /// The connection, while it is idle.
+    pub(crate) idle: Option<Box<Link>>,
+    /// Who has it; `None` while it is being opened.
+    pub(crate) facts: Option<Rc<Facts>>,
+}
+
+impl Broker {
+    /// A broker without pools.
+    pub(crate) fn new(config: Config, seed: u64) -> Rc<Self> {
+        let limits = Limits {
+            pool_size: config.default_pool_size,
+            min_pool_size: config.min_pool_size,
+            max_db_connections: config.max_db_connections,
+            query_wait_timeout: config.query_wait_timeout,
+            server_lifetime: config.server_lifetime,
+            server_idle_timeout: config.server_idle_timeout,
+            server_check_delay: config.server_check_delay,
+            retry_min: RETRY_MIN,
+            retry_max: RETRY_MAX,
+            waiters_max: config.max_client_conn.get(),
+            opening_max: OPENING_MAX,
+        };
+        Rc::new(Self {
+            config,
+            started: Instant::now(),
+            keys: KeyCache::default(),
+            inner: RefCell::new(Inner {
+                pools: Pools::new(limits, seed),
+                entries: Vec::new(),
+                servers: Vec::new(),
+                clients: Clients::default(),
+                texts: Texts::default(),
+                disconnects: Disconnects::default(),
+                cancels: crate::cancel::Counts::default(),
+            }),
+            draining: Cell::new(Draining::No),
+            janitor: Notify::new(),
+            planned: Cell::new(None),
+            idle_watch: RefCell::new(Waker::noop().clone()),
+        })
+    }
+
+    /// The inside, for a synchronous look or change.
+    pub(crate) fn inner(&self) -> RefMut<'_, Inner> {
+        self.inner.borrow_mut()
+    }
+
+    /// The pool of a database and user.
+    pub(crate) fn pool(&self, database: &str, user: &str) -> Result<PoolId, TooManyPools> {
+        let mut inner = self.inner();
+        let pool = inner.pools.pool(database, user)?;
+        if pool.index() == inner.entries.len() {
+            inner.entries.push(PoolEntry {
+                database: database.into(),
+                user: user.into(),
+                stats: Rc::new(PoolStats::new()),
+                welcomes: WelcomeCache::default(),
+                open_error: None,
+                open_failures: Vec::new(),
+            });
+        }
+        assert!(pool.index() < inner.entries.len(), "a pool has its entry");
+        Ok(pool)
+    }
+
+    /// The counters of a pool.
+    pub(crate) fn stats(&self, pool: PoolId) -> Rc<PoolStats> {
+        Rc::clone(&self.inner().entries[pool.index()].stats)
+    }
+
+    /// Database and user of a pool.
+    pub(crate) fn names(&self, pool: PoolId) -> (Rc<str>, Rc<str>) {
+        let inner = self.inner();
+        let entry = &inner.entries[pool.index()];
+        (Rc::clone(&entry.database), Rc::clone(&entry.user))
+    }
+
+    /// Whether the proxy takes new work.
+    pub(crate) const fn draining(&self) -> Draining {
+        self.draining.get()
+    }
+
+    /// Stops taking new work and wakes every session, so that the idle ones leave.
+    pub(crate) fn drain(&self) {
+        self.draining.set(Draining::Yes);
+        let wakers: Vec<Waker> =
+            self.inner().clients.iter().filter_map(|client| client.waker.clone()).collect();
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// A client connection ended.
+    pub(crate) fn client_ended(&self, client: ClientId, cause: Cause, detail: &str) {
+        let left = self.inner().clients.remove(client);
+        let (database, user) = match left.pool {
+            Some(pool) => self.names(pool),
+            None => (Rc::from(""), Rc::from("")),
+        };
+        let end = events::Ended {
+            side: Side::Client,
+            cause,
+            database: &database,
+            user: &user,
+            who: &left.peer.to_string(),
+            age: left.connected.elapsed(),
+            detail,
+        };
+        end.emit(&mut self.inner().disconnects, unix_ms());
+    }
+
+    /// A server connection ended.
+    pub(crate) fn server_ended(&self, pool: PoolId, facts: &Facts, cause: Cause, detail: &str) {
+        let (database, user) = self.names(pool);
+        let end = events::Ended {
+            side: Side::Server,
+            cause,
+            database: &database,
+            user: &user,
+            who: &facts.backend_pid.to_string(),
+            age: facts.opened.elapsed(),
+            detail,
+        };
+        end.emit(&mut self.inner().disconnects, unix_ms());
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,182 @@
+//! The register of client connections: who is there, in which state, and how to reach them.
+//!
+//! Owns: client numbers, cancel keys, and the outcome of a wait on its way to its client.
+//! Invariant: an entry lives exactly as long as its session, and costs a fixed number of bytes.
+
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Instant;
+
+use slab::Slab;
+use stent_contract::snapshot::ClientCounts;
+use stent_pool::{PoolId, Refusal};
+use stent_wire::params::Params;
+
+use crate::facts::Facts;
+use crate::link::Link;
+use crate::stream::Peer;
+
+/// A client's number: its place in the register, and its cancel request's process id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ClientId {
+    index: u32,
+    serial: u64,
+}
+
+impl ClientId {
+    /// Unique over the life of the proxy.
+    pub(crate) const fn serial(self) -> u64 {
+        self.serial
+    }
+
+    /// What BackendKeyData tells the client as its process id: never zero.
+    pub(crate) const fn cancel_pid(self) -> i32 {
+        (self.index & 0x3fff_ffff) as i32 + 1
+    }
+}
+
+/// What a client is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientState {
+    /// Between connecting and the end of the login.
+    Login,
+    /// Holding no server and asking for none.
+    Idle,
+    /// Queued.
+    Waiting,
+    /// Holding a server.
+    Active,
+}
+
+/// The end of a wait.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Here is the server.
+    Granted(Box<Link>),
+    /// There is none.
+    Refused(Refusal),
+}
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Its serial number.
+    serial: u64,
+    /// The other end.
+    pub(crate) peer: Peer,
+    /// The secret of its cancel key.
+    pub(crate) secret: [u8; 4],
+    /// When it connected.
+    pub(crate) connected: Instant,
+    /// What it is doing.
+    pub(crate) state: ClientState,
+    /// Its pool, once it is logged in.
+    pub(crate) pool: Option<PoolId>,
+    /// Its start-up parameters, as they stand now.
+    pub(crate) params: Option<Rc<Params>>,
+    /// Wakes its session.
+    pub(crate) waker: Option<Waker>,
+    /// The end of its wait, until its session takes it.
+    pub(crate) outcome: Option<Outcome>,
+    /// The server it holds.
+    pub(crate) holds: Option<Rc<Facts>>,
+}
+
+/// All clients.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    slab: Slab<Client>,
+    next_serial: u64,
+    counts: [u32; 4],
+}
+
+impl Clients {
+    /// Adds a client that has just connected.
+    pub(crate) fn add(&mut self, peer: Peer, secret: [u8; 4], now: Instant) -> ClientId {
+        self.next_serial += 1;
+        let serial = self.next_serial;
+        let index = self.slab.insert(Client {
+            serial,
+            peer,
+            secret,
+            connected: now,
+            state: ClientState::Login,
+            pool: None,
+            params: None,
+            waker: None,
+            outcome: None,
+            holds: None,
+        });
+        self.counts[ClientState::Login as usize] += 1;
+        ClientId { index: u32::try_from(index).expect("max_client_conn is a u32"), serial }
+    }
+
+    /// Removes a client; returns what it leaves behind.
+    pub(crate) fn remove(&mut self, id: ClientId) -> Client {
+        let client = self.slab.remove(id.index as usize);
+        assert_eq!(client.serial, id.serial, "a client is removed once");
+        self.counts[client.state as usize] -= 1;
+        client
+    }
+
+    /// The client, which must be there.
+    pub(crate) fn get_mut(&mut self, id: ClientId) -> &mut Client {
+        let client = self.slab.get_mut(id.index as usize).expect("a session has its entry");
+        assert_eq!(client.serial, id.serial, "an entry belongs to one session");
+        client
+    }
+
+    /// The client, if it is still there.
+    pub(crate) fn get(&self, id: ClientId) -> Option<&Client> {
+        self.slab.get(id.index as usize).filter(|client| client.serial == id.serial)
+    }
+
+    /// Every client.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.slab.iter().map(|(_, client)| client)
+    }
+
+    /// The client of a wait, by its serial number's place. The pool knows clients by `waiter_key`.
+    pub(crate) fn by_waiter(&mut self, key: u64) -> Option<&mut Client> {
+        self.slab.get_mut((key & 0xffff_ffff) as usize).filter(|client| {
+            client.serial & 0xffff_ffff == key >> 32
+        })
+    }
+
+    /// The client that a cancel request means.
+    pub(crate) fn by_cancel_pid(&self, pid: i32) -> Option<&Client> {
+        let index = usize::try_from(pid.checked_sub(1)?).ok()?;
+        self.slab.get(index)
+    }
+
+    /// The one door for a change of state.
+    pub(crate) fn set_state(&mut self, id: ClientId, state: ClientState) {
+        let client = self.get_mut(id);
+        let before = std::mem::replace(&mut client.state, state);
+        self.counts[before as usize] -= 1;
+        self.counts[state as usize] += 1;
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// How many there are of each state.
+    pub(crate) const fn counts(&self, max: u32) -> ClientCounts {
+        ClientCounts {
+            login: self.counts[ClientState::Login as usize],
+            idle: self.counts[ClientState::Idle as usize],
+            active: self.counts[ClientState::Active as usize],
+            waiting: self.counts[ClientState::Waiting as usize],
+            max,
+        }
+    }
+}
+
+impl ClientId {
+    /// How the pool knows this client: place and serial in one number.
+    pub(crate) const fn waiter_key(self) -> u64 {
+        (self.serial & 0xffff_ffff) << 32 | self.index as u64
+    }
+}

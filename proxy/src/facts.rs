@@ -1,0 +1,105 @@
+//! What is known of a server connection while a client has it: the answer to "who holds what".
+//!
+//! Owns: who, since when, in which state, and the last statement. Shared between the session,
+//! which writes, and the console, which reads, on one thread.
+//! Invariant: writing costs a clock reading and a bounded copy; the statement is kept raw and cut,
+//! and leaves this file only as a fingerprint.
+
+use std::cell::{Cell, RefCell};
+use std::time::Instant;
+
+use stent_contract::snapshot::HolderState;
+use stent_wire::fingerprint::fingerprint;
+use stent_wire::report::reply::TransactionStatus;
+
+use crate::clients::ClientId;
+
+/// How much of a statement is kept.
+const STATEMENT_KEPT: usize = 400;
+/// How long a fingerprint may be.
+const FINGERPRINT_MAX: usize = 200;
+
+/// Facts about one server connection.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// When the connection was opened.
+    pub(crate) opened: Instant,
+    /// The server's process id.
+    pub(crate) backend_pid: u32,
+    checkout: Cell<Option<Checkout>>,
+    statement: RefCell<Vec<u8>>,
+}
+
+/// A server in a client's hands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checkout {
+    /// Whose.
+    pub(crate) client: ClientId,
+    /// Since when.
+    pub(crate) since: Instant,
+    /// What it is doing.
+    pub(crate) state: HolderState,
+    /// Since when it has been doing that.
+    pub(crate) state_since: Instant,
+}
+
+impl Facts {
+    /// A connection that has just been opened.
+    pub(crate) fn new(backend_pid: u32, now: Instant) -> Self {
+        Self {
+            opened: now,
+            backend_pid,
+            checkout: Cell::new(None),
+            statement: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// A client takes the server.
+    pub(crate) fn take(&self, client: ClientId, now: Instant) {
+        self.statement.borrow_mut().clear();
+        let state = HolderState::Active;
+        self.checkout.set(Some(Checkout { client, since: now, state, state_since: now }));
+    }
+
+    /// The client gives it back; returns the checkout that ends.
+    pub(crate) fn give_back(&self) -> Option<Checkout> {
+        self.checkout.take()
+    }
+
+    /// The client's checkout, if a client has the server.
+    pub(crate) const fn checkout(&self) -> Option<Checkout> {
+        self.checkout.get()
+    }
+
+    /// The holder's state changed.
+    pub(crate) fn set_state(&self, state: HolderState, now: Instant) {
+        if let Some(mut checkout) = self.checkout.get()
+            && checkout.state != state
+        {
+            checkout.state = state;
+            checkout.state_since = now;
+            self.checkout.set(Some(checkout));
+        }
+    }
+
+    /// The holder sent a statement (as much of it as is at hand).
+    pub(crate) fn note_statement(&self, sql: &[u8]) {
+        let mut statement = self.statement.borrow_mut();
+        statement.clear();
+        statement.extend_from_slice(&sql[..sql.len().min(STATEMENT_KEPT)]);
+    }
+
+    /// The last statement with its literals replaced; empty where none was seen.
+    pub(crate) fn fingerprint(&self) -> String {
+        fingerprint(&self.statement.borrow(), FINGERPRINT_MAX)
+    }
+}
+
+/// The state of a holder that waits for nothing from its server.
+pub(crate) const fn silent_state(status: TransactionStatus) -> HolderState {
+    match status {
+        TransactionStatus::Idle => HolderState::Idle,
+        TransactionStatus::Open => HolderState::IdleInTransaction,
+        TransactionStatus::Failed => HolderState::IdleInFailedTransaction,
+    }
+}

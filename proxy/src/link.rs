@@ -1,0 +1,67 @@
+//! A server connection, logged in: the socket and everything that belongs to it.
+//!
+//! Invariant: a link has one owner at a time, by value: the broker while it is idle, a session
+//! while it is lent, a task of ours while it is tested or prepared. There is no lock because
+//! there is nothing to share.
+
+use std::rc::Rc;
+
+use stent_pool::{PoolId, ServerId};
+use stent_wire::cancel::CancelKey;
+use stent_wire::ledger::Ledger;
+use stent_wire::params::Params;
+use stent_wire::prepared::ServerStatements;
+
+use crate::facts::Facts;
+use crate::stream::Stream;
+
+/// A server connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// The socket.
+    pub(crate) stream: Stream,
+    /// Its name in the pool.
+    pub(crate) server: ServerId,
+    /// Its pool.
+    pub(crate) pool: PoolId,
+    /// What it owes.
+    pub(crate) ledger: Ledger,
+    /// The statements it knows.
+    pub(crate) statements: ServerStatements,
+    /// What cancels its query; `None` where the server gave no key.
+    pub(crate) cancel_key: Option<CancelKey>,
+    /// The start-up parameters in force, beyond the server's own defaults.
+    pub(crate) applied: Rc<Params>,
+    /// Who has it, for the console.
+    pub(crate) facts: Rc<Facts>,
+    /// The beginning of a message from the server whose rest is needed too.
+    pub(crate) carry: Vec<u8>,
+    /// How much of a message from the server is still to be passed on.
+    pub(crate) rest: usize,
+    /// Bytes for the server that its socket has not taken yet.
+    pub(crate) to_server: Vec<u8>,
+    /// The server's last words, if it ended with a FATAL error.
+    pub(crate) last_words: Option<Box<str>>,
+    /// Whether the socket still takes bytes.
+    pub(crate) writing: Writing,
+}
+
+/// Whether a socket still takes bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// It does.
+    Open,
+    /// A write failed: what the server has said before that may still be read.
+    Failed,
+}
+
+impl Link {
+    /// Whether another client may have it: nothing owed, nothing half sent or half received.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.ledger.is_quiet()
+            && self.rest == 0
+            && self.carry.is_empty()
+            && self.to_server.is_empty()
+            && self.writing == Writing::Open
+    }
+}

@@ -1,0 +1,41 @@
+//! The two buffers that all connections of a worker share: one to read into, one to edit in.
+//!
+//! Invariant: what is in them is used up within the same poll; nothing in here survives an
+//! `await`. That is what makes an idle client cost no buffer at all.
+
+use std::cell::RefCell;
+
+/// Size of the shared read buffer: as much as one system call usually brings.
+pub(crate) const READ_LEN: usize = 64 * 1024;
+
+/// The most that the edit buffer may keep between uses.
+const EDIT_KEPT_MAX: usize = 256 * 1024;
+
+/// The shared buffers of one thread.
+pub(crate) struct Scratch {
+    /// Bytes from a socket, carried bytes in front.
+    pub(crate) read: Vec<u8>,
+    /// What goes on, where it differs from what came.
+    pub(crate) edit: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        RefCell::new(Scratch { read: vec![0; READ_LEN], edit: Vec::new() });
+}
+
+/// Lends the buffers to `work`. Not to be nested.
+pub(crate) fn with<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
+    SCRATCH.with(|scratch| {
+        let mut scratch = scratch.borrow_mut();
+        let result = work(&mut scratch);
+        if scratch.edit.capacity() > EDIT_KEPT_MAX {
+            scratch.edit = Vec::new();
+        }
+        if scratch.read.len() > READ_LEN {
+            scratch.read.truncate(READ_LEN);
+            scratch.read.shrink_to_fit();
+        }
+        result
+    })
+}

@@ -1,0 +1,190 @@
+//! From the server towards the client: reading replies off the book, passing the rest on.
+//!
+//! Invariant: every reply that the client gets answers a request of the client; answers to
+//! requests of ours are swallowed, and answers that we give in the server's place keep their turn.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use stent_wire::frame::{Frame, Sender, frame_at};
+use stent_wire::ledger::{OutOfStep, Pass};
+use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
+use stent_wire::report::reply::{TransactionStatus, parse_parameter_status};
+use stent_wire::report::{Fields, Severity};
+use stent_wire::splice::Splice;
+
+use super::{End, Ended, Moved, Session, gone_end};
+use crate::facts::silent_state;
+use crate::link::{Link, Writing};
+use crate::pool_stats::add;
+use crate::scratch::{self, Scratch};
+
+/// How a look at a message ended.
+enum Heard {
+    On(Pass),
+    Incomplete,
+}
+
+impl Session {
+    /// Moves what the server has to say, as far as the client takes it.
+    pub(super) fn move_down(&mut self, cx: &mut Context<'_>, link: &mut Link) -> Moved {
+        match self.flush(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(end)) => return Moved::Ended(Ended::Client(end)),
+            Poll::Pending => return Moved::Nothing,
+        }
+        scratch::with(|scratch| {
+            let have = link.carry.len();
+            scratch.make_room(have);
+            match link.stream.poll_read(cx, &mut scratch.read[have..]) {
+                Poll::Pending => Moved::Nothing,
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    scratch.read[..have].copy_from_slice(&link.carry);
+                    link.carry = Vec::new();
+                    self.digest(link, scratch, have + n)
+                }
+                Poll::Ready(Ok(_)) => {
+                    Moved::Ended(Ended::Server("it closed the connection".to_owned()))
+                }
+                Poll::Ready(Err(error)) => Moved::Ended(Ended::Server(error.to_string())),
+            }
+        })
+    }
+
+    fn digest(&mut self, link: &mut Link, scratch: &mut Scratch, total: usize) -> Moved {
+        let chunk = &scratch.read[..total];
+        let mut splice = Splice::new(chunk, &mut scratch.edit);
+        let mut at = 0;
+        let mut outcome = Moved::Something;
+        loop {
+            let n = link.rest.min(total - at);
+            splice.keep(at..at + n);
+            link.rest -= n;
+            at += n;
+            let frame = match frame_at(chunk, at, Sender::Backend) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    outcome = Moved::Ended(Ended::Server(error.to_string()));
+                    break;
+                }
+            };
+            match self.message_down(link, chunk, &frame) {
+                Ok(Heard::On(Pass::Forward)) => splice.keep(frame.all.clone()),
+                Ok(Heard::On(Pass::Swallow)) => {}
+                Ok(Heard::Incomplete) => break,
+                Err(out_of_step) => {
+                    outcome = Moved::Ended(Ended::Server(out_of_step.to_string()));
+                    break;
+                }
+            }
+            at = frame.all.end;
+            link.rest = frame.missing;
+            if link.ledger.owes_own_reply() {
+                link.ledger.own_replies(splice.edit());
+            }
+        }
+        if at < total {
+            link.carry = chunk[at..total].to_vec();
+        }
+        let out = splice.finish();
+        add(&self.stats.sent, out.len());
+        if let Err(end) = self.send_to_client(out) {
+            return Moved::Ended(Ended::Client(end));
+        }
+        if matches!(outcome, Moved::Ended(_)) {
+            link.writing = Writing::Failed;
+        }
+        if link.ledger.awaits_client() {
+            link.facts.set_state(silent_state(link.ledger.status()), Instant::now());
+        }
+        outcome
+    }
+
+    fn message_down(
+        &mut self,
+        link: &mut Link,
+        chunk: &[u8],
+        frame: &Frame,
+    ) -> Result<Heard, OutOfStep> {
+        let body = &chunk[frame.body.clone()];
+        let needs_whole = matches!(frame.tag, b'C' | b'E' | b'S' | b'Z');
+        if needs_whole && !frame.is_whole() && frame.len() <= WHOLE_MESSAGE_LEN_MAX {
+            return Ok(Heard::Incomplete);
+        }
+        match frame.tag {
+            b'E' => {
+                self.error_down(link, body);
+                return Ok(Heard::On(Pass::Forward));
+            }
+            b'S' => self.parameter_down(link, body),
+            b'C' if body.starts_with(b"D") => self.command_down(link, body),
+            _ => {}
+        }
+        let pass = link.ledger.backend(frame.tag, body.first().copied())?;
+        if frame.tag == b'Z' {
+            add(&self.stats.queries, 1);
+            if link.ledger.status() == TransactionStatus::Idle {
+                add(&self.stats.transactions, 1);
+            }
+        }
+        Ok(Heard::On(pass))
+    }
+
+    fn error_down(&mut self, link: &mut Link, body: &[u8]) {
+        let fields = Fields::new(body);
+        let severity = fields.severity().unwrap_or(Severity::Error);
+        link.ledger.error(severity);
+        if severity.ends_session() {
+            let code = fields.code().map(|code| code.to_string()).unwrap_or_default();
+            let message = fields.message().unwrap_or_default();
+            link.last_words = Some(format!("{code} {message}").into_boxed_str());
+        }
+        self.undo_skipped(link);
+    }
+
+    /// A parameter that the client itself brought or changed stays the client's: its next server
+    /// gets it too.
+    fn parameter_down(&mut self, link: &mut Link, body: &[u8]) {
+        let Ok((name, value)) = parse_parameter_status(body) else { return };
+        let ours = stent_wire::params::TRACKED
+            .iter()
+            .any(|tracked| tracked.as_bytes().eq_ignore_ascii_case(name));
+        if !(ours || self.params.get(name).is_some()) || self.params.get(name) == Some(value) {
+            return;
+        }
+        let mut params = (*self.params).clone();
+        if params.set(name, value).is_err() {
+            return;
+        }
+        self.params = std::rc::Rc::new(params);
+        link.applied = std::rc::Rc::clone(&self.params);
+        let params = std::rc::Rc::clone(&self.params);
+        self.broker.inner().clients.get_mut(self.id).params = Some(params);
+    }
+
+    /// `DEALLOCATE ALL` and `DISCARD ALL`, by whatever route, leave no statement on the server.
+    fn command_down(&mut self, link: &mut Link, body: &[u8]) {
+        if matches!(body, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0") {
+            link.statements.clear();
+            self.names.clear();
+        }
+    }
+
+    /// Writes what the client's socket takes at once and keeps the rest.
+    fn send_to_client(&mut self, out: &[u8]) -> Result<(), End> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        debug_assert!(self.to_client.is_empty(), "replies are read only when the last have gone");
+        match self.stream.try_write(out) {
+            Ok(n) => {
+                if n < out.len() {
+                    self.to_client = out[n..].to_vec();
+                }
+                Ok(())
+            }
+            Err(error) => Err(gone_end(Some(error))),
+        }
+    }
+}

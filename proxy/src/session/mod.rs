@@ -1,0 +1,418 @@
+//! A client's session after its login: one future, one owner of both sockets.
+//!
+//! Owns: the client's socket always, and a server's link while the client has one. Bytes are read
+//! into the thread's scratch buffer and written on within the same poll; what a socket does not
+//! take is kept here, and nothing more is read until it has gone.
+//! Refuses: policy (the broker's) and message semantics (`stent_wire`'s).
+//! Invariant: a server is given back exactly when its book is quiet and nothing is half sent.
+//!
+//! ```text
+//!           request                granted              parameters set
+//!   Idle ───────────▶ Waiting ───────────▶ Preparing ─────────────────▶ Linked
+//!    ▲ ▲    refused      │                                                │
+//!    │ └─────────────────┘              ReadyForQuery, book quiet         │
+//!    └────────────────────────────────────────────────────────────────────┘
+//!   any of them ──▶ Leaving (last words are flushed) ──▶ the end
+//! ```
+
+mod downward;
+mod prepare;
+mod refuse;
+mod upward;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use stent_pool::PoolId;
+use stent_wire::params::Params;
+use stent_wire::prepared::ClientStatements;
+use stent_wire::report::{Report, SqlState};
+
+use crate::broker::{Broker, Draining};
+use crate::clients::{ClientId, Outcome};
+use crate::config::PoolMode;
+use crate::disconnects::Cause;
+use crate::link::Link;
+use crate::pool_stats::PoolStats;
+use crate::scratch::{self, Scratch};
+use crate::stream::Stream;
+
+use self::prepare::Prepared;
+
+/// How much of a queued client's further requests is taken in while it waits.
+const QUEUED_BYTES_MAX: usize = 64 * 1024;
+
+/// A session. See the module's documentation.
+pub(crate) struct Session {
+    broker: Rc<Broker>,
+    id: ClientId,
+    pool: PoolId,
+    stats: Rc<PoolStats>,
+    stream: Stream,
+    params: Rc<Params>,
+    names: ClientStatements,
+    phase: Phase,
+    /// Bytes from the client that could not be used yet.
+    carry: Vec<u8>,
+    carried: Carried,
+    /// How much of a message from the client is still to come, and what becomes of it.
+    rest: usize,
+    fate: Fate,
+    skip: Skip,
+    /// Bytes for the client that its socket has not taken yet.
+    to_client: Vec<u8>,
+    hearing: Hearing,
+}
+
+enum Phase {
+    Idle,
+    Waiting,
+    Preparing(Pin<Box<dyn Future<Output = Prepared>>>),
+    Linked(Box<Link>),
+    Leaving(End),
+}
+
+/// Why `carry` holds bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    /// The rest of the message is needed: read on.
+    Partial,
+    /// They were not looked at yet: begin with them.
+    Unread,
+}
+
+/// What becomes of the rest of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Forward,
+    Drop,
+}
+
+/// Whether the client's requests are dropped up to its next Sync, after a refusal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Skip {
+    No,
+    ToSync,
+}
+
+/// Whether the client may say more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    Yes,
+    /// It said Terminate behind a request: the request is still finished, as PostgreSQL would.
+    Terminated,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) cause: Cause,
+    pub(crate) detail: String,
+}
+
+impl End {
+    fn because(cause: Cause) -> Self {
+        Self { cause, detail: String::new() }
+    }
+}
+
+/// What a phase came to.
+enum Step {
+    Again,
+    Wait,
+    End(End),
+}
+
+impl Session {
+    /// The session of a client that has logged in.
+    pub(crate) fn new(
+        broker: Rc<Broker>,
+        id: ClientId,
+        pool: PoolId,
+        stream: Stream,
+        params: Rc<Params>,
+    ) -> Self {
+        let stats = broker.stats(pool);
+        Self {
+            broker,
+            id,
+            pool,
+            stats,
+            stream,
+            params,
+            names: ClientStatements::default(),
+            phase: Phase::Idle,
+            carry: Vec::new(),
+            carried: Carried::Partial,
+            rest: 0,
+            fate: Fate::Forward,
+            skip: Skip::No,
+            to_client: Vec::new(),
+            hearing: Hearing::Yes,
+        }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.broker.draining() == Draining::Yes {
+            let report = Report::fatal(SqlState::ADMIN_SHUTDOWN, "the proxy is shutting down")
+                .with_hint("Connect again: another proxy, or this one restarted, will answer.");
+            return self.leave_with(&report, End::because(Cause::Shutdown));
+        }
+        match self.flush(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(end)) => return Step::End(end),
+            Poll::Pending => return Step::Wait,
+        }
+        scratch::with(|scratch| match self.pull(cx, scratch) {
+            Poll::Pending => Step::Wait,
+            Poll::Ready(Err(end)) => Step::End(end),
+            Poll::Ready(Ok(total)) => self.idle_bytes(scratch, total),
+        })
+    }
+
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Step {
+        match self.broker.take_outcome(self.id) {
+            Some(Outcome::Granted(link)) => {
+                self.take(link);
+                return Step::Again;
+            }
+            Some(Outcome::Refused(refusal)) => {
+                let report = self.broker.refusal_report(self.pool, refusal);
+                self.refuse(&report);
+                return Step::Again;
+            }
+            Some(Outcome::Cancelled) => {
+                self.refuse(&refuse::cancelled());
+                return Step::Again;
+            }
+            None => {}
+        }
+        if self.carry.len() >= QUEUED_BYTES_MAX {
+            return Step::Wait;
+        }
+        scratch::with(|scratch| match self.stream.poll_read(cx, &mut scratch.read) {
+            Poll::Pending => Step::Wait,
+            Poll::Ready(Ok(n)) if n > 0 => {
+                self.carry.extend_from_slice(&scratch.read[..n]);
+                Step::Again
+            }
+            Poll::Ready(gone) => Step::End(gone_end(gone.err())),
+        })
+    }
+
+    fn poll_preparing(&mut self, cx: &mut Context<'_>) -> Step {
+        let Phase::Preparing(future) = &mut self.phase else {
+            unreachable!("called in the phase Preparing only")
+        };
+        let Poll::Ready(prepared) = future.as_mut().poll(cx) else { return Step::Wait };
+        self.phase = Phase::Idle;
+        self.prepared(prepared)
+    }
+
+    /// Moves bytes both ways until neither side has any, or the server goes back.
+    fn poll_linked(&mut self, cx: &mut Context<'_>) -> Step {
+        let Phase::Linked(mut link) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            unreachable!("called in the phase Linked only")
+        };
+        let up = self.move_up(cx, &mut link);
+        let down = match up {
+            Moved::Ended(_) => Moved::Nothing,
+            Moved::Something | Moved::Nothing => self.move_down(cx, &mut link),
+        };
+        match (up, down) {
+            (Moved::Ended(end), _) | (_, Moved::Ended(end)) => self.end_linked(link, end),
+            (up, down) => {
+                if self.may_release(&link) {
+                    self.give_back(link);
+                    return self.after_release();
+                }
+                self.phase = Phase::Linked(link);
+                match (up, down) {
+                    (Moved::Nothing, Moved::Nothing) => Step::Wait,
+                    _ => Step::Again,
+                }
+            }
+        }
+    }
+
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Step {
+        match self.flush(cx) {
+            Poll::Pending => Step::Wait,
+            Poll::Ready(_) => {
+                let Phase::Leaving(end) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+                    unreachable!("called in the phase Leaving only")
+                };
+                self.stream.shutdown_write();
+                Step::End(end)
+            }
+        }
+    }
+
+    /// Whether the server is done with: in transaction mode at the end of each transaction.
+    fn may_release(&self, link: &Link) -> bool {
+        let done = match self.hearing {
+            Hearing::Terminated => link.ledger.is_settled() || link.ledger.has_ended(),
+            Hearing::Yes => {
+                self.broker.config.pool_mode == PoolMode::Transaction && link.is_clean()
+            }
+        };
+        done && (self.rest == 0 || self.hearing == Hearing::Terminated)
+    }
+
+    fn after_release(&mut self) -> Step {
+        match self.hearing {
+            Hearing::Yes => Step::Again,
+            Hearing::Terminated => {
+                self.phase = Phase::Leaving(End::because(Cause::Terminated));
+                Step::Again
+            }
+        }
+    }
+
+    /// A server goes back: with its session's state taken off it where the mode asks for that.
+    fn give_back(&self, link: Box<Link>) {
+        match self.broker.config.pool_mode {
+            PoolMode::Session if link.is_clean() => self.broker.reset_and_release(self.id, link),
+            PoolMode::Session | PoolMode::Transaction => self.broker.release(self.id, link),
+        }
+    }
+
+    /// The session ends while it has a server.
+    fn end_linked(&mut self, link: Box<Link>, end: Ended) -> Step {
+        match end {
+            Ended::Client(end) => {
+                self.give_back(link);
+                Step::End(end)
+            }
+            Ended::Protocol(report) => {
+                self.give_back(link);
+                let end = End { cause: Cause::ProtocolError, detail: report.message.to_string() };
+                self.leave_with(&report, end)
+            }
+            Ended::Server(detail) => self.server_lost(link, detail),
+        }
+    }
+
+    fn server_lost(&mut self, mut link: Box<Link>, detail: String) -> Step {
+        let end = End { cause: Cause::ServerLost, detail: detail.clone() };
+        // In the middle of a message there is no place for a word of ours; and where the server
+        // has said FATAL itself, that is the better word.
+        let silent = link.rest > 0 || link.ledger.has_ended();
+        let pid = link.facts.backend_pid;
+        if link.last_words.is_none() {
+            link.last_words = Some(detail.into_boxed_str());
+        }
+        self.broker.release_lost(self.id, link);
+        if silent {
+            self.phase = Phase::Leaving(end);
+            return Step::Again;
+        }
+        let report = Report::fatal(
+            SqlState::CONNECTION_FAILURE,
+            "the server closed the connection unexpectedly",
+        )
+        .with_detail(format!("Backend process {pid} ended: {}.", end.detail));
+        self.leave_with(&report, end)
+    }
+
+    /// Says a last word and ends.
+    fn leave_with(&mut self, report: &Report, end: End) -> Step {
+        report.put(&mut self.to_client);
+        self.phase = Phase::Leaving(end);
+        Step::Again
+    }
+
+    /// Writes what the client's socket has not taken yet.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        while !self.to_client.is_empty() {
+            match self.stream.poll_write(cx, &self.to_client) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(n)) if n == self.to_client.len() => self.to_client = Vec::new(),
+                Poll::Ready(Ok(n)) => drop(self.to_client.drain(..n)),
+                Poll::Ready(Err(error)) => {
+                    self.to_client = Vec::new();
+                    return Poll::Ready(Err(gone_end(Some(error))));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Brings bytes of the client to the front of the scratch buffer: those kept from before,
+    /// then new ones.
+    fn pull(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<usize, End>> {
+        let have = self.carry.len();
+        scratch.make_room(have);
+        if self.carried == Carried::Unread && have > 0 {
+            scratch.read[..have].copy_from_slice(&self.carry);
+            self.carry = Vec::new();
+            self.carried = Carried::Partial;
+            return Poll::Ready(Ok(have));
+        }
+        match self.stream.poll_read(cx, &mut scratch.read[have..]) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(n)) if n > 0 => {
+                scratch.read[..have].copy_from_slice(&self.carry);
+                self.carry = Vec::new();
+                Poll::Ready(Ok(have + n))
+            }
+            Poll::Ready(gone) => Poll::Ready(Err(gone_end(gone.err()))),
+        }
+    }
+
+    /// Keeps bytes of the client for later.
+    fn keep(&mut self, bytes: &[u8], carried: Carried) {
+        debug_assert!(self.carry.is_empty(), "bytes are kept once");
+        self.carry = bytes.to_vec();
+        self.carried = carried;
+    }
+}
+
+/// What came of moving bytes one way.
+enum Moved {
+    Something,
+    Nothing,
+    Ended(Ended),
+}
+
+/// How a session ends while it has a server.
+enum Ended {
+    /// The client left.
+    Client(End),
+    /// The client broke the protocol.
+    Protocol(Report),
+    /// The server ended.
+    Server(String),
+}
+
+impl Future for Session {
+    type Output = End;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let step = match &self.phase {
+                Phase::Idle => self.poll_idle(cx),
+                Phase::Waiting => self.poll_waiting(cx),
+                Phase::Preparing(_) => self.poll_preparing(cx),
+                Phase::Linked(_) => self.poll_linked(cx),
+                Phase::Leaving(_) => self.poll_leaving(cx),
+            };
+            match step {
+                Step::Again => {}
+                Step::Wait => return Poll::Pending,
+                Step::End(end) => {
+                    self.broker.withdraw(self.id);
+                    return Poll::Ready(end);
+                }
+            }
+        }
+    }
+}
+
+/// The end of a client that closed its socket, or whose socket failed.
+fn gone_end(error: Option<std::io::Error>) -> End {
+    let detail = error.map(|error| error.to_string()).unwrap_or_default();
+    End { cause: Cause::Gone, detail }
+}

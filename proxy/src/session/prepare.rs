@@ -1,0 +1,86 @@
+//! Making a server the client's own before its first request: the client's parameters.
+//!
+//! Invariant: no byte of the client's request is sent before the parameters are in force, so a
+//! server that fails here costs the client nothing but time.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use stent_wire::params::Params;
+use stent_wire::report::{Report, Severity, SqlState};
+
+use super::{Phase, Session, Step};
+use crate::broker::Acquired;
+use crate::exchange::{self, ExchangeError};
+use crate::link::{Link, Writing};
+
+/// A server with what came of preparing it.
+pub(super) struct Prepared {
+    pub(super) link: Box<Link>,
+    pub(super) result: Result<(), ExchangeError>,
+}
+
+impl Session {
+    /// A server was granted: prepare it if its parameters are not this client's.
+    pub(super) fn take(&mut self, link: Box<Link>) {
+        if link.applied == self.params {
+            self.phase = Phase::Linked(link);
+            return;
+        }
+        let params = Rc::clone(&self.params);
+        let timeout = self.broker.config.server_connect_timeout;
+        self.phase = Phase::Preparing(Box::pin(apply(link, params, timeout)));
+    }
+
+    /// The preparation has ended.
+    pub(super) fn prepared(&mut self, prepared: Prepared) -> Step {
+        let Prepared { link, result } = prepared;
+        match result {
+            Ok(()) => {
+                self.phase = Phase::Linked(link);
+                Step::Again
+            }
+            Err(ExchangeError::Refused(mut report)) if link.is_clean() => {
+                self.broker.release(self.id, link);
+                report.severity = Severity::Error;
+                self.refuse(&report);
+                Step::Again
+            }
+            Err(error) => {
+                self.broker.release_lost(self.id, link);
+                self.ask_again(&error)
+            }
+        }
+    }
+
+    /// The server died before it saw anything of the request: ask for another.
+    fn ask_again(&mut self, error: &ExchangeError) -> Step {
+        match self.broker.acquire(self.id, self.pool) {
+            Acquired::Link(link) => self.take(link),
+            Acquired::Later => self.phase = Phase::Waiting,
+            Acquired::Refused(_) => {
+                let report = Report::error(SqlState::CONNECTION_FAILURE, error.to_string());
+                self.refuse(&report);
+            }
+        }
+        Step::Again
+    }
+}
+
+/// Gives a server the client's parameters.
+async fn apply(mut link: Box<Link>, params: Rc<Params>, timeout: Duration) -> Prepared {
+    let result = match params.sync_sql(&link.applied) {
+        None => Ok(()),
+        Some(sql) => match tokio::time::timeout(timeout, exchange::query(&mut link, &sql)).await {
+            Ok(answer) => answer.map(drop),
+            Err(_) => {
+                link.writing = Writing::Failed;
+                Err(ExchangeError::OutOfStep("no answer in time".to_owned()))
+            }
+        },
+    };
+    if result.is_ok() {
+        link.applied = params;
+    }
+    Prepared { link, result }
+}

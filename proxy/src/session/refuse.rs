@@ -1,0 +1,109 @@
+//! Telling a client that its request gets no server, without costing it its connection.
+//!
+//! Invariant: after a refused Query the client gets ReadyForQuery at once; after a refused message
+//! of the extended protocol everything up to its Sync is dropped and the Sync is answered.
+
+use stent_contract::snapshot::HolderState;
+use stent_pool::{PoolId, Refusal};
+use stent_wire::frame::{Sender, frame_at};
+use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
+use stent_wire::report::{Report, SqlState};
+
+use super::{Carried, Fate, Phase, Session, Skip};
+use crate::broker::Broker;
+
+/// How many holders an error names.
+const HOLDERS_NAMED_MAX: usize = 10;
+
+impl Session {
+    /// Answers the request that waits in `carry` with an error.
+    pub(super) fn refuse(&mut self, report: &Report) {
+        self.phase = Phase::Idle;
+        report.put(&mut self.to_client);
+        let frame = frame_at(&self.carry, 0, Sender::Frontend);
+        match frame {
+            Ok(Some(frame)) if matches!(frame.tag, b'Q' | b'F') => {
+                put_ready_for_query(&mut self.to_client, TransactionStatus::Idle);
+                self.carry.drain(..frame.all.end);
+                self.rest = frame.missing;
+                self.fate = Fate::Drop;
+            }
+            _ => self.skip = Skip::ToSync,
+        }
+        self.carried = Carried::Unread;
+    }
+}
+
+/// The answer to a client that cancelled its own wait.
+pub(super) fn cancelled() -> Report {
+    let code = SqlState::parse(b"57014").expect("five digits are a code");
+    Report::error(code, "canceling statement due to user request")
+        .with_detail("The statement was still waiting for a server connection.")
+}
+
+impl Broker {
+    /// Why a request of this pool gets no server, in words that help at night.
+    pub(crate) fn refusal_report(&self, pool: PoolId, refusal: Refusal) -> Report {
+        match refusal {
+            Refusal::WaitTimeout => self.wait_timeout_report(pool),
+            Refusal::QueueFull => {
+                Report::error(SqlState::TOO_MANY_CONNECTIONS, "the pool's queue is full")
+                    .with_detail(self.holders_detail(pool))
+            }
+            Refusal::OpenFailed => match &self.inner().entries[pool.index()].open_error {
+                Some(error) => error.report(),
+                None => Report::error(
+                    SqlState::CANNOT_CONNECT,
+                    "no connection to PostgreSQL could be opened",
+                ),
+            },
+        }
+    }
+
+    fn wait_timeout_report(&self, pool: PoolId) -> Report {
+        let seconds = self.config.query_wait_timeout.unwrap_or_default().as_secs_f64();
+        let message =
+            format!("no server connection became free within query_wait_timeout ({seconds} s)");
+        let mut detail = self.holders_detail(pool);
+        if let Some(error) = &self.inner().entries[pool.index()].open_error {
+            detail.push_str(&format!(" The last attempt to open one failed: {error}."));
+        }
+        Report::error(SqlState::TOO_MANY_CONNECTIONS, message).with_detail(detail).with_hint(
+            "End the transactions that hold the servers, or raise default_pool_size \
+             if all of them are at work.",
+        )
+    }
+
+    /// Who has the servers of a pool, longest first, in one line.
+    fn holders_detail(&self, pool: PoolId) -> String {
+        let (database, user) = self.names(pool);
+        let census = self.inner().pools.census(pool, std::time::Instant::now());
+        let holders = self.holders_of(pool);
+        let mut text = format!(
+            "Pool {database}/{user}: {} of {} servers are held, {} clients are waiting.",
+            census.lent, census.size_max, census.waiting
+        );
+        for holder in holders.iter().take(HOLDERS_NAMED_MAX) {
+            let state = match holder.state {
+                HolderState::Active => "active",
+                HolderState::IdleInTransaction => "idle in transaction",
+                HolderState::IdleInFailedTransaction => "idle in failed transaction",
+                HolderState::Idle => "idle",
+            };
+            text.push_str(&format!(
+                " Held by {} (application_name {:?}, backend pid {}) for {:.1} s, {state} for \
+                 {:.1} s, last statement: {}.",
+                holder.client_addr,
+                holder.application_name,
+                holder.backend_pid,
+                holder.held_ms as f64 / 1e3,
+                holder.state_ms as f64 / 1e3,
+                holder.last_statement,
+            ));
+        }
+        if holders.len() > HOLDERS_NAMED_MAX {
+            text.push_str(&format!(" And {} more.", holders.len() - HOLDERS_NAMED_MAX));
+        }
+        text
+    }
+}

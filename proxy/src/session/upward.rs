@@ -1,0 +1,357 @@
+//! From the client towards the server: finding messages, keeping the book, rewriting names.
+//!
+//! Invariant: no byte of a message that the protocol does not know reaches a server, and a
+//! message that is forwarded is forwarded whole.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at};
+use stent_wire::ledger::Owed;
+use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
+use stent_wire::prepared::{Statements, Translation};
+use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
+use stent_wire::report::{Report, SqlState};
+use stent_wire::splice::Splice;
+
+use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
+use crate::broker::Acquired;
+use crate::config::PoolMode;
+use crate::disconnects::Cause;
+use crate::link::{Link, Writing};
+use crate::pool_stats::add;
+use crate::scratch::{self, Scratch};
+use stent_contract::snapshot::HolderState;
+
+/// What became of one message.
+enum Passed {
+    /// It went on.
+    On,
+    /// It is dropped, as PostgreSQL would ignore it.
+    Dropped,
+    /// More of it is needed first.
+    Incomplete,
+    /// The client says good-bye.
+    Terminate,
+    /// It must not go on.
+    Refused(Report),
+}
+
+impl Session {
+    /// Bytes of a client that has no server: most of them ask for one.
+    pub(super) fn idle_bytes(&mut self, scratch: &mut Scratch, total: usize) -> Step {
+        let mut at = 0;
+        loop {
+            let skipped = self.rest.min(total - at);
+            self.rest -= skipped;
+            at += skipped;
+            let frame = match frame_at(&scratch.read[..total], at, Sender::Frontend) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    self.keep(&scratch.read[at..total], Carried::Partial);
+                    return Step::Again;
+                }
+                Err(error) => {
+                    let report = protocol_report(error);
+                    let detail = report.message.to_string();
+                    return self.leave_with(&report, End { cause: Cause::ProtocolError, detail });
+                }
+            };
+            match frame.tag {
+                b'X' => return Step::End(End::because(Cause::Terminated)),
+                // Nothing is owed and nothing is open: this Sync has one possible answer.
+                b'S' => {
+                    self.skip = Skip::No;
+                    put_ready_for_query(&mut self.to_client, TransactionStatus::Idle);
+                }
+                b'H' | b'd' | b'c' | b'f' => {}
+                _ if self.skip == Skip::ToSync => {}
+                _ => return self.ask_for_server(scratch, at, total),
+            }
+            at = frame.all.end;
+            self.rest = frame.missing;
+            self.fate = Fate::Drop;
+        }
+    }
+
+    fn ask_for_server(&mut self, scratch: &mut Scratch, at: usize, total: usize) -> Step {
+        match self.broker.acquire(self.id, self.pool) {
+            Acquired::Link(link) if link.applied == self.params => {
+                let mut link = link;
+                let moved = self.ingest(&mut link, scratch, at, total);
+                self.phase = Phase::Linked(link);
+                match moved {
+                    Moved::Ended(end) => self.end_now(end),
+                    Moved::Something | Moved::Nothing => Step::Again,
+                }
+            }
+            Acquired::Link(link) => {
+                self.keep(&scratch.read[at..total], Carried::Unread);
+                self.take(link);
+                Step::Again
+            }
+            Acquired::Later => {
+                self.keep(&scratch.read[at..total], Carried::Unread);
+                self.phase = Phase::Waiting;
+                Step::Again
+            }
+            Acquired::Refused(refusal) => {
+                self.keep(&scratch.read[at..total], Carried::Unread);
+                let report = self.broker.refusal_report(self.pool, refusal);
+                self.refuse(&report);
+                Step::Again
+            }
+        }
+    }
+
+    fn end_now(&mut self, end: Ended) -> Step {
+        let Phase::Linked(link) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            unreachable!("a server was taken a moment ago")
+        };
+        self.end_linked(link, end)
+    }
+
+    /// Moves what the client has to say, as far as the server takes it.
+    pub(super) fn move_up(&mut self, cx: &mut Context<'_>, link: &mut Link) -> Moved {
+        match flush_to_server(cx, link) {
+            Poll::Pending => return Moved::Nothing,
+            Poll::Ready(()) => {}
+        }
+        let hears = self.hearing == Hearing::Yes && link.writing == Writing::Open;
+        if !hears || link.ledger.is_full() {
+            return Moved::Nothing;
+        }
+        scratch::with(|scratch| match self.pull(cx, scratch) {
+            Poll::Pending => Moved::Nothing,
+            Poll::Ready(Err(end)) => Moved::Ended(Ended::Client(end)),
+            Poll::Ready(Ok(total)) => self.ingest(link, scratch, 0, total),
+        })
+    }
+
+    /// Takes messages from `scratch.read[at..total]` and writes them on.
+    pub(super) fn ingest(
+        &mut self,
+        link: &mut Link,
+        scratch: &mut Scratch,
+        mut at: usize,
+        total: usize,
+    ) -> Moved {
+        let chunk = &scratch.read[..total];
+        let mut splice = Splice::new(chunk, &mut scratch.edit);
+        let mut outcome = Moved::Something;
+        let mut carried = Carried::Partial;
+        loop {
+            let n = self.rest.min(total - at);
+            if self.fate == Fate::Forward {
+                splice.keep(at..at + n);
+            }
+            self.rest -= n;
+            at += n;
+            if self.rest > 0 || at == total {
+                break;
+            }
+            if link.ledger.is_full() {
+                carried = Carried::Unread;
+                break;
+            }
+            let frame = match frame_at(chunk, at, Sender::Frontend) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    outcome = Moved::Ended(Ended::Protocol(protocol_report(error)));
+                    break;
+                }
+            };
+            match self.message_up(link, chunk, &frame, &mut splice) {
+                Passed::On => self.fate = Fate::Forward,
+                Passed::Dropped => self.fate = Fate::Drop,
+                Passed::Incomplete => break,
+                Passed::Terminate => {
+                    self.hearing = Hearing::Terminated;
+                    at = total;
+                    break;
+                }
+                Passed::Refused(report) => {
+                    outcome = Moved::Ended(Ended::Protocol(report));
+                    break;
+                }
+            }
+            at = frame.all.end;
+            self.rest = frame.missing;
+        }
+        self.undo_skipped(link);
+        link.ledger.own_replies(&mut self.to_client);
+        let out = splice.finish();
+        add(&self.stats.received, out.len());
+        if !out.is_empty() {
+            send_to_server(link, out);
+        }
+        if at < total {
+            let kept = scratch.read[at..total].to_vec();
+            self.keep(&kept, carried);
+        }
+        outcome
+    }
+
+    /// One message with its header and as much of its body as is there.
+    fn message_up(
+        &mut self,
+        link: &mut Link,
+        chunk: &[u8],
+        frame: &Frame,
+        splice: &mut Splice<'_>,
+    ) -> Passed {
+        let body = &chunk[frame.body.clone()];
+        match frame.tag {
+            b'Q' => {
+                note(link, body);
+                link.ledger.request(Owed::Query);
+            }
+            b'F' => link.ledger.request(Owed::Call),
+            b'S' => link.ledger.sync(),
+            b'E' => link.ledger.extended(Owed::Execute),
+            b'P' | b'B' | b'D' | b'C' => return self.named(link, chunk, frame, splice),
+            b'd' | b'c' | b'f' if !link.ledger.takes_copy_data() => return Passed::Dropped,
+            b'c' | b'f' => link.ledger.copy_end(),
+            b'X' => return Passed::Terminate,
+            _ => {}
+        }
+        splice.keep(frame.all.clone());
+        Passed::On
+    }
+
+    /// Parse, Bind, Describe, Close: in transaction mode their names are translated.
+    fn named(
+        &mut self,
+        link: &mut Link,
+        chunk: &[u8],
+        frame: &Frame,
+        splice: &mut Splice<'_>,
+    ) -> Passed {
+        let config = &self.broker.config;
+        if config.pool_mode == PoolMode::Session || config.max_prepared_statements == 0 {
+            return pass_untranslated(link, chunk, frame, splice);
+        }
+        if frame.tag == b'P' {
+            note_parse(link, &chunk[frame.body.clone()]);
+        }
+        let mut inner = self.broker.inner();
+        let mut statements = Statements {
+            texts: &mut inner.texts,
+            client: &mut self.names,
+            server: &mut link.statements,
+            ledger: &mut link.ledger,
+        };
+        let translation = match frame.tag {
+            b'P' => statements.parse(chunk, frame, splice),
+            b'B' => statements.bind(chunk, frame, splice),
+            b'D' => statements.describe(chunk, frame, splice),
+            _ => statements.close(chunk, frame, splice),
+        };
+        match translation {
+            Translation::Done(Some(statement)) => {
+                link.facts.note_statement(statement.sql());
+                Passed::On
+            }
+            Translation::Done(None) => Passed::On,
+            Translation::Incomplete if frame.len() > WHOLE_MESSAGE_LEN_MAX && frame.tag == b'P' => {
+                Passed::Refused(too_long(frame.len()))
+            }
+            Translation::Incomplete if frame.body.len() + HEADER_LEN > WHOLE_MESSAGE_LEN_MAX => {
+                Passed::Refused(too_long(frame.len()))
+            }
+            Translation::Incomplete => Passed::Incomplete,
+            Translation::TooManyNames => Passed::Refused(too_many_names()),
+        }
+    }
+
+    /// Takes back what the server has skipped, if it has.
+    pub(super) fn undo_skipped(&mut self, link: &mut Link) {
+        if !link.ledger.has_undone() {
+            return;
+        }
+        let mut inner = self.broker.inner();
+        Statements {
+            texts: &mut inner.texts,
+            client: &mut self.names,
+            server: &mut link.statements,
+            ledger: &mut link.ledger,
+        }
+        .undo();
+    }
+}
+
+fn pass_untranslated(
+    link: &mut Link,
+    chunk: &[u8],
+    frame: &Frame,
+    splice: &mut Splice<'_>,
+) -> Passed {
+    if frame.tag == b'P' {
+        note_parse(link, &chunk[frame.body.clone()]);
+    }
+    link.ledger.extended(match frame.tag {
+        b'P' => Owed::Parse(None),
+        b'B' => Owed::Bind,
+        b'D' => Owed::Describe,
+        _ => Owed::Close,
+    });
+    splice.keep(frame.all.clone());
+    Passed::On
+}
+
+/// Writes to the server what its socket takes at once and keeps the rest. A failure is only
+/// noted: the server's last words may still be there to be read.
+fn send_to_server(link: &mut Link, out: &[u8]) {
+    debug_assert!(link.to_server.is_empty(), "requests are read only when the last have gone");
+    link.facts.set_state(HolderState::Active, std::time::Instant::now());
+    match link.stream.try_write(out) {
+        Ok(n) if n < out.len() => link.to_server = out[n..].to_vec(),
+        Ok(_) => {}
+        Err(_) => link.writing = Writing::Failed,
+    }
+}
+
+fn flush_to_server(cx: &mut Context<'_>, link: &mut Link) -> Poll<()> {
+    while !link.to_server.is_empty() && link.writing == Writing::Open {
+        let written: Poll<io::Result<usize>> = link.stream.poll_write(cx, &link.to_server);
+        match written {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(n)) if n == link.to_server.len() => link.to_server = Vec::new(),
+            Poll::Ready(Ok(n)) => drop(link.to_server.drain(..n)),
+            Poll::Ready(Err(_)) => link.writing = Writing::Failed,
+        }
+    }
+    Poll::Ready(())
+}
+
+fn note(link: &Link, body: &[u8]) {
+    link.facts.note_statement(body.strip_suffix(&[0]).unwrap_or(body));
+}
+
+fn note_parse(link: &Link, body: &[u8]) {
+    if let Some((_, tail)) = cstr(body) {
+        let sql = cstr(tail).map_or(tail, |(sql, _)| sql);
+        link.facts.note_statement(sql);
+    }
+}
+
+fn protocol_report(error: FrameError) -> Report {
+    Report::fatal(SqlState::PROTOCOL_VIOLATION, error.to_string())
+}
+
+fn too_long(len: usize) -> Report {
+    Report::fatal(
+        SqlState::PROTOCOL_VIOLATION,
+        format!("a named statement of {len} bytes is longer than the proxy can keep"),
+    )
+    .with_hint("Use the unnamed statement for very long texts.")
+}
+
+fn too_many_names() -> Report {
+    Report::fatal(
+        SqlState::PROTOCOL_VIOLATION,
+        "this connection keeps more prepared statements than the proxy allows",
+    )
+    .with_hint("Close statements that are not needed, or use fewer distinct texts.")
+}

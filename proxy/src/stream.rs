@@ -1,0 +1,163 @@
+//! A connected socket, TCP or unix, with the few operations that the proxy uses.
+//!
+//! Owns: socket options and non-blocking reads and writes. Refuses: buffering, and any
+//! operation that could be torn by cancellation (no `write_all` here).
+//! Invariant: a read asks the kernel only after the reactor has said that there is something, and
+//! a write is tried before it is waited for: one system call each way in the steady state.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// Keepalive of both sides: below the 350 s after which AWS's NAT gateways and network load
+/// balancers forget a silent connection.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_RETRIES: u32 = 4;
+/// How long sent bytes may stay unacknowledged before the connection counts as dead.
+const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// Unix domain.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// A TCP socket with the options that the proxy wants on both sides. Options that the system
+    /// refuses are left as they are: none of them is needed for correctness.
+    pub(crate) fn tcp(stream: TcpStream) -> Self {
+        let socket = socket2::SockRef::from(&stream);
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(KEEPALIVE_RETRIES);
+        let _ = socket.set_tcp_nodelay(true);
+        let _ = socket.set_tcp_keepalive(&keepalive);
+        #[cfg(target_os = "linux")]
+        let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+        Self::Tcp(stream)
+    }
+
+    /// Reads into `buf`. `Ready(Ok(0))` is the end of the stream.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        assert!(!buf.is_empty(), "an empty buffer would read as the end of the stream");
+        let mut buf = ReadBuf::new(buf);
+        ready!(match self {
+            Self::Tcp(stream) => std::pin::Pin::new(stream).poll_read(cx, &mut buf),
+            Self::Unix(stream) => std::pin::Pin::new(stream).poll_read(cx, &mut buf),
+        })?;
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Writes from `bytes`; returns how many were taken.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => std::pin::Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => std::pin::Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    /// Writes what the kernel takes at once, and no more.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let result = match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+        };
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            other => other,
+        }
+    }
+
+    /// Reads what is there at once: `Ok(None)` where nothing is.
+    pub(crate) fn try_read(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        let result = match self {
+            Self::Tcp(stream) => stream.try_read(buf),
+            Self::Unix(stream) => stream.try_read(buf),
+        };
+        match result {
+            Ok(n) => Ok(Some(n)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads some bytes, waiting for them.
+    pub(crate) async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_read(cx, buf)).await
+    }
+
+    /// Writes all of `bytes`. Cancelled half-way it leaves a torn message: whoever drops this
+    /// future must drop the connection too.
+    pub(crate) async fn write_whole(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let n = std::future::poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            if n == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more will be written.
+    pub(crate) fn shutdown_write(&self) {
+        let _ = match self {
+            Self::Tcp(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            Self::Unix(stream) => {
+                socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write)
+            }
+        };
+    }
+}
+
+/// The other end of a client's connection, as far as it can be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// Unix domain, with the process where the system tells it.
+    Unix(Option<u32>),
+}
+
+impl Peer {
+    /// The other end of a unix socket.
+    pub(crate) fn of_unix(stream: &UnixStream) -> Self {
+        let pid = stream.peer_cred().ok().and_then(|cred| cred.pid());
+        Self::Unix(pid.and_then(|pid| u32::try_from(pid).ok()))
+    }
+
+    /// The process, where it is known without a search.
+    pub(crate) const fn pid(self) -> Option<u32> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(pid) => pid,
+        }
+    }
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(addr) => write!(f, "{addr}"),
+            Self::Unix(Some(pid)) => write!(f, "unix:pid={pid}"),
+            Self::Unix(None) => f.write_str("unix"),
+        }
+    }
+}

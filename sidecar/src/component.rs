@@ -1,0 +1,153 @@
+//! One component in this process: `stent proxy`, `stent agent`, and the hidden command that becomes
+//! the command of `stent run`.
+//!
+//! Owns: their signals, their end with their supervisor, and their exit codes.
+//! Invariant: a supervised process does not outlive its supervisor, however that one ends.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+
+use rustix::process::{Pid, Signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::complain;
+use crate::config::flags::Flags;
+use crate::config::{Loaded, Role};
+use crate::exit::Exit;
+
+/// The runtime of every `stent` process: one thread, on which everything happens.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// `stent proxy`.
+pub(crate) fn proxy(flags: &Flags, parent: Option<Pid>) -> Exit {
+    let (loaded, runtime) = match prepared(Role::Proxy, flags, parent) {
+        Ok(prepared) => prepared,
+        Err(exit) => return exit,
+    };
+    let config = loaded.proxy.expect("the proxy's role has a proxy");
+    let ended = runtime.block_on(async { Ok(stent_proxy::run(config, shutdown()?).await) });
+    finished(ended, |error| match error {
+        stent_proxy::Error::Listen => Exit::Listen,
+    })
+}
+
+/// `stent agent`.
+pub(crate) fn agent(flags: &Flags, parent: Option<Pid>) -> Exit {
+    let (loaded, runtime) = match prepared(Role::Agent, flags, parent) {
+        Ok(prepared) => prepared,
+        Err(exit) => return exit,
+    };
+    let ended = runtime.block_on(async { Ok(stent_agent::run(loaded.agent, shutdown()?).await) });
+    finished(ended, |error| match error {
+        stent_agent::Error::Listen => Exit::Listen,
+    })
+}
+
+fn prepared(role: Role, flags: &Flags, parent: Option<Pid>) -> Result<(Loaded, Runtime), Exit> {
+    if let Some(parent) = parent {
+        end_with(parent, Signal::KILL)?;
+    }
+    let loaded = crate::load(role, flags)?;
+    crate::logging::start(loaded.logging, loaded.secrets());
+    // The supervisor has said them once.
+    if parent.is_none() {
+        warn(&loaded);
+    }
+    match runtime() {
+        Ok(runtime) => Ok((loaded, runtime)),
+        Err(error) => {
+            tracing::error!(%error, "cannot start the runtime");
+            Err(Exit::Failure)
+        }
+    }
+}
+
+/// Logs what the configuration holds but nobody acts on.
+pub(crate) fn warn(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT. The handlers are in place when this returns.
+fn shutdown() -> io::Result<impl Future<Output = ()>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+fn finished<E: std::error::Error>(
+    ended: io::Result<Result<(), E>>,
+    exit: impl FnOnce(&E) -> Exit,
+) -> Exit {
+    match ended {
+        Ok(Ok(())) => Exit::Clean,
+        Ok(Err(error)) => {
+            tracing::error!(error = %chain(&error), "cannot go on");
+            exit(&error)
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot handle signals");
+            Exit::Failure
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Becomes the command of `stent run`, which ends with its supervisor.
+pub(crate) fn exec(parent: Pid, command: &[OsString]) -> Exit {
+    if let Err(exit) = end_with(parent, Signal::TERM) {
+        return exit;
+    }
+    let (program, arguments) = command.split_first().expect("the command line has a command");
+    let error = std::process::Command::new(program).args(arguments).exec();
+    complain(&format!("run: cannot execute {}: {error}", program.display()));
+    match error.kind() {
+        io::ErrorKind::NotFound => Exit::NotFound,
+        _ => Exit::NotExecutable,
+    }
+}
+
+/// Asks the kernel to end this process when its supervisor ends, and ends it at once where that has
+/// happened already. The request outlives `execve`. Source: prctl(2), PR_SET_PDEATHSIG.
+#[cfg(target_os = "linux")]
+fn end_with(parent: Pid, signal: Signal) -> Result<(), Exit> {
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(signal)) {
+        complain(&format!("cannot tie this process to its supervisor: {error}"));
+    }
+    still_there(parent)
+}
+
+/// Where the kernel has no such request, only the check at the start is left.
+#[cfg(not(target_os = "linux"))]
+fn end_with(parent: Pid, _signal: Signal) -> Result<(), Exit> {
+    still_there(parent)
+}
+
+fn still_there(parent: Pid) -> Result<(), Exit> {
+    if rustix::process::getppid() == Some(parent) {
+        return Ok(());
+    }
+    complain("the supervisor has ended");
+    Err(Exit::Failure)
+}

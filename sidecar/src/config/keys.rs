@@ -1,0 +1,274 @@
+//! The table of configuration keys: file keys, variables, flags, `check-config` and the reference
+//! page all come from it.
+//!
+//! Owns: names, defaults, units and one sentence on each key. Refuses: what keys mean together
+//! (`check`) and where their values came from (`raw`).
+//! Invariant: a key exists once, here; its default passes its own parser.
+
+use std::num::NonZeroU32;
+
+use secrecy::{ExposeSecret, SecretString};
+use stent_proxy::config::{AuthMethod, PoolMode};
+
+use super::address::{ListenAddr, OptionalAddress, Targets};
+use super::problem::Origin;
+use super::publish::{Dimensions, EndpointUrl, Namespace, Region};
+use super::raw::Raw;
+use super::value::{
+    AutoSwitch, DatabaseUrl, Interval, KeyType, LogFormat, LogLevel, OptionalPath, Port,
+    PositiveSeconds, Seconds, Size, Switch, Timeout, TomlShape,
+};
+
+/// Whose key it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Each of them.
+    All,
+    /// The proxy.
+    Proxy,
+    /// The agent.
+    Agent,
+    /// `stent up` and `stent run`.
+    Supervisor,
+}
+
+/// Whether a value may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// It may.
+    Public,
+    /// It may not; nor is there a flag for it, because everyone can read the arguments of a process.
+    Secret,
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The key in the file; `STENT_<NAME>` and `--name` come from it.
+    pub name: &'static str,
+    /// The default, as it would be written.
+    pub default: &'static str,
+    /// The unit of the value, empty where it has none.
+    pub unit: &'static str,
+    /// What is accepted.
+    pub expects: &'static str,
+    /// Its form in TOML.
+    pub toml: TomlShape,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Whether it may be shown.
+    pub secrecy: Secrecy,
+    /// What it does.
+    pub doc: &'static str,
+    /// The canonical spelling of a text, without secrets, or the reason why it is refused.
+    pub canonical: fn(&str) -> Result<String, String>,
+}
+
+impl Row {
+    /// `STENT_LISTEN_PORT`.
+    pub fn variable(&self) -> String {
+        format!("STENT_{}", self.name.to_uppercase())
+    }
+
+    /// `--listen-port`; `None` for a secret.
+    pub fn flag(&self) -> Option<String> {
+        match self.secrecy {
+            Secrecy::Public => Some(format!("--{}", self.name.replace('_', "-"))),
+            Secrecy::Secret => None,
+        }
+    }
+}
+
+/// The row of a name, if there is one.
+pub fn row(name: &str) -> Option<&'static Row> {
+    KEYS.iter().find(|row| row.name == name)
+}
+
+/// A value with where it came from.
+#[derive(Clone, Debug)]
+pub struct Setting<T> {
+    /// The value; the default where what was written could not be read.
+    pub value: T,
+    /// Where it was written.
+    pub origin: Origin,
+    /// Whether what was written could be read: checks that join two keys skip one that could not,
+    /// so that one slip gives one problem.
+    pub state: SettingState,
+}
+
+/// Whether a value is what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingState {
+    /// It is.
+    Sound,
+    /// It stands in for something that could not be read.
+    Refused,
+}
+
+impl<T> Setting<T> {
+    /// Whether a check may rely on the value.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.state == SettingState::Sound
+    }
+}
+
+fn canonical<T: KeyType>(text: &str) -> Result<String, String> {
+    T::parse(text).map(|value| value.show())
+}
+
+/// Reads one key: the written value if it parses, else the default.
+fn take<T: KeyType>(raw: &Raw, row: &Row) -> Setting<T> {
+    let written = raw.find(row.name);
+    let value = written.map(|entry| T::parse(entry.text.expose_secret()));
+    let (origin, state) = match (written, &value) {
+        (Some(entry), Some(Ok(_))) => (entry.origin.clone(), SettingState::Sound),
+        (Some(entry), _) => (entry.origin.clone(), SettingState::Refused),
+        (None, _) => (Origin::Default, SettingState::Sound),
+    };
+    let value = value.and_then(Result::ok);
+    let value = value.or_else(|| T::parse(row.default).ok());
+    Setting { value: value.expect("a test parses each default"), origin, state }
+}
+
+macro_rules! keys {
+    ($($name:ident: $type:ty = $default:literal, $unit:literal, $owner:ident, $secrecy:ident,
+        $doc:literal;)*) => {
+        /// Every key.
+        pub const KEYS: &[Row] = &[$(Row {
+            name: stringify!($name),
+            default: $default,
+            unit: $unit,
+            expects: <$type as KeyType>::EXPECTS,
+            toml: <$type as KeyType>::TOML,
+            owner: Owner::$owner,
+            secrecy: Secrecy::$secrecy,
+            doc: $doc,
+            canonical: canonical::<$type>,
+        },)*];
+
+        /// Every key's value.
+        #[derive(Clone, Debug)]
+        pub struct Settings { $(#[doc = $doc] pub $name: Setting<$type>,)* }
+
+        impl Settings {
+            /// The values that win, from what was written.
+            pub(crate) fn collect(raw: &Raw) -> Self {
+                Self {
+                    $($name: take(raw, row(stringify!($name)).expect("the table made this name")),)*
+                }
+            }
+        }
+    };
+}
+
+keys! {
+    // The database behind the proxy.
+    database_url: DatabaseUrl = "", "", All, Secret,
+        "The database behind the proxy. Also read from DATABASE_URL; without either, from PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE. Without an auth_file its user and password are what clients log in with.";
+    // The proxy's listeners and clients.
+    listen_addr: ListenAddr = "127.0.0.1", "", Proxy, Public,
+        "Addresses on which clients connect over TCP.";
+    listen_port: Port = "6432", "", Proxy, Public,
+        "Port on which clients connect; it names the unix socket too.";
+    unix_socket_dir: OptionalPath = "", "", Proxy, Public,
+        "Folder of the unix socket .s.PGSQL.<listen_port> on which clients connect.";
+    auth_type: AuthMethod = "scram-sha-256", "", Proxy, Public,
+        "How clients prove who they are. With md5, a user whose stored secret is a SCRAM one is asked for SCRAM.";
+    auth_file: OptionalPath = "", "", Proxy, Public,
+        "Users and their secrets, in the form of PgBouncer's userlist.txt.";
+    max_client_conn: NonZeroU32 = "1000", "clients", Proxy, Public,
+        "The most clients at a time.";
+    client_login_timeout: PositiveSeconds = "60", "seconds", Proxy, Public,
+        "Time for a client's login.";
+    // The proxy's pools and servers.
+    pool_mode: PoolMode = "transaction", "", Proxy, Public,
+        "When a server goes back to its pool: at the end of each transaction, or when its client leaves.";
+    default_pool_size: NonZeroU32 = "20", "servers", Proxy, Public,
+        "The most servers of one pool (one database and user).";
+    min_pool_size: u32 = "0", "servers", Proxy, Public,
+        "Servers that a pool in use keeps open.";
+    max_db_connections: Option<NonZeroU32> = "0", "servers", Proxy, Public,
+        "The most servers to one database, over all users; 0: no limit.";
+    query_wait_timeout: Timeout = "120", "seconds", Proxy, Public,
+        "How long a client may wait for a server before it gets an error that says who holds them; 0: for ever.";
+    server_lifetime: Seconds = "3600", "seconds", Proxy, Public,
+        "Age at which a server is closed once it is free; 0: each server is used once.";
+    server_idle_timeout: Timeout = "600", "seconds", Proxy, Public,
+        "Idle time after which a server is closed; 0: never.";
+    server_check_delay: Seconds = "30", "seconds", Proxy, Public,
+        "A server that has been idle for longer than this is probed before it is lent; 0: always.";
+    server_connect_timeout: PositiveSeconds = "15", "seconds", Proxy, Public,
+        "Time for opening a server connection, login included. Also read from connect_timeout in the database URL.";
+    max_prepared_statements: u32 = "200", "statements", Proxy, Public,
+        "The most named prepared statements kept on one server in transaction mode; 0 turns their translation off.";
+    // HTTP and logs.
+    admin_listen: OptionalAddress = "127.0.0.1:9187", "", All, Public,
+        "Where /metrics, /livez, /readyz and /snapshot are served: by the supervisor in up and run, else by the proxy. The agent asks the proxy there. Empty: nowhere.";
+    agent_listen: OptionalAddress = "127.0.0.1:9188", "", Agent, Public,
+        "Where a lone `stent agent` serves the same; in up and run it is part of admin_listen. Empty: nowhere.";
+    log_level: LogLevel = "info", "", All, Public,
+        "The least grave event that is logged.";
+    log_format: LogFormat = "auto", "", All, Public,
+        "Form of the log lines on standard error; auto: human on a terminal, else json.";
+    // The supervisor.
+    ready_timeout: Seconds = "10", "seconds", Supervisor, Public,
+        "How long `stent run` waits for the proxy to reach its database before it starts the command all the same; 0: not at all.";
+    shutdown_timeout: Timeout = "25", "seconds", Supervisor, Public,
+        "How long after SIGTERM what still runs is killed; keep it under the stop timeout of what runs stent (30 seconds in ECS); 0: never.";
+    // The agent.
+    targets: Targets = "", "", Agent, Public,
+        "Processes to watch: command names, process ids, or name=id. `stent run` adds its command.";
+    sample_interval: Interval = "1", "seconds", Agent, Public,
+        "Time between readings.";
+    memory_limit: Size = "0", "bytes", Agent, Public,
+        "Memory at which a target ends; 0: what its cgroup says.";
+    postgres_sampling: Switch = "on", "", Agent, Public,
+        "Ask PostgreSQL for its own view, over one connection through the proxy.";
+    postgres_interval: Interval = "5", "seconds", Agent, Public,
+        "Time between those questions.";
+    emf: AutoSwitch = "auto", "", Agent, Public,
+        "Metrics on standard output in CloudWatch's embedded metric format; auto: on inside an ECS task.";
+    cloudwatch: Switch = "off", "", Agent, Public,
+        "Metrics by CloudWatch's PutMetricData.";
+    cloudwatch_namespace: Namespace = "Stent", "", Agent, Public,
+        "Namespace of the metrics in CloudWatch, by either way.";
+    cloudwatch_region: Region = "", "", Agent, Public,
+        "Region of PutMetricData, where AWS_REGION does not say.";
+    cloudwatch_endpoint: EndpointUrl = "", "", Agent, Public,
+        "Another endpoint for PutMetricData, such as a VPC endpoint.";
+    cloudwatch_interval: Interval = "60", "seconds", Agent, Public,
+        "Time between publications to CloudWatch, by either way.";
+    dimensions: Dimensions = "ServiceName=stent", "", Agent, Public,
+        "Dimensions on every metric in CloudWatch. Each distinct set is billed as a metric of its own.";
+}
+
+/// The text of the database URL, where one was written.
+pub(crate) fn url_text(setting: &Setting<DatabaseUrl>) -> Option<&SecretString> {
+    setting.value.0.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_default_passes_its_own_parser_and_reads_back_as_itself() {
+        for row in KEYS {
+            let shown = (row.canonical)(row.default).expect(row.name);
+            assert_eq!((row.canonical)(&shown).expect(row.name), shown, "{}", row.name);
+            if row.name != "database_url" {
+                assert_eq!(shown, row.default, "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_each_key_is_documented() {
+        let mut seen = BTreeSet::new();
+        for row in KEYS {
+            assert!(seen.insert(row.name), "{} stands twice", row.name);
+            assert!(row.doc.ends_with('.'), "{}", row.name);
+        }
+    }
+}

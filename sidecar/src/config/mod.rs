@@ -1,0 +1,216 @@
+//! From what was written (flags, `STENT_` variables, a file, `DATABASE_URL`) to what the proxy, the
+//! agent and the supervisor are started with.
+//!
+//! Owns: the way through the stages: `raw` (texts and origins), `keys` (typed values), `check`
+//! (what values mean together), `resolve` (the configurations of the other crates).
+//! Refuses: to start anything on a configuration with a single problem in it.
+//! Invariant: all problems of a run are reported, not only the first; no secret is.
+
+pub mod address;
+mod check;
+mod file;
+pub mod flags;
+pub mod keys;
+mod print;
+pub mod problem;
+pub mod publish;
+pub mod raw;
+pub mod reference;
+mod resolve;
+mod suggest;
+pub mod url;
+mod users;
+pub mod value;
+mod variables;
+
+use std::time::Duration;
+
+use stent_proxy::config::UserEntry;
+
+use address::Address;
+use flags::Flags;
+use keys::{KEYS, Settings};
+use problem::{Origin, Problems};
+use raw::{ConfigFile, Raw, Variables};
+use url::Database;
+use value::{LogFormat, LogLevel};
+
+/// Who asks for a configuration: some values are needed by some only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `stent proxy`.
+    Proxy,
+    /// `stent agent`.
+    Agent,
+    /// `stent up`, `stent run` and `stent check-config`: both of them.
+    Both,
+    /// `stent healthcheck`: where the admin listener is, and nothing else.
+    Probe,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Logging {
+    /// The least grave event.
+    pub level: LogLevel,
+    /// Their form.
+    pub format: LogFormat,
+}
+
+/// A configuration without a problem.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the proxy is started with; `None` in the roles that have none.
+    pub proxy: Option<stent_proxy::Config>,
+    /// What the agent is started with.
+    pub agent: stent_agent::Config,
+    /// Log lines.
+    pub logging: Logging,
+    /// Where the admin endpoints are served.
+    pub admin: Option<Address>,
+    /// How long `stent run` waits for the proxy.
+    pub ready_timeout: Duration,
+    /// How long a shutdown may take; `None`: for ever.
+    pub shutdown_timeout: Option<Duration>,
+    /// How clients reach and enter the proxy, where there is one.
+    pub clients: Option<ClientAccess>,
+    /// What was not acted on, one sentence each.
+    pub warnings: Vec<String>,
+    raw: Raw,
+    settings: Settings,
+    database_origin: Origin,
+    database: Option<Database>,
+}
+
+/// How a client of the proxy reaches and enters it.
+#[derive(Clone, Debug)]
+pub struct ClientAccess {
+    /// Address, or the folder of the unix socket where it begins with `/`.
+    pub host: String,
+    /// `listen_port`.
+    pub port: u16,
+    /// The database URL's user, password, database and foreign parameters; the password is the
+    /// `auth_file`'s where that holds a plain one.
+    pub database: Database,
+}
+
+/// The database and where it was written.
+struct Upstream {
+    database: Option<Database>,
+    origin: Origin,
+}
+
+/// Reads the file that flags and variables name, and resolves all.
+pub fn load(role: Role, flags: &Flags, variables: &Variables) -> Result<Loaded, Problems> {
+    let mut problems = Problems::default();
+    let file = file::read(flags, variables, &mut problems);
+    load_with(role, flags, variables, file.as_ref(), problems)
+}
+
+/// Resolves what has been read; `problems` are those of reading.
+pub(crate) fn load_with(
+    role: Role,
+    flags: &Flags,
+    variables: &Variables,
+    file: Option<&ConfigFile>,
+    mut problems: Problems,
+) -> Result<Loaded, Problems> {
+    let raw = Raw::gather(flags, variables, file, &mut problems);
+    let settings = Settings::collect(&raw);
+    let mut warnings = Vec::new();
+    let upstream = database(role, &settings, variables, &mut warnings, &mut problems);
+    let users = users::read(&settings, upstream.database.as_ref(), &mut problems);
+    check::all(role, &settings, &upstream, &users, &mut problems);
+    if !problems.0.is_empty() {
+        return Err(problems);
+    }
+    Ok(resolve::loaded(role, raw, settings, upstream, &users, variables, warnings))
+}
+
+/// The database: the URL's, else that of the libpq variables, else none (a problem for a proxy).
+fn database(
+    role: Role,
+    settings: &Settings,
+    variables: &Variables,
+    warnings: &mut Vec<String>,
+    problems: &mut Problems,
+) -> Upstream {
+    use secrecy::ExposeSecret as _;
+    let setting = &settings.database_url;
+    let mut upstream = Upstream { database: None, origin: setting.origin.clone() };
+    if let Some(url) = keys::url_text(setting) {
+        match url::parse(url.expose_secret()) {
+            Ok(database) => {
+                warnings.extend(url::ignored_parameters(&database).map(|name| {
+                    format!("{}: the proxy does not act on the parameter {name}", setting.origin)
+                }));
+                upstream.database = Some(database);
+            }
+            Err(error) => problems.add(&setting.origin, error.to_string(), error.mend()),
+        }
+        return upstream;
+    }
+    if setting.origin != Origin::Default {
+        let mend = "unset it, or write postgres://user:password@host:5432/database";
+        problems.add(&setting.origin, "is empty", mend);
+        return upstream;
+    }
+    let get = |name: &str| {
+        let text = variables.get(name)?.to_str()?.to_owned();
+        // libpq takes an empty variable for one that is not there.
+        (!text.is_empty()).then_some(text)
+    };
+    upstream.origin = Origin::Variable("PGHOST".to_owned());
+    match url::from_libpq(get) {
+        Some(Ok(database)) => upstream.database = Some(database),
+        Some(Err((name, error))) => {
+            problems.add(&Origin::Variable(name.to_owned()), error.to_string(), error.mend());
+        }
+        None if matches!(role, Role::Proxy | Role::Both) => problems.add(
+            &Origin::Default,
+            "there is no database: neither DATABASE_URL nor PGHOST is set",
+            "set DATABASE_URL=postgres://user:password@host:5432/database",
+        ),
+        None => upstream.origin = Origin::Default,
+    }
+    upstream
+}
+
+/// The users who may log in, and where they were written.
+struct Users {
+    entries: Vec<UserEntry>,
+}
+
+impl Loaded {
+    /// What `stent check-config` prints.
+    pub fn report(&self) -> String {
+        print::report(self)
+    }
+
+    /// The variables that give a child process this very configuration, whatever becomes of the
+    /// file meanwhile.
+    pub fn child_variables(&self) -> Vec<(String, secrecy::SecretString)> {
+        let written = self.raw.winners();
+        let mut variables: Vec<_> =
+            written.map(|entry| (entry.row.variable(), entry.text.clone())).collect();
+        variables.push((variables::CONFIG_VARIABLE.to_owned(), String::new().into()));
+        variables
+    }
+
+    /// The targets that were written, as they would be written again.
+    pub fn targets_written(&self) -> Option<String> {
+        use value::KeyType as _;
+        Some(self.settings.targets.value.show()).filter(|targets| !targets.is_empty())
+    }
+
+    /// Every spelling of every secret in here, for the scrubbing of crash messages.
+    pub fn secrets(&self) -> Vec<secrecy::SecretString> {
+        print::secrets(self)
+    }
+}
+
+/// The names of all variables of ours, which the command of `stent run` need not see.
+pub fn own_variables() -> impl Iterator<Item = String> {
+    let config = std::iter::once(variables::CONFIG_VARIABLE.to_owned());
+    KEYS.iter().map(keys::Row::variable).chain(config)
+}

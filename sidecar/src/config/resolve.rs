@@ -1,0 +1,164 @@
+//! From checked values to the configurations of the proxy, the agent and the supervisor.
+//!
+//! Refuses: to fail; whatever could is a check before it.
+//! Invariant: the agent reaches PostgreSQL through the proxy, never around it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use secrecy::ExposeSecret as _;
+use stent_agent::config::{CloudWatch, Emf, PostgresAccess};
+use stent_proxy::config::{ClientAuth, Upstream as ProxyUpstream};
+
+use super::address::{Address, reachable_ip};
+use super::keys::Settings;
+use super::raw::{Raw, Variables};
+use super::url::Database;
+use super::value::{AutoSwitch, Switch};
+use super::{ClientAccess, Loaded, Logging, Role, Upstream, Users};
+
+/// Puts everything together.
+pub(crate) fn loaded(
+    role: Role,
+    raw: Raw,
+    settings: Settings,
+    upstream: Upstream,
+    users: &Users,
+    variables: &Variables,
+    warnings: Vec<String>,
+) -> Loaded {
+    let clients = upstream.database.as_ref().map(|db| client_access(&settings, db, users));
+    let proxy = match (role, &upstream.database) {
+        (Role::Proxy | Role::Both, Some(database)) => Some(proxy(&settings, database, users)),
+        (Role::Proxy | Role::Both, None) | (Role::Agent | Role::Probe, _) => None,
+    };
+    Loaded {
+        proxy,
+        agent: agent(&settings, clients.as_ref(), variables),
+        logging: Logging { level: settings.log_level.value, format: settings.log_format.value },
+        admin: settings.admin_listen.value.0.clone(),
+        ready_timeout: settings.ready_timeout.value.0,
+        shutdown_timeout: settings.shutdown_timeout.value.0,
+        clients,
+        warnings,
+        raw,
+        settings,
+        database_origin: upstream.origin,
+        database: upstream.database,
+    }
+}
+
+fn proxy(settings: &Settings, database: &Database, users: &Users) -> stent_proxy::Config {
+    let port = settings.listen_port.value.0;
+    let connect_timeout = match (&settings.server_connect_timeout.origin, database.connect_timeout)
+    {
+        (super::problem::Origin::Default, Some(time)) => time,
+        _ => settings.server_connect_timeout.value.0,
+    };
+    stent_proxy::Config {
+        listen: settings.listen_addr.value.0.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
+        unix_socket_dir: settings.unix_socket_dir.value.0.clone(),
+        listen_port: port,
+        admin: settings.admin_listen.value.0.as_ref().map(Address::for_proxy),
+        upstream: ProxyUpstream {
+            host: database.host.clone(),
+            port: database.port,
+            database: database.database.clone(),
+            user: database.user.clone(),
+            password: database.password.clone(),
+        },
+        auth: ClientAuth { method: settings.auth_type.value, users: users.entries.clone() },
+        pool_mode: settings.pool_mode.value,
+        default_pool_size: settings.default_pool_size.value,
+        min_pool_size: settings.min_pool_size.value,
+        max_db_connections: settings.max_db_connections.value,
+        max_client_conn: settings.max_client_conn.value,
+        query_wait_timeout: settings.query_wait_timeout.value.0,
+        server_lifetime: Some(settings.server_lifetime.value.0),
+        server_idle_timeout: settings.server_idle_timeout.value.0,
+        server_check_delay: settings.server_check_delay.value.0,
+        server_connect_timeout: connect_timeout,
+        client_login_timeout: settings.client_login_timeout.value.0,
+        max_prepared_statements: settings.max_prepared_statements.value,
+    }
+}
+
+/// How the command of `stent run` and the agent enter the proxy. TCP before the unix socket:
+/// every driver can do it.
+fn client_access(settings: &Settings, database: &Database, users: &Users) -> ClientAccess {
+    let folder = settings.unix_socket_dir.value.0.as_ref();
+    let host = match (settings.listen_addr.value.0.first(), folder) {
+        (Some(ip), _) => reachable_ip(*ip).to_string(),
+        (None, Some(folder)) => folder.display().to_string(),
+        (None, None) => reachable_ip([0, 0, 0, 0].into()).to_string(),
+    };
+    let mut database = database.clone();
+    let entry = users.entries.iter().find(|user| Some(&user.name) == database.user.as_ref());
+    if let Some(entry) = entry.filter(|entry| is_plain(entry.secret.expose_secret())) {
+        database.password = Some(entry.secret.clone());
+    }
+    ClientAccess { host, port: settings.listen_port.value.0, database }
+}
+
+fn is_plain(secret: &str) -> bool {
+    !secret.starts_with("SCRAM-SHA-256$") && !super::check::is_md5(secret)
+}
+
+fn agent(
+    settings: &Settings,
+    clients: Option<&ClientAccess>,
+    variables: &Variables,
+) -> stent_agent::Config {
+    let namespace = settings.cloudwatch_namespace.value.0.clone();
+    let dimensions = settings.dimensions.value.0.clone();
+    let interval = settings.cloudwatch_interval.value.0;
+    let postgres = match settings.postgres_sampling.value {
+        Switch::On => clients.and_then(postgres_access),
+        Switch::Off => None,
+    };
+    let cloudwatch = match settings.cloudwatch.value {
+        Switch::On => Some(CloudWatch {
+            namespace: namespace.clone(),
+            region: settings.cloudwatch_region.value.0.clone(),
+            endpoint: settings.cloudwatch_endpoint.value.0.clone(),
+            dimensions: dimensions.clone(),
+            interval,
+        }),
+        Switch::Off => None,
+    };
+    let emf = emf_wanted(settings.emf.value, variables);
+    stent_agent::Config {
+        targets: settings.targets.value.0.clone(),
+        sample_interval: settings.sample_interval.value.0,
+        proxy_admin: settings.admin_listen.value.0.as_ref().map(|a| a.reachable().for_agent()),
+        admin: settings.agent_listen.value.0.as_ref().map(Address::for_agent),
+        postgres,
+        postgres_interval: settings.postgres_interval.value.0,
+        root: PathBuf::from("/"),
+        cloudwatch,
+        emf: emf.then_some(Emf { namespace, dimensions, interval }),
+        memory_limit: settings.memory_limit.value.0,
+    }
+}
+
+fn postgres_access(clients: &ClientAccess) -> Option<PostgresAccess> {
+    let user = clients.database.user.clone()?;
+    Some(PostgresAccess {
+        host: clients.host.clone(),
+        port: clients.port,
+        database: clients.database.database.clone().unwrap_or_else(|| user.clone()),
+        user,
+        password: clients.database.password.clone(),
+    })
+}
+
+/// Inside an ECS task standard output goes to CloudWatch Logs, which makes metrics of EMF lines;
+/// elsewhere they would be noise.
+/// Source: Amazon ECS developer guide, "Task metadata endpoint version 4".
+fn emf_wanted(switch: AutoSwitch, variables: &Variables) -> bool {
+    match switch {
+        AutoSwitch::On => true,
+        AutoSwitch::Off => false,
+        AutoSwitch::Auto => variables.contains_key("ECS_CONTAINER_METADATA_URI_V4"),
+    }
+}

@@ -1,0 +1,380 @@
+//! The database URL: `postgres://user:password@host:port/database?name=value`.
+//!
+//! Owns: taking it apart, and writing it again with another host (for the command of `stent run`).
+//! Refuses: several hosts, and TLS to the database, which this version cannot do and must not
+//! pretend to.
+//! Invariant: no error and no warning repeats any part of the URL but a parameter's name.
+//! Source: PostgreSQL documentation, libpq, "Connection URIs" (34.1.1.2).
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::value::{KeyType, Port, Timeout};
+
+/// What a database URL says.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Host name or address, or the folder of a unix socket where it begins with `/`.
+    pub host: String,
+    /// Port, 5432 where none is named.
+    pub port: u16,
+    /// User.
+    pub user: Option<String>,
+    /// Password.
+    pub password: Option<SecretString>,
+    /// Database; the user's name where none is named, as in libpq.
+    pub database: Option<String>,
+    /// `connect_timeout`.
+    pub connect_timeout: Option<Duration>,
+    /// Parameters that mean nothing to the proxy; the command of `stent run` gets them.
+    pub parameters: Vec<(String, SecretString)>,
+}
+
+/// Why a URL is refused. The texts hold nothing of the URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Another scheme, or none.
+    #[error("does not begin with postgres:// or postgresql://")]
+    Scheme,
+    /// An `@` behind the part where it belongs.
+    #[error("has an @ after the part that names the host")]
+    StrayAt,
+    /// A second `/` in the path.
+    #[error("has a / in the name of its database")]
+    Path,
+    /// A `%` without two hexadecimal digits, or something that is not UTF-8 once decoded.
+    #[error("holds a % that is not followed by two hexadecimal digits of UTF-8")]
+    Percent,
+    /// A NUL byte.
+    #[error("holds a NUL byte")]
+    Nul,
+    /// The part after the host's colon is no port.
+    #[error("has no valid port where the port belongs")]
+    Port,
+    /// The host holds something that no host has.
+    #[error("has no valid host where the host belongs")]
+    Host,
+    /// Several hosts.
+    #[error("names several hosts")]
+    ManyHosts,
+    /// A parameter without `=`, or with a name that none has.
+    #[error("has a parameter part that is not name=value")]
+    Parameter,
+    /// `sslmode=require` and stronger, or `ssl=true`.
+    #[error("asks for TLS to the database, which this version of stent cannot do")]
+    Tls,
+    /// Another `sslmode`.
+    #[error("has an sslmode that PostgreSQL does not know")]
+    SslMode,
+    /// `connect_timeout` is no number of seconds.
+    #[error("has a connect_timeout that is not a number of seconds")]
+    ConnectTimeout,
+}
+
+impl UrlError {
+    /// What to do about it.
+    pub const fn mend(self) -> &'static str {
+        match self {
+            Self::Scheme => "write postgres://user:password@host:5432/database",
+            Self::ManyHosts => "name one host",
+            Self::Tls => {
+                "put stent beside the database or in its private network and write \
+                 sslmode=disable, or connect to it through a TLS tunnel"
+            }
+            Self::SslMode => "write sslmode=disable or sslmode=prefer",
+            Self::ConnectTimeout => "write a whole number, such as connect_timeout=10",
+            Self::StrayAt
+            | Self::Path
+            | Self::Percent
+            | Self::Nul
+            | Self::Port
+            | Self::Host
+            | Self::Parameter => {
+                "write postgres://user:password@host:5432/database, with : / ? # @ % and spaces \
+                 in user and password percent-encoded (%3A %2F %3F %23 %40 %25 %20)"
+            }
+        }
+    }
+}
+
+/// Takes a URL apart.
+pub fn parse(url: &str) -> Result<Database, UrlError> {
+    let rest = ["postgres://", "postgresql://"].iter().find_map(|s| url.strip_prefix(s));
+    let rest = rest.ok_or(UrlError::Scheme)?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    if tail.contains('@') && !authority.contains('@') {
+        // Most likely a password with a raw / or ?: what follows would be taken for a database.
+        return Err(UrlError::StrayAt);
+    }
+    let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+    let (user_part, host_part) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    };
+    let (user, password) = match user_part.map(|part| part.split_once(':').unwrap_or((part, ""))) {
+        Some((user, password)) => (decoded_or_none(user)?, decoded_or_none(password)?),
+        None => (None, None),
+    };
+    let (host, port) = host_and_port(host_part)?;
+    let path = path.strip_prefix('/').unwrap_or(path);
+    if path.contains('@') {
+        return Err(UrlError::StrayAt);
+    }
+    if path.contains('/') {
+        return Err(UrlError::Path);
+    }
+    let mut database = Database {
+        host: host.unwrap_or_default(),
+        port: port.unwrap_or(POSTGRES_PORT),
+        user,
+        password: password.map(SecretString::from),
+        database: decoded_or_none(path)?,
+        connect_timeout: None,
+        parameters: Vec::new(),
+    };
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        parameter(&mut database, pair)?;
+    }
+    Ok(completed(database))
+}
+
+/// PostgreSQL's port. Source: PostgreSQL documentation, `PGPORT`.
+const POSTGRES_PORT: u16 = 5432;
+
+/// Fills in what libpq would.
+fn completed(mut database: Database) -> Database {
+    if database.host.is_empty() {
+        database.host = "localhost".to_owned();
+    }
+    if database.database.is_none() {
+        database.database.clone_from(&database.user);
+    }
+    database
+}
+
+/// The libpq variables, where no URL is given. `None` where `PGHOST` is not there.
+/// Source: PostgreSQL documentation, libpq, "Environment Variables" (34.15).
+pub(crate) fn from_libpq(get: impl Fn(&str) -> Option<String>) -> Option<Result<Database, PgVar>> {
+    let host = get("PGHOST")?;
+    Some(libpq(host, get))
+}
+
+/// A libpq variable that cannot be used, and why.
+pub(crate) type PgVar = (&'static str, UrlError);
+
+fn libpq(host: String, get: impl Fn(&str) -> Option<String>) -> Result<Database, PgVar> {
+    check_host(&host).map_err(|error| ("PGHOST", error))?;
+    let port = match get("PGPORT") {
+        Some(port) => Port::parse(&port).map_err(|_| ("PGPORT", UrlError::Port))?.0,
+        None => POSTGRES_PORT,
+    };
+    if let Some(mode) = get("PGSSLMODE") {
+        check_sslmode(&mode).map_err(|error| ("PGSSLMODE", error))?;
+    }
+    let connect_timeout = match get("PGCONNECT_TIMEOUT") {
+        Some(time) => connect_timeout(&time).map_err(|error| ("PGCONNECT_TIMEOUT", error))?,
+        None => None,
+    };
+    Ok(completed(Database {
+        host,
+        port,
+        user: get("PGUSER"),
+        password: get("PGPASSWORD").map(SecretString::from),
+        database: get("PGDATABASE"),
+        connect_timeout,
+        parameters: Vec::new(),
+    }))
+}
+
+/// The URL for a message: user, host, port and database, the password as stars.
+pub(crate) fn redacted(url: &str) -> String {
+    let Ok(database) = parse(url) else { return "(malformed, not shown)".to_owned() };
+    let stars = database.password.as_ref().map(|_| SecretString::from("********"));
+    let shown = Database { password: stars, parameters: Vec::new(), ..database };
+    let host = shown.host.clone();
+    render(&shown, &host, shown.port, None).expose_secret().to_owned()
+}
+
+/// Writes a URL to `host:port` (a folder where it begins with `/`) with the user, password,
+/// database and foreign parameters of `database`. `sslmode` is added where it is given.
+pub(crate) fn render(
+    database: &Database,
+    host: &str,
+    port: u16,
+    sslmode: Option<&str>,
+) -> SecretString {
+    let mut url = "postgres://".to_owned();
+    if let Some(user) = &database.user {
+        url.push_str(&encoded(user));
+        if let Some(password) = &database.password {
+            url.push(':');
+            url.push_str(&encoded(password.expose_secret()));
+        }
+        url.push('@');
+    }
+    let mut parameters: Vec<String> = Vec::new();
+    if host.starts_with('/') {
+        parameters.push(format!("host={}", encoded(host)));
+        parameters.push(format!("port={port}"));
+    } else if host.contains(':') {
+        write!(url, "[{host}]:{port}").expect("a string takes everything");
+    } else {
+        write!(url, "{host}:{port}").expect("a string takes everything");
+    }
+    url.push('/');
+    url.push_str(&encoded(database.database.as_deref().unwrap_or_default()));
+    parameters.extend(
+        database
+            .parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encoded(value.expose_secret()))),
+    );
+    parameters.extend(sslmode.map(|mode| format!("sslmode={mode}")));
+    if !parameters.is_empty() {
+        url.push('?');
+        url.push_str(&parameters.join("&"));
+    }
+    SecretString::from(url)
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters and `*`, which is a delimiter nowhere.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~*".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("a string takes everything");
+        }
+    }
+    out
+}
+
+fn decoded(text: &str) -> Result<String, UrlError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2).ok_or(UrlError::Percent)?;
+        let digits = std::str::from_utf8(digits).map_err(|_| UrlError::Percent)?;
+        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(UrlError::Percent);
+        }
+        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| UrlError::Percent)?);
+        rest = after;
+    }
+    if bytes.contains(&0) {
+        return Err(UrlError::Nul);
+    }
+    String::from_utf8(bytes).map_err(|_| UrlError::Percent)
+}
+
+fn decoded_or_none(text: &str) -> Result<Option<String>, UrlError> {
+    Ok(Some(decoded(text)?).filter(|text| !text.is_empty()))
+}
+
+type HostPort = (Option<String>, Option<u16>);
+
+fn host_and_port(text: &str) -> Result<HostPort, UrlError> {
+    if text.contains(',') {
+        return Err(UrlError::ManyHosts);
+    }
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, port) = rest.split_once(']').ok_or(UrlError::Host)?;
+        let host: std::net::Ipv6Addr = host.parse().map_err(|_| UrlError::Host)?;
+        let port = match port {
+            "" => "",
+            _ => port.strip_prefix(':').ok_or(UrlError::Port)?,
+        };
+        (Some(host.to_string()), port)
+    } else {
+        let (host, port) = text.split_once(':').unwrap_or((text, ""));
+        (decoded_or_none(host)?, port)
+    };
+    if let Some(host) = &host {
+        check_host(host)?;
+    }
+    let port = match port {
+        "" => None,
+        _ => Some(Port::parse(port).map_err(|_| UrlError::Port)?.0),
+    };
+    Ok((host, port))
+}
+
+fn check_host(host: &str) -> Result<(), UrlError> {
+    if host.contains(',') {
+        return Err(UrlError::ManyHosts);
+    }
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_:".contains(&b) || !b.is_ascii();
+    if host.starts_with('/') || (host.len() <= 255 && host.bytes().all(allowed)) {
+        return Ok(());
+    }
+    Err(UrlError::Host)
+}
+
+/// Parameters that only say how TLS would be done.
+const TLS_DETAILS: [&str; 7] =
+    ["sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcompression", "sslsni", "ssl"];
+
+fn parameter(database: &mut Database, pair: &str) -> Result<(), UrlError> {
+    let (name, value) = pair.split_once('=').ok_or(UrlError::Parameter)?;
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) {
+        return Err(UrlError::Parameter);
+    }
+    let value = decoded(value)?;
+    match name {
+        "host" | "hostaddr" => {
+            check_host(&value)?;
+            database.host = value;
+        }
+        "port" => database.port = Port::parse(&value).map_err(|_| UrlError::Port)?.0,
+        "user" => database.user = Some(value),
+        "password" => database.password = Some(SecretString::from(value)),
+        "dbname" => database.database = Some(value),
+        "sslmode" => check_sslmode(&value)?,
+        "ssl" if !matches!(value.as_str(), "false" | "0" | "disable" | "prefer" | "allow") => {
+            return Err(UrlError::Tls);
+        }
+        "connect_timeout" => {
+            database.connect_timeout = connect_timeout(&value)?;
+            database.parameters.push((name.to_owned(), SecretString::from(value)));
+        }
+        tls if TLS_DETAILS.contains(&tls) => {}
+        _ => database.parameters.push((name.to_owned(), SecretString::from(value))),
+    }
+    Ok(())
+}
+
+fn check_sslmode(mode: &str) -> Result<(), UrlError> {
+    match mode {
+        "disable" | "allow" | "prefer" => Ok(()),
+        // no-verify is node-postgres' word for TLS without a check.
+        "require" | "verify-ca" | "verify-full" | "no-verify" => Err(UrlError::Tls),
+        _ => Err(UrlError::SslMode),
+    }
+}
+
+/// Whole seconds; zero and below mean "for ever", which is left to the key's default.
+fn connect_timeout(text: &str) -> Result<Option<Duration>, UrlError> {
+    if text.strip_prefix('-').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())) {
+        return Ok(None);
+    }
+    Timeout::parse(text).map(|time| time.0).map_err(|_| UrlError::ConnectTimeout)
+}
+
+/// Parameters that may stand in a URL without a warning, because dropping them changes nothing:
+/// clients set their own, through the proxy.
+const HARMLESS: [&str; 2] = ["application_name", "connect_timeout"];
+
+/// The names of parameters that the proxy does not act on.
+pub(crate) fn ignored_parameters(database: &Database) -> impl Iterator<Item = &str> {
+    let names = database.parameters.iter().map(|(name, _)| name.as_str());
+    names.filter(|name| !HARMLESS.contains(name))
+}

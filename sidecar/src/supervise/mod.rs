@@ -1,0 +1,226 @@
+//! `stent up` and `stent run`: the proxy and the agent as child processes, the command of `run`
+//! beside them, and one admin endpoint in front.
+//!
+//! Owns: the loop of signals, deaths and moments around `plan`, which decides.
+//! Refuses: the data path; no byte of PostgreSQL's passes here, and the death of this process is
+//! the only one that takes others along.
+//! Invariant: one `select!`, then one synchronous application of what the plan says.
+
+mod children;
+mod environment;
+mod plan;
+mod ready;
+mod signals;
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::config::flags::Flags;
+use crate::config::{Loaded, Role};
+use crate::exit::Exit;
+use crate::front::{self, Front, Restarts};
+use children::{Children, Reaped, Start};
+use environment::Private;
+use plan::{Action, Ended, Event, Mode, Part, Plan};
+use signals::{Received, Signals};
+
+/// `stent up`.
+pub(crate) fn up(flags: &Flags) -> u8 {
+    supervise(Mode::Up, flags, Vec::new())
+}
+
+/// `stent run -- command`.
+pub(crate) fn run(flags: &Flags, command: Vec<OsString>) -> u8 {
+    supervise(Mode::Run, flags, command)
+}
+
+fn supervise(mode: Mode, flags: &Flags, command: Vec<OsString>) -> u8 {
+    let loaded = match crate::load(Role::Both, flags) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit.code(),
+    };
+    crate::logging::start(loaded.logging, loaded.secrets());
+    crate::component::warn(&loaded);
+    let runtime = match crate::component::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start the runtime");
+            return Exit::Failure.code();
+        }
+    };
+    let ended = LocalSet::new().block_on(&runtime, supervised(mode, &loaded, command));
+    ended.unwrap_or_else(|exit| exit.code())
+}
+
+/// Everything in place, then the loop.
+async fn supervised(mode: Mode, loaded: &Loaded, command: Vec<OsString>) -> Result<u8, Exit> {
+    let failed = |what: &'static str, exit: Exit| {
+        move |error: std::io::Error| {
+            tracing::error!(%error, "{what}");
+            exit
+        }
+    };
+    let signals = Signals::new().map_err(failed("cannot handle signals", Exit::Failure))?;
+    let private =
+        Private::new().map_err(failed("cannot make a folder for sockets", Exit::Failure))?;
+    children::adopt_orphans();
+    let (restarts, restarts_seen) = watch::channel(Restarts::default());
+    if let Some(admin) = &loaded.admin {
+        let listener = front::bind(admin).await.map_err(|error| {
+            tracing::error!(%error, address = %admin, "cannot listen on admin_listen");
+            Exit::Listen
+        })?;
+        let endpoints = private.endpoints.clone();
+        let front = Front { endpoints, restarts: restarts_seen };
+        tokio::task::spawn_local(front::serve(listener, front));
+        tracing::info!(address = %admin, "serving /metrics, /livez, /readyz and /snapshot");
+    }
+    let (sender, readiness) = mpsc::channel(2);
+    let limit = (mode == Mode::Run).then_some(loaded.ready_timeout);
+    tokio::task::spawn_local(ready::watch(private.endpoints.proxy.clone(), limit, sender));
+    let access = loaded.clients.as_ref().expect("the role of both has a database");
+    let component = environment::component(loaded, &private);
+    let supervisor = Supervisor {
+        plan: Plan::new(mode, loaded.shutdown_timeout),
+        children: Children::default(),
+        component,
+        command_name: environment::target_name(&command),
+        command: environment::command(access, command),
+        restarts,
+        loaded,
+        pending: VecDeque::from([Event::Begin]),
+    };
+    Ok(supervisor.run(signals, readiness).await)
+}
+
+/// The loop's state.
+struct Supervisor<'a> {
+    plan: Plan,
+    children: Children,
+    /// How the components are started.
+    component: Start,
+    /// How the command is started.
+    command: Start,
+    command_name: String,
+    restarts: watch::Sender<Restarts>,
+    loaded: &'a Loaded,
+    /// Events that have happened and wait for their turn.
+    pending: VecDeque<Event>,
+}
+
+/// Longer than a process lives: stands for "no moment is awaited".
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Supervisor<'_> {
+    async fn run(mut self, mut signals: Signals, mut readiness: mpsc::Receiver<Event>) -> u8 {
+        loop {
+            while let Some(event) = self.pending.pop_front() {
+                if let Some(code) = self.apply(event) {
+                    return code;
+                }
+            }
+            let moment = self.plan.next_moment().unwrap_or_else(|| Instant::now() + NEVER);
+            tokio::select! {
+                received = signals.next() => self.received(received),
+                Some(event) = readiness.recv() => self.pending.push_back(event),
+                () = tokio::time::sleep_until(moment.into()) => {
+                    self.pending.push_back(Event::Time);
+                }
+            }
+        }
+    }
+
+    fn received(&mut self, received: Received) {
+        match received {
+            Received::Forward(signal) if signals::came_from_terminal(signal) => {
+                // The command has it from the terminal. Without a command it is for us.
+                if self.children.pid(Part::Command).is_none() {
+                    self.pending.push_back(Event::Signal(signal));
+                }
+            }
+            Received::Forward(signal) => self.pending.push_back(Event::Signal(signal)),
+            Received::Child => {
+                for reaped in self.children.reap() {
+                    match reaped {
+                        Reaped::Ours(part, how) => {
+                            self.pending.push_back(Event::Ended(part, how));
+                        }
+                        Reaped::Orphan => tracing::debug!("reaped an orphan"),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets the plan decide and does what it says; the exit code where that is to leave.
+    fn apply(&mut self, event: Event) -> Option<u8> {
+        log(event);
+        for action in self.plan.handle(event, Instant::now()) {
+            match action {
+                Action::Start(part) => self.start(part),
+                Action::Send(part, signal) => self.children.send(part, signal),
+                Action::Leave(code) => return Some(code),
+            }
+        }
+        if let Event::Ended(part, _) = event {
+            self.count(part);
+        }
+        None
+    }
+
+    fn start(&mut self, part: Part) {
+        if part == Part::Agent
+            && let Some(pid) = self.children.pid(Part::Command)
+        {
+            let pid = pid.as_raw_nonzero().get();
+            environment::watch_command(&mut self.component, self.loaded, &self.command_name, pid);
+        }
+        let start = match part {
+            Part::Proxy | Part::Agent => &self.component,
+            Part::Command => &self.command,
+        };
+        match self.children.start(part, start) {
+            Ok(pid) => {
+                let pid = pid.as_raw_nonzero().get();
+                tracing::info!(part = part.as_str(), child_pid = pid, "started");
+            }
+            Err(error) => {
+                tracing::error!(part = part.as_str(), %error, "cannot start");
+                let code = Ended::Code(Exit::Failure.code());
+                self.pending.push_back(Event::Ended(part, code));
+            }
+        }
+    }
+
+    /// Counts a death of a component: each is followed by a new start, unless all end.
+    fn count(&self, part: Part) {
+        self.restarts.send_modify(|restarts| match part {
+            Part::Proxy => restarts.proxy += 1,
+            Part::Agent => restarts.agent += 1,
+            Part::Command => {}
+        });
+    }
+}
+
+fn log(event: Event) {
+    match event {
+        Event::Ended(part, Ended::Code(0)) => {
+            tracing::info!(part = part.as_str(), exit_code = 0, "ended");
+        }
+        Event::Ended(part, Ended::Code(exit_code)) => {
+            tracing::warn!(part = part.as_str(), exit_code, "ended");
+        }
+        Event::Ended(part, Ended::Signal(signal)) => {
+            tracing::warn!(part = part.as_str(), signal, "ended by a signal");
+        }
+        Event::Signal(signal) if signal == Signal::WINCH => {}
+        Event::Signal(signal) => tracing::info!(?signal, "received a signal"),
+        Event::Ready => tracing::debug!("the wait for the proxy is over"),
+        Event::Begin | Event::Live | Event::Time => {}
+    }
+}
