@@ -55,13 +55,15 @@ pub(crate) enum Outcome {
     Granted(Box<Link>),
     /// There is none.
     Refused(Refusal),
+    /// The client cancelled its own wait.
+    Cancelled,
 }
 
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// Its serial number.
-    serial: u64,
+    /// Its number.
+    pub(crate) id: ClientId,
     /// The other end.
     pub(crate) peer: Peer,
     /// The secret of its cancel key.
@@ -95,8 +97,11 @@ impl Clients {
     pub(crate) fn add(&mut self, peer: Peer, secret: [u8; 4], now: Instant) -> ClientId {
         self.next_serial += 1;
         let serial = self.next_serial;
-        let index = self.slab.insert(Client {
-            serial,
+        let entry = self.slab.vacant_entry();
+        let index = u32::try_from(entry.key()).expect("max_client_conn is a u32");
+        let id = ClientId { index, serial };
+        entry.insert(Client {
+            id,
             peer,
             secret,
             connected: now,
@@ -108,13 +113,13 @@ impl Clients {
             holds: None,
         });
         self.counts[ClientState::Login as usize] += 1;
-        ClientId { index: u32::try_from(index).expect("max_client_conn is a u32"), serial }
+        id
     }
 
     /// Removes a client; returns what it leaves behind.
     pub(crate) fn remove(&mut self, id: ClientId) -> Client {
         let client = self.slab.remove(id.index as usize);
-        assert_eq!(client.serial, id.serial, "a client is removed once");
+        assert_eq!(client.id, id, "a client is removed once");
         self.counts[client.state as usize] -= 1;
         client
     }
@@ -122,13 +127,13 @@ impl Clients {
     /// The client, which must be there.
     pub(crate) fn get_mut(&mut self, id: ClientId) -> &mut Client {
         let client = self.slab.get_mut(id.index as usize).expect("a session has its entry");
-        assert_eq!(client.serial, id.serial, "an entry belongs to one session");
+        assert_eq!(client.id, id, "an entry belongs to one session");
         client
     }
 
     /// The client, if it is still there.
     pub(crate) fn get(&self, id: ClientId) -> Option<&Client> {
-        self.slab.get(id.index as usize).filter(|client| client.serial == id.serial)
+        self.slab.get(id.index as usize).filter(|client| client.id == id)
     }
 
     /// Every client.
@@ -136,11 +141,11 @@ impl Clients {
         self.slab.iter().map(|(_, client)| client)
     }
 
-    /// The client of a wait, by its serial number's place. The pool knows clients by `waiter_key`.
+    /// The client of a wait. The pool knows clients by `waiter_key`.
     pub(crate) fn by_waiter(&mut self, key: u64) -> Option<&mut Client> {
-        self.slab.get_mut((key & 0xffff_ffff) as usize).filter(|client| {
-            client.serial & 0xffff_ffff == key >> 32
-        })
+        self.slab
+            .get_mut((key & 0xffff_ffff) as usize)
+            .filter(|client| client.id.serial & 0xffff_ffff == key >> 32)
     }
 
     /// The client that a cancel request means.

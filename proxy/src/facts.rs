@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use stent_contract::snapshot::HolderState;
+use stent_wire::cancel::CancelKey;
 use stent_wire::fingerprint::fingerprint;
 use stent_wire::report::reply::TransactionStatus;
 
@@ -26,8 +27,20 @@ pub(crate) struct Facts {
     pub(crate) opened: Instant,
     /// The server's process id.
     pub(crate) backend_pid: u32,
+    /// What cancels its query; `None` where the server gave no key.
+    pub(crate) cancel_key: Option<CancelKey>,
+    cancels: Cell<Cancels>,
     checkout: Cell<Option<Checkout>>,
     statement: RefCell<Vec<u8>>,
+}
+
+/// Cancel requests sent to a server during a checkout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cancels {
+    /// Not yet delivered.
+    pub(crate) on_the_way: u32,
+    /// Sent at all.
+    pub(crate) sent: u32,
 }
 
 /// A server in a client's hands.
@@ -45,10 +58,12 @@ pub(crate) struct Checkout {
 
 impl Facts {
     /// A connection that has just been opened.
-    pub(crate) fn new(backend_pid: u32, now: Instant) -> Self {
+    pub(crate) fn new(backend_pid: u32, cancel_key: Option<CancelKey>, now: Instant) -> Self {
         Self {
             opened: now,
             backend_pid,
+            cancel_key,
+            cancels: Cell::new(Cancels::default()),
             checkout: Cell::new(None),
             statement: RefCell::new(Vec::new()),
         }
@@ -59,6 +74,30 @@ impl Facts {
         self.statement.borrow_mut().clear();
         let state = HolderState::Active;
         self.checkout.set(Some(Checkout { client, since: now, state, state_since: now }));
+    }
+
+    /// A cancel request for the present checkout is on its way.
+    pub(crate) fn cancel_begins(&self) {
+        let Cancels { on_the_way, sent } = self.cancels.get();
+        self.cancels.set(Cancels { on_the_way: on_the_way + 1, sent: sent + 1 });
+    }
+
+    /// PostgreSQL has read it, or it could not be delivered.
+    pub(crate) fn cancel_ends(&self) {
+        let Cancels { on_the_way, sent } = self.cancels.get();
+        assert!(on_the_way > 0, "each delivery ends once");
+        self.cancels.set(Cancels { on_the_way: on_the_way - 1, sent });
+    }
+
+    /// Cancel requests since the server was last proved quiet.
+    pub(crate) const fn cancels(&self) -> Cancels {
+        self.cancels.get()
+    }
+
+    /// The server has been proved quiet.
+    pub(crate) fn forget_cancels(&self) {
+        let Cancels { on_the_way, .. } = self.cancels.get();
+        self.cancels.set(Cancels { on_the_way, sent: on_the_way });
     }
 
     /// The client gives it back; returns the checkout that ends.

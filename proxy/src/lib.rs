@@ -1,5 +1,121 @@
 //! The pooling proxy: sockets, timers and the session loop around the pure cores.
+//!
+//! Owns: one current-thread runtime's worth of tasks. Each client is one task that owns its socket
+//! and, while it has one, its server's; the [`broker`] is the single owner of everything shared,
+//! and no lock exists because nothing is shared between threads.
+//! Refuses: deciding (that is `stent_pool`'s and `stent_wire`'s), and reading configuration.
+//! Invariant: a byte goes from the client's socket to the server's within one poll, through one
+//! buffer that all clients share.
 
+mod admin;
+mod broker;
+mod cancel;
+mod clients;
 pub mod config;
+mod connect;
+mod disconnects;
+mod entropy;
+mod error;
+mod events;
+mod exchange;
+mod facts;
+mod histogram;
+mod link;
+mod listen;
+mod login;
+mod messages;
+mod page;
+mod pool_stats;
+mod scratch;
+mod session;
+mod snapshot;
+mod stream;
+mod users;
+
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::LocalSet;
 
 pub use config::Config;
+pub use error::Error;
+
+use crate::admin::Admin;
+use crate::broker::Broker;
+use crate::listen::Listener;
+
+/// How long clients may take to finish their transactions after the shutdown has begun.
+const DRAIN_MAX: Duration = Duration::from_secs(25);
+/// How often the drain looks whether they have.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// Runs the proxy until `shutdown` completes and clients have finished their transactions.
+///
+/// To be called on a current-thread runtime. Fails only at the start: an address that cannot be
+/// listened on, a secret that cannot be used.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    LocalSet::new().run_until(run_local(config, shutdown)).await
+}
+
+async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let listeners = listen_for_clients(&config)?;
+    let admin_listener = config.admin.as_ref().map(Listener::admin).transpose()?;
+    let on: Rc<[String]> = listeners.iter().map(Listener::shown).collect();
+    let broker = Broker::new(config)?;
+    tokio::task::spawn_local(Rc::clone(&broker).watch_idle());
+    tokio::task::spawn_local(Rc::clone(&broker).janitor());
+    tokio::task::spawn_local(Rc::clone(&broker).warm());
+    if let Some(listener) = admin_listener {
+        let admin = Admin::new(Rc::clone(&broker), Rc::clone(&on));
+        tokio::task::spawn_local(admin.serve(listener));
+    }
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::task::spawn_local(accept(Rc::clone(&broker), listener)))
+        .collect();
+    let upstream = connect::target(&broker.config.upstream);
+    events::Listening { on: &on, upstream: &upstream }.emit();
+    shutdown.await;
+    for task in accepting {
+        task.abort();
+    }
+    drain(&broker).await;
+    Ok(())
+}
+
+fn listen_for_clients(config: &Config) -> Result<Vec<Listener>, Error> {
+    let mut listeners = Vec::new();
+    for addr in &config.listen {
+        listeners.push(Listener::tcp(*addr)?);
+    }
+    if let Some(dir) = &config.unix_socket_dir {
+        let name = format!(".s.PGSQL.{}", config.listen_port);
+        listeners.push(Listener::unix(&dir.join(name))?);
+    }
+    Ok(listeners)
+}
+
+async fn accept(broker: Rc<Broker>, listener: Listener) {
+    /// Sockets beyond `max_client_conn` that may be in their login, to be told that it is full.
+    const LOGIN_ROOM: usize = 256;
+    loop {
+        let (stream, peer) = listener.accept().await;
+        let max = broker.config.max_client_conn.get() as usize;
+        if broker.inner().clients.len() < max + LOGIN_ROOM {
+            tokio::task::spawn_local(login::serve(Rc::clone(&broker), stream, peer));
+        }
+    }
+}
+
+/// Lets clients finish, up to a limit, then closes the servers.
+async fn drain(broker: &Rc<Broker>) {
+    broker.drain();
+    let deadline = tokio::time::Instant::now() + DRAIN_MAX;
+    while broker.inner().clients.len() > 0 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(DRAIN_STEP).await;
+    }
+    let clients_cut = broker.inner().clients.len();
+    broker.say_goodbye();
+    events::Drained { clients_cut }.emit();
+}

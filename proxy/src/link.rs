@@ -7,7 +7,6 @@
 use std::rc::Rc;
 
 use stent_pool::{PoolId, ServerId};
-use stent_wire::cancel::CancelKey;
 use stent_wire::ledger::Ledger;
 use stent_wire::params::Params;
 use stent_wire::prepared::ServerStatements;
@@ -28,8 +27,6 @@ pub(crate) struct Link {
     pub(crate) ledger: Ledger,
     /// The statements it knows.
     pub(crate) statements: ServerStatements,
-    /// What cancels its query; `None` where the server gave no key.
-    pub(crate) cancel_key: Option<CancelKey>,
     /// The start-up parameters in force, beyond the server's own defaults.
     pub(crate) applied: Rc<Params>,
     /// Who has it, for the console.

@@ -19,6 +19,16 @@ pub(crate) struct Scratch {
     pub(crate) edit: Vec<u8>,
 }
 
+impl Scratch {
+    /// Room for a usual read behind so many bytes kept from before.
+    pub(crate) fn make_room(&mut self, kept: usize) {
+        let needed = kept + READ_LEN / 2;
+        if self.read.len() < needed {
+            self.read.resize(needed, 0);
+        }
+    }
+}
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> =
         RefCell::new(Scratch { read: vec![0; READ_LEN], edit: Vec::new() });

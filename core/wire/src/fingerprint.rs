@@ -65,15 +65,16 @@ impl Shape<'_> {
     fn take(&mut self, token: Token) {
         if let Some(list) = self.list {
             match (&token, list.wants) {
-                (Token::Space, _) => return,
-                (Token::Sign(_), Wants::Constant) => return,
-                (Token::Literal, Wants::Constant) => {
-                    self.list = Some(List { constants: list.constants + 1, wants: Wants::Comma });
+                (Token::Space, _) => {
+                    self.has_space = true;
                     return;
                 }
+                (Token::Sign(_), Wants::Constant) => return,
+                (Token::Literal, Wants::Constant) => {
+                    return self.count(List { constants: list.constants + 1, wants: Wants::Comma });
+                }
                 (Token::Symbol(b','), Wants::Comma) => {
-                    self.list = Some(List { wants: Wants::Constant, ..list });
-                    return;
+                    return self.count(List { wants: Wants::Constant, ..list });
                 }
                 (Token::Symbol(b')'), Wants::Comma) => return self.close_list(),
                 (Token::Literal | Token::Word(_) | Token::Sign(_) | Token::Symbol(_), _) => {
@@ -93,9 +94,15 @@ impl Shape<'_> {
         }
     }
 
+    fn count(&mut self, list: List) {
+        self.list = Some(list);
+        self.has_space = false;
+    }
+
     /// All of it was constants: one stands for all, and one row for all rows.
     fn close_list(&mut self) {
         self.list = None;
+        self.has_space = false;
         self.out.extend_from_slice(b"?)");
         for rows in [&b"(?), (?)"[..], b"(?),(?)"] {
             if self.out.ends_with(rows) {
@@ -113,11 +120,13 @@ impl Shape<'_> {
             }
             self.out.extend_from_slice(if at == 0 { b"?" } else { b", ?" });
         }
-        if 0 < list.constants {
-            if list.wants == Wants::Constant {
+        match (list.constants, list.wants) {
+            (0, _) => self.has_space = false,
+            (_, Wants::Comma) => {}
+            (_, Wants::Constant) => {
                 self.out.push(b',');
+                self.has_space = true;
             }
-            self.has_space = true;
         }
     }
 

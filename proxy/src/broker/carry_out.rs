@@ -31,14 +31,15 @@ const JANITOR_PAUSE_MAX: Duration = Duration::from_secs(1);
 impl Broker {
     /// Tells the pools what happened, and does what they decide.
     pub(crate) fn handle(self: &Rc<Self>, event: Event) {
-        let mut events = VecDeque::from([event]);
-        let mut decisions = Vec::new();
-        while let Some(event) = events.pop_front() {
-            self.inner().pools.handle(event, Instant::now(), &mut decisions);
-            for decision in decisions.drain(..) {
-                self.carry_out(decision, &mut events);
+        let mut queues = std::mem::take(&mut *self.queues.borrow_mut());
+        queues.events.push_back(event);
+        while let Some(event) = queues.events.pop_front() {
+            self.inner().pools.handle(event, Instant::now(), &mut queues.decisions);
+            for decision in queues.decisions.drain(..) {
+                self.carry_out(decision, &mut queues.events);
             }
         }
+        *self.queues.borrow_mut() = queues;
         self.plan();
     }
 
@@ -194,6 +195,16 @@ impl Broker {
             let _ = tokio::time::timeout(CLOSE_GRACE, hang_up(link)).await;
             broker.handle(Event::Closed { server });
         });
+    }
+
+    /// The proxy ends: every idle server is told so.
+    pub(crate) fn say_goodbye(&self) {
+        let mut inner = self.inner();
+        for slot in inner.servers.iter_mut().flatten() {
+            if let Some(link) = slot.idle.take() {
+                let _ = link.stream.try_write(&[b'X', 0, 0, 0, 4]);
+            }
+        }
     }
 
     /// Hands a waiting client the end of its wait.

@@ -72,12 +72,10 @@ enum Listening {
 /// are dropped; an error or the end of the stream means that the server is gone.
 fn listen(link: &mut Link, cx: &mut Context<'_>) -> Listening {
     loop {
-        let heard = scratch::with(|scratch| {
-            match link.stream.poll_read(cx, &mut scratch.read) {
-                Poll::Pending => Some(Listening::Quiet),
-                Poll::Ready(Ok(n)) if n > 0 => hear(link, &scratch.read[..n]),
-                Poll::Ready(_) => Some(Listening::Lost),
-            }
+        let heard = scratch::with(|scratch| match link.stream.poll_read(cx, &mut scratch.read) {
+            Poll::Pending => Some(Listening::Quiet),
+            Poll::Ready(Ok(n)) if n > 0 => hear(link, &scratch.read[..n]),
+            Poll::Ready(_) => Some(Listening::Lost),
         });
         if let Some(heard) = heard {
             return heard;

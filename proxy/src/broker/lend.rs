@@ -3,16 +3,23 @@
 //! Invariant: between a grant and its release exactly one session has the link, and each session
 //! that leaves while it waits has withdrawn.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use stent_pool::{Condition, Event, PoolId, Refusal, ServerId, WaiterId};
+use stent_pool::{Condition, Event, PoolId, Refusal, WaiterId};
+use stent_wire::params::Params;
 
 use super::{Broker, PoolEntry};
 use crate::clients::{ClientId, ClientState, Outcome};
+use crate::exchange::{self, ExchangeError};
 use crate::link::{Link, Writing};
-use crate::pool_stats::add;
+
+/// How long a reset between two sessions may take.
+const RESET_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server may be held back after a cancel request.
+const QUARANTINE_MAX: Duration = Duration::from_secs(10);
+/// How long to let a signal arrive.
+const QUARANTINE_STEP: Duration = Duration::from_millis(5);
 
 /// The answer to a request for a server.
 #[derive(Debug)]
@@ -33,7 +40,7 @@ impl Broker {
         match self.take_outcome(client) {
             Some(Outcome::Granted(link)) => Acquired::Link(link),
             Some(Outcome::Refused(refusal)) => Acquired::Refused(refusal),
-            None => Acquired::Later,
+            Some(Outcome::Cancelled) | None => Acquired::Later,
         }
     }
 
@@ -47,7 +54,9 @@ impl Broker {
                 inner.clients.get_mut(client).holds = Some(Rc::clone(&link.facts));
                 inner.clients.set_state(client, ClientState::Active);
             }
-            Outcome::Refused(_) => inner.clients.set_state(client, ClientState::Idle),
+            Outcome::Refused(_) | Outcome::Cancelled => {
+                inner.clients.set_state(client, ClientState::Idle);
+            }
         }
         Some(outcome)
     }
@@ -65,30 +74,16 @@ impl Broker {
     }
 
     /// A client gives its server back. The link's own book decides in which condition it is.
-    pub(crate) fn release(self: &Rc<Self>, client: ClientId, mut link: Box<Link>) {
-        let server = link.server;
+    pub(crate) fn release(self: &Rc<Self>, client: ClientId, link: Box<Link>) {
+        self.client_lets_go(client, &link);
         let ended = link.writing == Writing::Failed || link.ledger.has_ended();
-        let condition = if ended {
-            Condition::Broken
-        } else if !link.is_clean() {
-            Condition::Doubtful
-        } else if self.is_silent(&mut link) {
-            Condition::Clean
+        if ended {
+            self.hand_back(link, Condition::Broken);
+        } else if link.facts.cancels().sent > 0 && link.is_clean() {
+            self.quarantine(link);
         } else {
-            Condition::Broken
-        };
-        link.ledger.shrink();
-        let mut inner = self.inner();
-        if let Some(checkout) = link.facts.give_back() {
-            inner.entries[link.pool.index()].stats.hold.record(checkout.since.elapsed());
+            self.hand_back(link, Condition::Clean);
         }
-        if inner.clients.get(client).is_some() {
-            inner.clients.get_mut(client).holds = None;
-            inner.clients.set_state(client, ClientState::Idle);
-        }
-        drop(inner);
-        self.put_idle(link);
-        self.handle(Event::Release { server, condition });
     }
 
     /// A server's socket ended while a client had it.
@@ -97,13 +92,90 @@ impl Broker {
         self.release(client, link);
     }
 
-    /// Gives back a server that no client had, after work of our own on it.
-    pub(crate) fn hand_back(self: &Rc<Self>, link: Box<Link>, condition: Condition) {
-        let server: ServerId = link.server;
+    /// A client cancels its own wait, if it still waits.
+    pub(crate) fn cancel_wait(self: &Rc<Self>, client: ClientId) {
+        let mut inner = self.inner();
+        let waits = inner
+            .clients
+            .get(client)
+            .is_some_and(|client| client.state == ClientState::Waiting && client.outcome.is_none());
+        drop(inner);
+        if !waits {
+            return;
+        }
+        self.handle(Event::Withdraw { waiter: WaiterId(client.waiter_key()) });
+        inner = self.inner();
+        let entry = inner.clients.get_mut(client);
+        entry.outcome = Some(Outcome::Cancelled);
+        let waker = entry.waker.clone();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// A client of session mode gives its server back: its session's state is taken off it first.
+    pub(crate) fn reset_and_release(self: &Rc<Self>, client: ClientId, mut link: Box<Link>) {
+        self.client_lets_go(client, &link);
+        let broker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let reset = exchange::query(&mut link, b"DISCARD ALL");
+            let condition = match tokio::time::timeout(RESET_TIMEOUT, reset).await {
+                Ok(Ok(_)) => {
+                    link.applied = Rc::new(Params::default());
+                    link.statements.clear();
+                    Condition::Clean
+                }
+                Ok(Err(_)) | Err(_) => Condition::Doubtful,
+            };
+            broker.hand_back(link, condition);
+        });
+    }
+
+    /// A server that was sent a cancel request is held back until the request has been read and
+    /// the server has proved quiet: PostgreSQL up to 15 delivers one request as two signals, and
+    /// the second may hit the statement after the one that was meant.
+    fn quarantine(self: &Rc<Self>, mut link: Box<Link>) {
+        let broker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let quiet = async {
+                while link.facts.cancels().on_the_way > 0 {
+                    tokio::time::sleep(QUARANTINE_STEP).await;
+                }
+                tokio::time::sleep(QUARANTINE_STEP).await;
+                while let Err(error) = exchange::probe(&mut link).await {
+                    let ExchangeError::Refused(_) = error else { return Condition::Doubtful };
+                }
+                Condition::Clean
+            };
+            let quiet = tokio::time::timeout(QUARANTINE_MAX, quiet).await;
+            link.facts.forget_cancels();
+            broker.hand_back(link, quiet.unwrap_or(Condition::Doubtful));
+        });
+    }
+
+    /// Gives a server to the pool.
+    fn hand_back(self: &Rc<Self>, mut link: Box<Link>, condition: Condition) {
+        let server = link.server;
+        let condition = match condition {
+            Condition::Clean if !link.is_clean() => Condition::Doubtful,
+            Condition::Clean if !self.is_silent(&mut link) => Condition::Broken,
+            other => other,
+        };
+        link.ledger.shrink();
         self.put_idle(link);
-        let mut events = VecDeque::from([Event::Release { server, condition }]);
-        while let Some(event) = events.pop_front() {
-            self.handle(event);
+        self.handle(Event::Release { server, condition });
+    }
+
+    /// The books of a checkout's end.
+    fn client_lets_go(&self, client: ClientId, link: &Link) {
+        let mut inner = self.inner();
+        if let Some(checkout) = link.facts.give_back() {
+            inner.entries[link.pool.index()].stats.hold.record(checkout.since.elapsed());
+        }
+        if inner.clients.get(client).is_some() {
+            inner.clients.get_mut(client).holds = None;
+            inner.clients.set_state(client, ClientState::Idle);
         }
     }
 }
@@ -113,22 +185,13 @@ impl PoolEntry {
     pub(super) fn count_failure(&mut self, sqlstate: &str) {
         /// Distinct SQLSTATEs of failed logins are few; more than this share one row.
         const KINDS_MAX: usize = 32;
-        let known = self.open_failures.iter_mut().find(|(code, _)| code == sqlstate);
-        match known {
-            Some((_, count)) => *count += 1,
-            None if self.open_failures.len() < KINDS_MAX => {
-                self.open_failures.push((sqlstate.to_owned(), 1));
+        let known = self.open_failures.iter().position(|(code, _)| code == sqlstate);
+        let at = known.unwrap_or_else(|| {
+            if self.open_failures.len() < KINDS_MAX {
+                self.open_failures.push((sqlstate.to_owned(), 0));
             }
-            None => {
-                if let Some((_, count)) = self.open_failures.last_mut() {
-                    *count += 1;
-                }
-            }
-        }
-    }
-
-    /// Counts bytes and ends of queries.
-    pub(crate) fn count_sent(&self, bytes: usize) {
-        add(&self.stats.sent, bytes);
+            self.open_failures.len() - 1
+        });
+        self.open_failures[at].1 += 1;
     }
 }

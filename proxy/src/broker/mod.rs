@@ -9,14 +9,20 @@
 mod carry_out;
 mod idle;
 mod lend;
+mod warm;
 mod welcome;
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use stent_pool::{Limits, OPENING_MAX, PoolId, Pools, RETRY_MAX, RETRY_MIN, ServerId, TooManyPools};
+use stent_pool::{
+    Decision, Event, Limits, OPENING_MAX, PoolId, Pools, RETRY_MAX, RETRY_MIN, ServerId,
+    TooManyPools,
+};
+use stent_wire::auth::scram::MockSecret;
 use stent_wire::prepared::Texts;
 use tokio::sync::Notify;
 
@@ -24,14 +30,17 @@ use crate::clients::{ClientId, Clients};
 use crate::config::Config;
 use crate::connect::OpenError;
 use crate::disconnects::{Cause, Disconnects, Side};
+use crate::entropy::Entropy;
+use crate::error::Error;
 use crate::events;
 use crate::facts::Facts;
 use crate::link::Link;
 use crate::login::keys::KeyCache;
 use crate::pool_stats::PoolStats;
+use crate::users::Users;
 
 pub(crate) use lend::Acquired;
-pub(crate) use welcome::{Welcome, WelcomeCache};
+pub(crate) use welcome::{BaseWelcome, WelcomeCache};
 
 /// See the module's documentation.
 pub(crate) struct Broker {
@@ -39,6 +48,12 @@ pub(crate) struct Broker {
     pub(crate) config: Config,
     /// When the proxy started.
     pub(crate) started: Instant,
+    /// Who may log in.
+    pub(crate) users: Users,
+    /// Unpredictable bytes.
+    pub(crate) entropy: Entropy,
+    /// What strangers are shown in place of a salt.
+    pub(crate) mock: MockSecret,
     /// Passwords' derived keys, so that a login does not cost thousands of hash rounds.
     pub(crate) keys: KeyCache,
     inner: RefCell<Inner>,
@@ -46,6 +61,14 @@ pub(crate) struct Broker {
     janitor: Notify,
     planned: Cell<Option<Instant>>,
     idle_watch: RefCell<Waker>,
+    queues: RefCell<Queues>,
+}
+
+/// Scratch room of [`Broker::handle`], kept so that a checkout allocates nothing.
+#[derive(Default)]
+struct Queues {
+    events: VecDeque<Event>,
+    decisions: Vec<Decision>,
 }
 
 /// Whether the proxy takes new work.
@@ -105,7 +128,11 @@ pub(crate) struct Slot {
 
 impl Broker {
     /// A broker without pools.
-    pub(crate) fn new(config: Config, seed: u64) -> Rc<Self> {
+    pub(crate) fn new(config: Config) -> Result<Rc<Self>, Error> {
+        let users = Users::new(&config)?;
+        let entropy = Entropy::open().map_err(Error::Entropy)?;
+        let mock = MockSecret::new(entropy.bytes().map_err(Error::Entropy)?);
+        let seed = u64::from_ne_bytes(entropy.bytes().map_err(Error::Entropy)?);
         let limits = Limits {
             pool_size: config.default_pool_size,
             min_pool_size: config.min_pool_size,
@@ -119,8 +146,11 @@ impl Broker {
             waiters_max: config.max_client_conn.get(),
             opening_max: OPENING_MAX,
         };
-        Rc::new(Self {
+        Ok(Rc::new(Self {
             config,
+            users,
+            entropy,
+            mock,
             started: Instant::now(),
             keys: KeyCache::default(),
             inner: RefCell::new(Inner {
@@ -136,7 +166,8 @@ impl Broker {
             janitor: Notify::new(),
             planned: Cell::new(None),
             idle_watch: RefCell::new(Waker::noop().clone()),
-        })
+            queues: RefCell::new(Queues::default()),
+        }))
     }
 
     /// The inside, for a synchronous look or change.

@@ -64,6 +64,7 @@ pub(crate) struct Session {
     /// Bytes for the client that its socket has not taken yet.
     to_client: Vec<u8>,
     hearing: Hearing,
+    reachable: Reachable,
 }
 
 enum Phase {
@@ -105,6 +106,13 @@ enum Hearing {
     Terminated,
 }
 
+/// Whether the broker can wake the session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reachable {
+    NotYet,
+    Yes,
+}
+
 /// How a session ended.
 #[derive(Clone, Debug)]
 pub(crate) struct End {
@@ -133,6 +141,7 @@ impl Session {
         pool: PoolId,
         stream: Stream,
         params: Rc<Params>,
+        unread: Vec<u8>,
     ) -> Self {
         let stats = broker.stats(pool);
         Self {
@@ -144,13 +153,22 @@ impl Session {
             params,
             names: ClientStatements::default(),
             phase: Phase::Idle,
-            carry: Vec::new(),
-            carried: Carried::Partial,
+            carry: unread,
+            carried: Carried::Unread,
             rest: 0,
             fate: Fate::Forward,
             skip: Skip::No,
             to_client: Vec::new(),
             hearing: Hearing::Yes,
+            reachable: Reachable::NotYet,
+        }
+    }
+
+    /// Tells the broker how to wake this session; a task's waker stays the same for its life.
+    fn register(&mut self, cx: &Context<'_>) {
+        if self.reachable == Reachable::NotYet {
+            self.broker.inner().clients.get_mut(self.id).waker = Some(cx.waker().clone());
+            self.reachable = Reachable::Yes;
         }
     }
 
@@ -391,6 +409,7 @@ impl Future for Session {
     type Output = End;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        self.register(cx);
         loop {
             let step = match &self.phase {
                 Phase::Idle => self.poll_idle(cx),

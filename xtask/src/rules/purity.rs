@@ -134,8 +134,11 @@ fn paths(source: &Source) -> Vec<(String, usize)> {
     let mut at = 0;
     while at < code.len() {
         let mut path = code[at].text.clone();
-        let line = code[at].line;
+        let (kind, line) = (code[at].kind, code[at].line);
         at += 1;
+        if kind != Kind::Word {
+            continue;
+        }
         while let [a, b, segment, ..] = &code[at..]
             && is_separator(a, b)
             && segment.kind == Kind::Word

@@ -23,8 +23,8 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
             let found = source.tokens.iter().filter(|t| t.kind == Kind::Word && t.text == "unsafe");
             findings.extend(found.map(|token| unsafe_finding(&source, token)));
         }
-        for call in code.windows(4) {
-            let [dot, name, open, argument] = call else { continue };
+        for at in 0..code.len() {
+            let [dot, name, open, argument, rest @ ..] = &code[at..] else { break };
             if dot.text != "." || open.text != "(" {
                 continue;
             }
@@ -32,7 +32,9 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
                 "unwrap" | "unwrap_err" if argument.text == ")" => {
                     findings.push(unwrap_finding(&source, name));
                 }
-                "expect" if is_short(argument) => findings.push(expect_finding(&source, name)),
+                "expect" if is_short(argument) && ends_call(rest) => {
+                    findings.push(expect_finding(&source, name));
+                }
                 _ => {}
             }
         }
@@ -40,9 +42,16 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// A literal too short to be a reason. `expect` with no literal is another type's method.
+/// A literal too short to be a reason.
 fn is_short(argument: &Token) -> bool {
     argument.kind == Kind::Literal && argument.text.trim_matches('"').chars().count() < REASON_MIN
+}
+
+/// Whether the argument before is the only one, and its result no `Result`: with a second argument
+/// or with `?` behind it, `expect` is another type's method, a parser's, say.
+fn ends_call(rest: &[&Token]) -> bool {
+    let text = |at: usize| rest.get(at).map(|token| token.text.as_str());
+    text(0) == Some(")") && text(1) != Some("?")
 }
 
 fn unsafe_finding(source: &Source, token: &Token) -> Finding {

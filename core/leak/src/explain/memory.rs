@@ -132,7 +132,7 @@ fn profiler(reading: Option<&ProcessReading>) -> String {
     } else {
         "take two heap profiles ten minutes apart under the same load and compare them"
     };
-    format!("{what}; until it is mended, restart before the limit, drained through the proxy")
+    format!("{what}; until it is mended, restart it before it reaches the limit")
 }
 
 fn figure(verdict: &Verdict, key: &str) -> Option<f64> {

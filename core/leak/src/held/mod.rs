@@ -180,7 +180,8 @@ impl Pool {
                     self.think.record(old.silent_ms); // the client spoke, or checked out anew
                 }
             }
-            if let Some(pause) = pause {
+            // A client has one checkout: a second row of the same client is not counted.
+            if let Some(pause) = pause.filter(|_| !self.pauses.contains_key(&holder.client_id)) {
                 silent.push((pause.silent_since_ms, pause.silent_ms, holder));
                 self.pauses.insert(holder.client_id, pause);
             }

@@ -123,7 +123,7 @@ fn growth_evidence(rise: &Rise) -> Vec<Evidence> {
     let window = rise.window_ms as f64 / 1_000.0;
     let per_hour = rise.slope.median * 3_600.0;
     let grown = format!(
-        "the floor of anonymous memory rose by {} in {} ({}/h), from {} to {}",
+        "the floor of anonymous memory rose by {} in {} ({}/h), from {} to at least {}",
         text::bytes(rise.growth),
         text::duration(window),
         text::bytes(per_hour),

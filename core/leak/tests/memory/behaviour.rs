@@ -30,7 +30,8 @@ fn replay(trace: &str) -> Vec<(u64, Verdict)> {
     let mut detector = detector();
     let rows = trace.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit()));
     rows.map(|row| {
-        let fields: Vec<u64> = row.split(',').map(|field| field.parse().unwrap()).collect();
+        let fields: Vec<u64> =
+            row.split(',').map(|field| field.parse().expect("the trace holds numbers")).collect();
         let anon = (fields[1] + fields[2]) as f64 * 1_024.0;
         detector.observe(&sample(fields[0], 0, anon));
         (fields[0], detector.verdict(START_MS + fields[0] * 1_000))
@@ -163,7 +164,7 @@ fn the_same_series_gives_the_same_text() {
     assert_eq!(said(), said());
     expect_test::expect![[r#"
         Leak 0.92
-        floor_growth_bytes: the floor of anonymous memory rose by 97.4 MB in 96 s (3.65 GB/h), from 129 MB to 194 MB
+        floor_growth_bytes: the floor of anonymous memory rose by 97.4 MB in 96 s (3.65 GB/h), from 129 MB to at least 194 MB
         pace: it rose in each quarter of that time, the last 93 % as fast as the first
         drawdown_bytes: the deepest fall in between was 0 B
         proof_share: neither warm-up, plateau nor load explains it, and it was watched long enough

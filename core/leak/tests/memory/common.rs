@@ -10,6 +10,9 @@ pub(crate) const MB: f64 = 1_000_000.0;
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
 pub(crate) const HOUR: f64 = 3_600.0;
 
+/// Bytes at a second, with noise from the generator.
+type Shape = dyn Fn(f64, &mut fastrand::Rng) -> f64;
+
 /// A series as functions of the seconds since the start of the process.
 pub(crate) struct Family {
     pub(crate) name: &'static str,
@@ -19,18 +22,14 @@ pub(crate) struct Family {
     pub(crate) length_s: u64,
     pub(crate) limit: f64,
     /// Memory at a second, bytes.
-    pub(crate) memory: Box<dyn Fn(f64, &mut fastrand::Rng) -> f64>,
+    pub(crate) memory: Box<Shape>,
     /// Transactions a second; `None`: no proxy in front.
     pub(crate) rate: Option<Box<dyn Fn(f64) -> f64>>,
 }
 
 impl Family {
     /// Feeds the whole series and shows the verdict after each fifth reading, with the second.
-    pub(crate) fn run(
-        &self,
-        seed: u64,
-        mut after: impl FnMut(f64, &MemoryDetector),
-    ) -> MemoryDetector {
+    pub(crate) fn run(&self, seed: u64, mut after: impl FnMut(f64, &Verdict)) -> MemoryDetector {
         let mut random = fastrand::Rng::with_seed(seed);
         let settings = MemorySettings::every(Duration::from_secs(self.step_s));
         let mut detector = MemoryDetector::new("api", settings);

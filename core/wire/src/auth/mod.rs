@@ -7,7 +7,7 @@
 //! Invariant: secrets compare in constant time, never print, and are wiped when dropped.
 //! Source: PostgreSQL documentation, "Message Formats" and "SASL Authentication"; RFC 5802, 7677.
 
-use crate::frame::{cstr, put_message};
+use crate::frame::{HEADER_LEN, cstr, put_message};
 use crate::report::{Report, SqlState};
 
 pub mod md5;
@@ -18,6 +18,9 @@ pub mod secret;
 
 /// The one mechanism that is offered and accepted.
 pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
+
+/// The longest message that a client may send before it is logged in, header included.
+pub const ANSWER_LEN_MAX: usize = 10_000;
 
 /// The most mechanisms that a server may offer.
 const MECHANISMS_MAX: usize = 32;
@@ -57,9 +60,40 @@ pub enum AuthRequest<'a> {
     },
 }
 
+/// What a client sends while it is asked for proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// Not a whole message: call again when there are at least `total` bytes, from the first on.
+    NeedMore {
+        /// At most [`ANSWER_LEN_MAX`].
+        total: usize,
+    },
+    /// A PasswordMessage, SASLInitialResponse or SASLResponse, whichever is due: all are `p`.
+    Proof {
+        /// Without tag and length.
+        body: &'a [u8],
+        /// With them.
+        consumed: usize,
+    },
+    /// The client gives up: Terminate.
+    Terminate,
+}
+
 /// A message of an authentication exchange that is not well formed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthMessageError {
+    /// The client sends something else than an answer.
+    #[error("expected password response, got message type {tag:#04x}")]
+    Unexpected {
+        /// Its type byte.
+        tag: u8,
+    },
+    /// The client's answer is too long, or shorter than its own length field.
+    #[error("invalid password packet size {len}")]
+    AnswerLength {
+        /// The length field.
+        len: u32,
+    },
     /// An Authentication message of the server.
     #[error("malformed Authentication message (code {code:?})")]
     Request {
@@ -85,12 +119,39 @@ impl AuthMessageError {
     pub fn report(self) -> Report {
         let code = match self {
             Self::EmptyPassword => SqlState::INVALID_PASSWORD,
-            Self::Request { .. } | Self::Password | Self::SaslInitial | Self::Mechanism => {
-                SqlState::PROTOCOL_VIOLATION
-            }
+            Self::Unexpected { .. }
+            | Self::AnswerLength { .. }
+            | Self::Request { .. }
+            | Self::Password
+            | Self::SaslInitial
+            | Self::Mechanism => SqlState::PROTOCOL_VIOLATION,
         };
         Report::fatal(code, self.to_string())
     }
+}
+
+/// Reads the message with which a client answers a request for proof, out of all bytes that it has
+/// sent since. Its length is bounded: nobody knows yet who it is.
+pub fn parse_answer(bytes: &[u8]) -> Result<Answer<'_>, AuthMessageError> {
+    let Some((&tag, rest)) = bytes.split_first() else {
+        return Ok(Answer::NeedMore { total: HEADER_LEN });
+    };
+    if tag != b'p' && tag != b'X' {
+        return Err(AuthMessageError::Unexpected { tag });
+    }
+    let Some((&len, rest)) = rest.split_first_chunk::<4>() else {
+        return Ok(Answer::NeedMore { total: HEADER_LEN });
+    };
+    let len = u32::from_be_bytes(len);
+    let total = usize::try_from(len).unwrap_or(usize::MAX).saturating_add(1);
+    if !(HEADER_LEN..=ANSWER_LEN_MAX).contains(&total) {
+        return Err(AuthMessageError::AnswerLength { len });
+    }
+    let Some(body) = rest.get(..total - HEADER_LEN) else {
+        return Ok(Answer::NeedMore { total });
+    };
+    assert!(total <= bytes.len(), "an answer is complete when all of its bytes are there");
+    if tag == b'X' { Ok(Answer::Terminate) } else { Ok(Answer::Proof { body, consumed: total }) }
 }
 
 impl<'a> AuthRequest<'a> {

@@ -1,0 +1,67 @@
+//! The pools against a model too plain to be wrong: whatever happens in whatever order, each
+//! decision was allowed, and none was missing.
+//!
+//! The model (`model.rs`) is told the same events and judges the decisions one by one; it shares
+//! no code with the pools and looks everything up by walking plain lists.
+
+mod model;
+mod run;
+
+use proptest::prelude::*;
+
+use crate::run::{Op, Setting, run};
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Proptest prints the setting and the events of a failure, cut down to the shortest.
+    #[test]
+    fn every_decision_is_allowed_and_none_is_missing(
+        setting in setting(),
+        ops in prop::collection::vec(op(), 1..250),
+    ) {
+        run(&setting, &ops);
+    }
+
+    #[test]
+    fn equal_seeds_and_events_give_equal_decisions(
+        setting in setting(),
+        ops in prop::collection::vec(op(), 1..100),
+    ) {
+        prop_assert_eq!(run(&setting, &ops), run(&setting, &ops));
+    }
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    (1..5_u32, 0..3_u32, prop::option::of(1..6_u32), 1..4_u32, any::<u64>(), 0..4_u8).prop_map(
+        |(pool_size, min_pool_size, max_db_connections, opening_max, seed, kind)| Setting {
+            pool_size,
+            min_pool_size,
+            max_db_connections,
+            opening_max,
+            seed,
+            kind,
+        },
+    )
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (0..4_u8).prop_map(|pool| Op::Acquire { pool }),
+        2 => any::<u8>().prop_map(|which| Op::Withdraw { which }),
+        6 => any::<u8>().prop_map(|which| Op::Opened { which }),
+        2 => (any::<u8>(), any::<bool>())
+            .prop_map(|(which, permanent)| Op::OpenFailed { which, permanent }),
+        4 => (any::<u8>(), 0..4_u8).prop_map(|(which, luck)| Op::Probed { which, luck }),
+        8 => (any::<u8>(), 0..8_u8).prop_map(|(which, luck)| Op::Release { which, luck }),
+        1 => any::<u8>().prop_map(|which| Op::Lost { which }),
+        5 => any::<u8>().prop_map(|which| Op::Closed { which }),
+        1 => (0..4_u8).prop_map(|pool| Op::RetireAll { pool }),
+        1 => any::<u8>().prop_map(|which| Op::Stale { which }),
+        6 => (0..400_u16).prop_map(|milliseconds| Op::Pass { milliseconds }),
+    ]
+}

@@ -1,0 +1,166 @@
+//! Turns random operations into events that fit, and shows them to the pools and to the model.
+//!
+//! Invariant: an operation that fits nothing at the moment is skipped, so any sequence can be
+//! shortened.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use stent_pool::{
+    Condition, Decision, Event, Limits, OpenFailure, Pools, ProbeResult, ServerId, WaiterId,
+};
+
+use crate::model::{Model, State};
+
+/// What happens next; `which` chooses among those to whom it can happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Op {
+    Acquire { pool: u8 },
+    Withdraw { which: u8 },
+    Opened { which: u8 },
+    OpenFailed { which: u8, permanent: bool },
+    Probed { which: u8, luck: u8 },
+    Release { which: u8, luck: u8 },
+    Lost { which: u8 },
+    Closed { which: u8 },
+    RetireAll { pool: u8 },
+    /// A server that is gone is spoken of again.
+    Stale { which: u8 },
+    /// Time passes, with ticks when they are due.
+    Pass { milliseconds: u16 },
+}
+
+/// The limits that are varied.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) pool_size: u32,
+    pub(crate) min_pool_size: u32,
+    pub(crate) max_db_connections: Option<u32>,
+    pub(crate) opening_max: u32,
+    pub(crate) seed: u64,
+    /// 0: no time limits; 1: waits; 2: waits and ages; 3: waits, ages and idleness.
+    pub(crate) kind: u8,
+}
+
+/// Runs the operations; panics where a decision is wrong or missing. Gives what was decided, with
+/// times from the start.
+pub(crate) fn run(setting: &Setting, ops: &[Op]) -> Vec<(Duration, Decision)> {
+    #[expect(clippy::disallowed_methods, reason = "a test needs one instant to count from")]
+    let start = Instant::now();
+    let mut runner = Runner::new(setting, start);
+    for &op in ops {
+        runner.step(op);
+    }
+    let record = runner.record;
+    record.into_iter().map(|(at, decision)| (at.duration_since(start), decision)).collect()
+}
+
+struct Runner {
+    pools: Pools,
+    model: Model,
+    now: Instant,
+    clients: u64,
+    gone: Vec<ServerId>,
+    record: Vec<(Instant, Decision)>,
+}
+
+impl Runner {
+    fn new(setting: &Setting, start: Instant) -> Self {
+        let limits = limits(setting);
+        let mut pools = Pools::new(limits.clone(), setting.seed);
+        let mut model = Model::new(limits);
+        for (database, user) in [("shop", "a"), ("shop", "b"), ("shop", "c"), ("stock", "a")] {
+            model.add_pool(pools.pool(database, user).unwrap(), database);
+        }
+        Self { pools, model, now: start, clients: 0, gone: Vec::new(), record: Vec::new() }
+    }
+
+    fn step(&mut self, op: Op) {
+        if let Op::Pass { milliseconds } = op {
+            return self.pass(Duration::from_millis(milliseconds.into()));
+        }
+        let Some(event) = self.event(op) else { return };
+        if let Event::OpenFailed { server, .. } | Event::Closed { server } = event {
+            self.gone.push(server);
+        }
+        let misfits = self.pools.misfits();
+        self.tell(event);
+        let stale = u64::from(matches!(op, Op::Stale { .. }));
+        assert_eq!(self.pools.misfits(), misfits + stale, "just the stale events are misfits");
+    }
+
+    fn event(&mut self, op: Op) -> Option<Event> {
+        let server = |which, state| self.model.choose_server(which, state);
+        Some(match op {
+            Op::Acquire { pool } => {
+                self.clients += 1;
+                Event::Acquire { pool: self.model.pool_id(pool), waiter: WaiterId(self.clients) }
+            }
+            Op::Withdraw { which } => Event::Withdraw { waiter: self.model.choose_waiter(which)? },
+            Op::Opened { which } => Event::Opened { server: server(which, State::Opening)? },
+            Op::OpenFailed { which, permanent } => {
+                let failure =
+                    if permanent { OpenFailure::Permanent } else { OpenFailure::Transient };
+                Event::OpenFailed { server: server(which, State::Opening)?, failure }
+            }
+            Op::Probed { which, luck } => {
+                let healthy = if luck == 0 { ProbeResult::Failed } else { ProbeResult::Healthy };
+                Event::Probed { server: server(which, State::Tested)?, healthy }
+            }
+            Op::Release { which, luck } => {
+                let condition = match luck {
+                    0 => Condition::Doubtful,
+                    1 => Condition::Broken,
+                    _ => Condition::Clean,
+                };
+                Event::Release { server: server(which, State::Lent)?, condition }
+            }
+            Op::Lost { which } => Event::Lost { server: server(which, State::Idle)? },
+            Op::Closed { which } => Event::Closed { server: server(which, State::Closing)? },
+            Op::RetireAll { pool } => Event::RetireAll { pool: self.model.pool_id(pool) },
+            Op::Stale { which } => {
+                let server = *self.gone.get(usize::from(which) % self.gone.len().max(1))?;
+                Event::Release { server, condition: Condition::Clean }
+            }
+            Op::Pass { .. } => return None,
+        })
+    }
+
+    fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(at) = self.pools.next_deadline().filter(|&at| at <= end) {
+            self.now = self.now.max(at);
+            self.tell(Event::Tick);
+        }
+        self.now = end;
+        self.model.nothing_is_overdue(self.now);
+    }
+
+    fn tell(&mut self, event: Event) {
+        let mut out = Vec::new();
+        self.pools.handle(event, self.now, &mut out);
+        self.pools.check();
+        self.model.judge(event, self.now, &out);
+        self.model.compare(&self.pools, self.now);
+        self.record.extend(out.into_iter().map(|decision| (self.now, decision)));
+    }
+}
+
+fn limits(setting: &Setting) -> Limits {
+    let after = |kind, milliseconds| {
+        (setting.kind >= kind).then(|| Duration::from_millis(milliseconds))
+    };
+    Limits {
+        pool_size: NonZeroU32::new(setting.pool_size).unwrap(),
+        min_pool_size: setting.min_pool_size.min(setting.pool_size),
+        max_db_connections: setting.max_db_connections.and_then(NonZeroU32::new),
+        query_wait_timeout: after(1, 700),
+        server_lifetime: after(2, 3_000),
+        server_idle_timeout: after(3, 900),
+        server_check_delay: Duration::from_millis(200),
+        retry_min: Duration::from_millis(50),
+        retry_max: Duration::from_millis(400),
+        waiters_max: 6,
+        opening_max: setting.opening_max,
+    }
+}

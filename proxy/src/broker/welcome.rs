@@ -1,0 +1,167 @@
+//! What a client is told at the end of its login: the parameters of its session.
+//!
+//! Owns: the server's own values, and the values that follow from a client's start-up parameters,
+//! learnt from a server once and kept. Refuses: inventing a value that a server has never given,
+//! unless no server is free to ask.
+//! Invariant: at most [`KINDS_MAX`] kinds of clients are remembered a pool.
+
+use std::rc::Rc;
+
+use stent_pool::PoolId;
+use stent_wire::params::{Params, ParamsKey};
+use stent_wire::report::reply::put_parameter_status;
+use stent_wire::report::{Report, SqlState};
+
+use super::{Acquired, Broker};
+use crate::clients::{ClientId, Outcome};
+use crate::exchange::{self, ExchangeError};
+use crate::link::Link;
+
+/// The most kinds of start-up parameters that are remembered a pool.
+const KINDS_MAX: usize = 64;
+
+/// Names and values of ParameterStatus, rendered.
+pub(crate) type Welcome = Rc<[u8]>;
+
+/// What a server of this pool says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BaseWelcome(Vec<(Vec<u8>, Vec<u8>)>);
+
+/// What is known for the clients of a pool.
+#[derive(Debug, Default)]
+pub(crate) struct WelcomeCache {
+    base: Option<BaseWelcome>,
+    by_params: Vec<(ParamsKey, Welcome)>,
+}
+
+impl BaseWelcome {
+    /// From the ParameterStatus messages of a login.
+    pub(crate) const fn new(parameters: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+        Self(parameters)
+    }
+
+    /// The same with some values changed, rendered.
+    fn with<'a>(&self, changed: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Welcome {
+        let mut values = self.0.clone();
+        for (name, value) in changed {
+            if let Some(known) = values.iter_mut().find(|(n, _)| n.eq_ignore_ascii_case(name)) {
+                known.1 = value.to_vec();
+            }
+        }
+        let mut out = Vec::new();
+        for (name, value) in &values {
+            put_parameter_status(&mut out, name, value);
+        }
+        out.into()
+    }
+}
+
+impl WelcomeCache {
+    /// A server has been opened. A server that says otherwise than the last (an upgrade, another
+    /// configuration) makes what was learnt from that one void.
+    pub(crate) fn set_base(&mut self, base: BaseWelcome) {
+        if self.base.as_ref() != Some(&base) {
+            self.by_params.clear();
+            self.base = Some(base);
+        }
+    }
+
+    fn get(&self, key: &ParamsKey) -> Option<Welcome> {
+        self.by_params.iter().find(|(known, _)| known == key).map(|(_, welcome)| Rc::clone(welcome))
+    }
+
+    fn remember(&mut self, key: ParamsKey, welcome: &Welcome) {
+        if self.by_params.len() == KINDS_MAX {
+            self.by_params.remove(0);
+        }
+        self.by_params.push((key, Rc::clone(welcome)));
+    }
+}
+
+impl Broker {
+    /// What a client with these parameters is told. Asks a server where that is not known yet;
+    /// PostgreSQL's own error comes back where it does not take the parameters.
+    pub(crate) async fn welcome(
+        self: &Rc<Self>,
+        client: ClientId,
+        pool: PoolId,
+        params: &Rc<Params>,
+    ) -> Result<Welcome, Report> {
+        let key = params.key();
+        if let Some(known) = self.inner().entries[pool.index()].welcomes.get(&key) {
+            return Ok(known);
+        }
+        let link = match self.acquire(client, pool) {
+            Acquired::Link(link) => link,
+            Acquired::Refused(refusal) => return Err(self.refusal_report(pool, refusal)),
+            Acquired::Later => {
+                if let Some(base) = self.inner().entries[pool.index()].welcomes.base.clone() {
+                    self.withdraw(client);
+                    return Ok(base.with(params.iter()));
+                }
+                self.wait_for_link(client, pool).await?
+            }
+        };
+        self.learn(client, link, params, key).await
+    }
+
+    async fn wait_for_link(
+        self: &Rc<Self>,
+        client: ClientId,
+        pool: PoolId,
+    ) -> Result<Box<Link>, Report> {
+        let outcome = std::future::poll_fn(|cx| {
+            self.inner().clients.get_mut(client).waker = Some(cx.waker().clone());
+            match self.take_outcome(client) {
+                Some(outcome) => std::task::Poll::Ready(outcome),
+                None => std::task::Poll::Pending,
+            }
+        })
+        .await;
+        match outcome {
+            Outcome::Granted(link) => Ok(link),
+            Outcome::Refused(refusal) => Err(self.refusal_report(pool, refusal)),
+            Outcome::Cancelled => Err(Report::error(
+                SqlState::parse(b"57014").expect("five digits are a code"),
+                "canceling statement due to user request",
+            )),
+        }
+    }
+
+    /// Gives a server the client's parameters and listens to what it makes of them.
+    async fn learn(
+        self: &Rc<Self>,
+        client: ClientId,
+        mut link: Box<Link>,
+        params: &Rc<Params>,
+        key: ParamsKey,
+    ) -> Result<Welcome, Report> {
+        let pool = link.pool;
+        let base = self.inner().entries[pool.index()].welcomes.base.clone().unwrap_or_default();
+        let sql = params.sync_sql(&link.applied);
+        let answer = match sql {
+            None => Ok(exchange::Answer::default()),
+            Some(sql) => exchange::query(&mut link, &sql).await,
+        };
+        match answer {
+            Ok(answer) => {
+                link.applied = Rc::clone(params);
+                self.release(client, link);
+                let told = answer.parameters.iter();
+                let told = told.map(|(name, value)| (name.as_slice(), value.as_slice()));
+                let welcome = base.with(params.iter().chain(told));
+                let mut inner = self.inner();
+                inner.entries[pool.index()].welcomes.remember(key, &welcome);
+                Ok(welcome)
+            }
+            Err(ExchangeError::Refused(report)) => {
+                self.release(client, link);
+                Err(*report)
+            }
+            Err(error) => {
+                self.release_lost(client, link);
+                Err(Report::error(SqlState::CONNECTION_FAILURE, error.to_string()))
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Cancel requests: from a client's key to the server that runs its statement.
+//!
+//! Invariant: a request whose key does not match changes nothing and learns nothing; a server
+//! that was sent a cancel is not lent again before the request has been delivered.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use stent_wire::cancel::{CancelKey, CancelRequest};
+
+use crate::broker::Broker;
+use crate::clients::ClientState;
+use crate::connect;
+use crate::facts::Facts;
+use crate::link::Link;
+
+/// How long delivering a cancel request may take.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Cancel requests by outcome.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    /// Sent on to a server.
+    pub(crate) forwarded: u64,
+    /// No client has that key.
+    pub(crate) unknown_key: u64,
+    /// The client runs nothing.
+    pub(crate) idle: u64,
+    /// The server could not be reached.
+    pub(crate) failed: u64,
+    /// The client was queued: it waits no longer.
+    pub(crate) waiting: u64,
+}
+
+/// What a matching request finds.
+enum Found {
+    Running(Rc<Facts>),
+    Waiting(crate::clients::ClientId),
+    Idle,
+    Nobody,
+}
+
+/// Acts on a cancel request.
+pub(crate) async fn cancel(broker: &Rc<Broker>, request: &CancelRequest) {
+    match find(broker, request) {
+        Found::Nobody => broker.inner().cancels.unknown_key += 1,
+        Found::Idle => broker.inner().cancels.idle += 1,
+        Found::Waiting(client) => {
+            broker.inner().cancels.waiting += 1;
+            broker.cancel_wait(client);
+        }
+        Found::Running(facts) => deliver(broker, &facts).await,
+    }
+}
+
+/// Cancels what a server runs whose client has gone.
+pub(crate) async fn cancel_running(broker: &Rc<Broker>, link: &Link) {
+    deliver(broker, &link.facts).await;
+}
+
+fn find(broker: &Broker, request: &CancelRequest) -> Found {
+    let inner = broker.inner();
+    let Some(client) = inner.clients.by_cancel_pid(request.pid) else { return Found::Nobody };
+    if CancelKey::new(&client.secret).ok().as_ref() != Some(&request.key) {
+        return Found::Nobody;
+    }
+    if client.state == ClientState::Waiting {
+        return Found::Waiting(client.id);
+    }
+    match &client.holds {
+        Some(facts) => Found::Running(Rc::clone(facts)),
+        None => Found::Idle,
+    }
+}
+
+/// Sends the request on a connection of its own and waits until PostgreSQL has read it: it closes
+/// the connection when it has.
+async fn deliver(broker: &Rc<Broker>, facts: &Facts) {
+    let (Ok(pid), Some(key)) = (i32::try_from(facts.backend_pid), &facts.cancel_key) else {
+        broker.inner().cancels.failed += 1;
+        return;
+    };
+    let mut packet = Vec::new();
+    CancelRequest { pid, key: key.clone() }.put(&mut packet);
+    facts.cancel_begins();
+    let delivery = async {
+        let mut stream = connect::dial(&broker.config.upstream).await?;
+        stream.write_whole(&packet).await?;
+        let mut nothing = [0; 1];
+        stream.read(&mut nothing).await.map(drop)
+    };
+    let delivered: Result<std::io::Result<()>, _> =
+        tokio::time::timeout(DELIVERY_TIMEOUT, delivery).await;
+    facts.cancel_ends();
+    let mut inner = broker.inner();
+    match delivered {
+        Ok(Ok(())) => inner.cancels.forwarded += 1,
+        Ok(Err(_)) | Err(_) => inner.cancels.failed += 1,
+    }
+}

@@ -1,0 +1,349 @@
+//! Opening a server connection: connect, start-up, authentication, ReadyForQuery.
+//!
+//! Owns: the client role of the login. Refuses: retrying (the pool's decision).
+//! Invariant: a link leaves this file only after the server's first ReadyForQuery, with nothing
+//! unread behind it; under SCRAM only after the server has proved itself too.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Instant;
+
+use stent_pool::{PoolId, ServerId};
+use stent_wire::auth::scram_client::{self, ExpectServerFinal, ExpectServerFirst};
+use stent_wire::auth::{
+    AuthRequest, SCRAM_SHA_256, put_password, put_sasl_initial, put_sasl_response,
+};
+use stent_wire::cancel::CancelKey;
+use stent_wire::ledger::Ledger;
+use stent_wire::params::Params;
+use stent_wire::prepared::ServerStatements;
+use stent_wire::report::reply::{parse_backend_key_data, parse_parameter_status};
+use stent_wire::report::{Report, Severity, SqlState, is_permanent_login_failure};
+use stent_wire::startup::StartupRequest;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::broker::{BaseWelcome, Broker};
+use crate::config::Upstream;
+use crate::exchange::report_of;
+use crate::facts::Facts;
+use crate::link::{Link, Writing};
+use crate::messages::{Inbox, ReadError};
+use crate::stream::Stream;
+
+/// The longest message of a login.
+const LOGIN_MESSAGE_MAX: usize = 64 * 1024;
+/// The most messages of a login: a server that sends on and on is not a server.
+const LOGIN_MESSAGES_MAX: usize = 1_000;
+
+/// A server connection with what its server said of itself.
+pub(crate) struct Opened {
+    /// The connection.
+    pub(crate) link: Box<Link>,
+    /// Its ParameterStatus messages.
+    pub(crate) welcome: BaseWelcome,
+}
+
+/// Why a server connection could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// No connection.
+    #[error("cannot connect to PostgreSQL at {target}: {source}")]
+    Connect {
+        /// Where.
+        target: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No answer in time.
+    #[error("PostgreSQL at {target} did not complete the login within {seconds} s")]
+    Timeout {
+        /// Where.
+        target: String,
+        /// `server_connect_timeout`.
+        seconds: f64,
+    },
+    /// PostgreSQL said no.
+    #[error("PostgreSQL refused the login: {} {}", .0.code, .0.message)]
+    Refused(Box<Report>),
+    /// We cannot give the proof that it asks for.
+    #[error("cannot log in as {user:?}: {why}")]
+    Proof {
+        /// As whom.
+        user: String,
+        /// Why not.
+        why: String,
+    },
+    /// What answered does not speak the protocol.
+    #[error("what listens at {target} does not answer as PostgreSQL does: {why}")]
+    Protocol {
+        /// Where.
+        target: String,
+        /// How so.
+        why: String,
+    },
+}
+
+impl OpenError {
+    /// Whether another attempt can only end the same.
+    pub(crate) fn is_permanent(&self) -> bool {
+        match self {
+            Self::Refused(report) => is_permanent_login_failure(report.code),
+            Self::Proof { .. } => true,
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Protocol { .. } => false,
+        }
+    }
+
+    /// The SQLSTATE: PostgreSQL's own where it gave one.
+    pub(crate) fn sqlstate(&self) -> SqlState {
+        match self {
+            Self::Refused(report) => report.code,
+            Self::Proof { .. } => SqlState::INVALID_PASSWORD,
+            Self::Connect { .. } | Self::Timeout { .. } => SqlState::CANNOT_CONNECT,
+            Self::Protocol { .. } => SqlState::PROTOCOL_VIOLATION,
+        }
+    }
+
+    /// What a client is told.
+    pub(crate) fn report(&self) -> Report {
+        match self {
+            Self::Refused(report) => Report { severity: Severity::Error, ..(**report).clone() },
+            Self::Proof { .. } => Report::error(self.sqlstate(), self.to_string()).with_hint(
+                "Give the user's password in DATABASE_URL, or in auth_file in a form that serves.",
+            ),
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Protocol { .. } => {
+                Report::error(self.sqlstate(), self.to_string()).with_hint(
+                    "Check that PostgreSQL runs and that DATABASE_URL names its address.",
+                )
+            }
+        }
+    }
+}
+
+/// Opens a connection for a pool, within `server_connect_timeout`.
+pub(crate) async fn open(
+    broker: &Rc<Broker>,
+    pool: PoolId,
+    server: ServerId,
+) -> Result<Opened, OpenError> {
+    let timeout = broker.config.server_connect_timeout;
+    match tokio::time::timeout(timeout, login(broker, pool, server)).await {
+        Ok(result) => result,
+        Err(_) => Err(OpenError::Timeout {
+            target: target(&broker.config.upstream),
+            seconds: timeout.as_secs_f64(),
+        }),
+    }
+}
+
+/// Where the database is, for people.
+pub(crate) fn target(upstream: &Upstream) -> String {
+    if upstream.host.starts_with('/') {
+        format!("{}/.s.PGSQL.{}", upstream.host, upstream.port)
+    } else if upstream.host.contains(':') {
+        format!("[{}]:{}", upstream.host, upstream.port)
+    } else {
+        format!("{}:{}", upstream.host, upstream.port)
+    }
+}
+
+/// Connects, and no more.
+pub(crate) async fn dial(upstream: &Upstream) -> io::Result<Stream> {
+    if upstream.host.starts_with('/') {
+        return UnixStream::connect(target(upstream)).await.map(Stream::Unix);
+    }
+    TcpStream::connect((upstream.host.as_str(), upstream.port)).await.map(Stream::tcp)
+}
+
+async fn login(broker: &Rc<Broker>, pool: PoolId, server: ServerId) -> Result<Opened, OpenError> {
+    let (database, user) = broker.names(pool);
+    let upstream = &broker.config.upstream;
+    let connected = dial(upstream).await;
+    let stream =
+        connected.map_err(|source| OpenError::Connect { target: target(upstream), source })?;
+    let mut attempt = Attempt {
+        broker,
+        user: &user,
+        stream,
+        inbox: Inbox::default(),
+        proof: Proof::NotAsked,
+        key: None,
+        backend_pid: 0,
+        parameters: Vec::new(),
+    };
+    let mut packet = Vec::new();
+    let request = StartupRequest { user: &user, database: &database, params: &Params::default() };
+    request.put(&mut packet).map_err(|error| attempt.protocol(error))?;
+    attempt.send(&packet).await?;
+    attempt.run().await?;
+    Ok(attempt.opened(pool, server))
+}
+
+/// A login in progress.
+struct Attempt<'a> {
+    broker: &'a Rc<Broker>,
+    user: &'a str,
+    stream: Stream,
+    inbox: Inbox,
+    proof: Proof,
+    key: Option<CancelKey>,
+    backend_pid: u32,
+    parameters: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// How far the authentication is.
+enum Proof {
+    /// The server may still let us in without.
+    NotAsked,
+    /// Given; the server's word decides.
+    Given,
+    /// SCRAM, first message sent.
+    ScramFirst(ExpectServerFirst),
+    /// SCRAM, proof sent.
+    ScramFinal(ExpectServerFinal),
+}
+
+impl Attempt<'_> {
+    /// Reads and answers up to ReadyForQuery.
+    async fn run(&mut self) -> Result<(), OpenError> {
+        for _ in 0..LOGIN_MESSAGES_MAX {
+            let message = self.inbox.backend(&mut self.stream, LOGIN_MESSAGE_MAX).await;
+            let (tag, body) = message.map_err(|error| self.read_failed(error))?;
+            match tag {
+                b'R' => self.authenticate(&body).await?,
+                b'E' => return Err(OpenError::Refused(Box::new(report_of(&body)))),
+                b'K' => {
+                    let parsed = parse_backend_key_data(&body);
+                    let (pid, key) = parsed.map_err(|error| self.protocol(error))?;
+                    self.backend_pid = u32::try_from(pid).unwrap_or(0);
+                    self.key = Some(key);
+                }
+                b'S' => {
+                    let parsed = parse_parameter_status(&body);
+                    let (name, value) = parsed.map_err(|error| self.protocol(error))?;
+                    self.parameters.push((name.to_vec(), value.to_vec()));
+                }
+                b'Z' if self.inbox.bytes().is_empty() => return Ok(()),
+                b'Z' => return Err(self.protocol("it says more than it is asked")),
+                b'N' | b'v' => {}
+                other => {
+                    let what = format!("a message of type {:?} in the login", char::from(other));
+                    return Err(self.protocol(what));
+                }
+            }
+        }
+        Err(self.protocol("the login never ends"))
+    }
+
+    async fn authenticate(&mut self, body: &[u8]) -> Result<(), OpenError> {
+        let request = AuthRequest::parse(body).map_err(|error| self.protocol(error))?;
+        let proof = std::mem::replace(&mut self.proof, Proof::Given);
+        let mut reply = Vec::new();
+        match (request, proof) {
+            (AuthRequest::Ok, Proof::NotAsked | Proof::Given) => return Ok(()),
+            (AuthRequest::CleartextPassword, _) => {
+                let secret = self.secret()?;
+                let password = secret.for_cleartext().map_err(|error| self.cannot(error))?;
+                put_password(&mut reply, password.as_bytes());
+            }
+            (AuthRequest::Md5Password { salt }, _) => {
+                let secret = self.secret()?;
+                let hash = secret.for_md5(self.user).map_err(|error| self.cannot(error))?;
+                put_password(&mut reply, &hash.answer(salt));
+            }
+            (AuthRequest::Sasl { mechanisms }, _) => {
+                if !mechanisms.contains(&SCRAM_SHA_256) {
+                    return Err(self.cannot("the server offers no mechanism that Stent speaks"));
+                }
+                let nonce = self.broker.entropy.bytes().map_err(|error| self.cannot(error))?;
+                let (state, first) = scram_client::start(nonce);
+                self.proof = Proof::ScramFirst(state);
+                put_sasl_initial(&mut reply, &first);
+            }
+            (AuthRequest::SaslContinue { data }, Proof::ScramFirst(state)) => {
+                let need = state.handle(data).map_err(|error| self.cannot(error))?;
+                let keys = self.scram_keys(need.salt(), need.iterations())?;
+                let answered = need.answer(&keys);
+                let (state, last) = answered.map_err(|error| self.cannot(error))?;
+                self.proof = Proof::ScramFinal(state);
+                put_sasl_response(&mut reply, &last);
+            }
+            (AuthRequest::SaslFinal { data }, Proof::ScramFinal(state)) => {
+                return state.handle(data).map_err(|error| self.cannot(error));
+            }
+            (AuthRequest::Unsupported { code }, _) => {
+                return Err(self.cannot(format!(
+                    "the server asks for authentication method {code}, which Stent does not speak"
+                )));
+            }
+            (
+                AuthRequest::Ok | AuthRequest::SaslContinue { .. } | AuthRequest::SaslFinal { .. },
+                _,
+            ) => return Err(self.protocol("authentication messages out of order")),
+        }
+        self.send(&reply).await
+    }
+
+    /// The secret with which this user logs in to the server.
+    fn secret(&self) -> Result<&stent_wire::auth::secret::Secret, OpenError> {
+        let secret = self.broker.users.server_secret(self.user);
+        secret.ok_or_else(|| self.cannot("the server asks for a password, and none is configured"))
+    }
+
+    fn scram_keys(
+        &self,
+        salt: &[u8],
+        iterations: u32,
+    ) -> Result<Rc<stent_wire::auth::scram::ScramKeys>, OpenError> {
+        if let Some(keys) = self.broker.keys.proven(self.user, salt, iterations) {
+            return Ok(keys);
+        }
+        let password = self.secret()?.for_scram().map_err(|error| self.cannot(error))?;
+        Ok(self.broker.keys.for_server(self.user, password, salt, iterations))
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), OpenError> {
+        let sent = self.stream.write_whole(bytes).await;
+        sent.map_err(|source| OpenError::Connect {
+            target: target(&self.broker.config.upstream),
+            source,
+        })
+    }
+
+    fn read_failed(&self, error: ReadError) -> OpenError {
+        let target = target(&self.broker.config.upstream);
+        match error {
+            ReadError::Io(source) => OpenError::Connect { target, source },
+            ReadError::Frame(_) | ReadError::TooLong { .. } => {
+                OpenError::Protocol { target, why: error.to_string() }
+            }
+        }
+    }
+
+    fn protocol(&self, why: impl ToString) -> OpenError {
+        let target = target(&self.broker.config.upstream);
+        OpenError::Protocol { target, why: why.to_string() }
+    }
+
+    fn cannot(&self, why: impl ToString) -> OpenError {
+        OpenError::Proof { user: self.user.to_owned(), why: why.to_string() }
+    }
+
+    fn opened(self, pool: PoolId, server: ServerId) -> Opened {
+        let limit = self.broker.config.max_prepared_statements.max(1) as usize;
+        let link = Box::new(Link {
+            stream: self.stream,
+            server,
+            pool,
+            ledger: Ledger::default(),
+            statements: ServerStatements::new(limit),
+            applied: Rc::new(Params::default()),
+            facts: Rc::new(Facts::new(self.backend_pid, self.key, Instant::now())),
+            carry: Vec::new(),
+            rest: 0,
+            to_server: Vec::new(),
+            last_words: None,
+            writing: Writing::Open,
+        });
+        Opened { link, welcome: BaseWelcome::new(self.parameters) }
+    }
+}

@@ -1,0 +1,47 @@
+//! Why the proxy could not start or go on, for the person who started it.
+
+use std::io;
+
+/// A failure of the proxy as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}: {source}; {mend}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        source: io::Error,
+        /// What to do.
+        mend: &'static str,
+    },
+    /// A user's secret cannot be used.
+    #[error("user {name:?}: {why}")]
+    User {
+        /// Whose.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// The operating system gives no unpredictable bytes.
+    #[error("cannot read the operating system's random generator: {0}")]
+    Entropy(io::Error),
+}
+
+impl Error {
+    /// A failure to listen, with what to do about its cause.
+    pub(crate) fn listen(address: impl ToString, source: io::Error) -> Self {
+        let mend = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another process has it: end that process or choose another port"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "choose a port above 1023 or a folder that this user may write to"
+            }
+            io::ErrorKind::NotFound => "create the folder or choose another",
+            io::ErrorKind::AddrNotAvailable => "choose an address of this machine",
+            _ => "choose another address",
+        };
+        Self::Listen { address: address.to_string(), source, mend }
+    }
+}

@@ -1,0 +1,106 @@
+//! One struct per observable event: the log line and the counter together.
+//!
+//! Invariant: no secret, no parameter value and no query text is in any of them.
+
+use std::time::Duration;
+
+use stent_contract::snapshot::Disconnect;
+use tracing::{debug, info, warn};
+
+use crate::connect::OpenError;
+use crate::disconnects::{Cause, Disconnects, Side};
+
+/// A connection ended.
+pub(crate) struct Ended<'a> {
+    pub(crate) side: Side,
+    pub(crate) cause: Cause,
+    pub(crate) database: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) who: &'a str,
+    pub(crate) age: Duration,
+    pub(crate) detail: &'a str,
+}
+
+impl Ended<'_> {
+    /// Logs it and counts it. Ends that are nobody's fault are not worth a line in production.
+    pub(crate) fn emit(&self, disconnects: &mut Disconnects, at_unix_ms: u64) {
+        let age_ms = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
+        let (side, cause) = (self.side.as_str(), self.cause.as_str());
+        let Self { database, user, who, detail, .. } = self;
+        match self.cause {
+            Cause::Terminated
+            | Cause::Lifetime
+            | Cause::IdleTimeout
+            | Cause::MakeRoom
+            | Cause::Retired
+            | Cause::Shutdown => {
+                debug!(side, cause, database, user, who, age_ms, detail, "connection ended");
+            }
+            Cause::Gone if self.side == Side::Client => {
+                debug!(side, cause, database, user, who, age_ms, detail, "connection ended");
+            }
+            Cause::Gone
+            | Cause::ProtocolError
+            | Cause::LoginFailed
+            | Cause::LoginTimeout
+            | Cause::TooManyClients
+            | Cause::ServerLost
+            | Cause::Doubtful
+            | Cause::ProbeFailed => {
+                warn!(side, cause, database, user, who, age_ms, detail, "connection ended");
+            }
+        }
+        let entry = Disconnect {
+            at_unix_ms,
+            side: side.to_owned(),
+            cause: cause.to_owned(),
+            database: (*database).to_owned(),
+            user: (*user).to_owned(),
+            who: (*who).to_owned(),
+            age_ms,
+            detail: (*detail).to_owned(),
+        };
+        disconnects.add(self.side, self.cause, entry);
+    }
+}
+
+/// A server connection could not be opened.
+pub(crate) struct OpenFailed<'a> {
+    pub(crate) database: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) error: &'a OpenError,
+}
+
+impl OpenFailed<'_> {
+    /// Logs it; the counter is the pool entry's.
+    pub(crate) fn emit(&self) {
+        let Self { database, user, error } = self;
+        let sqlstate = error.sqlstate().to_string();
+        warn!(database, user, sqlstate, %error, "cannot open a server connection");
+    }
+}
+
+/// The proxy takes clients.
+pub(crate) struct Listening<'a> {
+    pub(crate) on: &'a [String],
+    pub(crate) upstream: &'a str,
+}
+
+impl Listening<'_> {
+    /// Logs it.
+    pub(crate) fn emit(&self) {
+        info!(on = self.on.join(", "), upstream = self.upstream, "the proxy takes clients");
+    }
+}
+
+/// The proxy ends.
+pub(crate) struct Drained {
+    pub(crate) clients_cut: usize,
+}
+
+impl Drained {
+    /// Logs it.
+    pub(crate) fn emit(&self) {
+        info!(clients_cut = self.clients_cut, "the proxy has shut down");
+    }
+}

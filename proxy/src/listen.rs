@@ -1,0 +1,120 @@
+//! Listening sockets: TCP and unix, for clients and for the admin pages.
+//!
+//! Owns: binding, a stale socket file, and taking connections at a pace that a flood of them
+//! cannot use to starve the rest. Refuses: knowing what is spoken.
+//! Invariant: a failed accept (no descriptors left) never ends the listener.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::config::AdminAddr;
+use crate::error::Error;
+use crate::stream::{Peer, Stream};
+
+/// How many connections the kernel may queue.
+const BACKLOG: i32 = 1024;
+/// The pause after a failed accept: without it a full descriptor table would be a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// Unix, with the file to remove at the end, if there is one.
+    Unix(UnixListener, Option<PathBuf>),
+}
+
+impl Listener {
+    /// Listens on a TCP address.
+    pub(crate) fn tcp(addr: SocketAddr) -> Result<Self, Error> {
+        bind_tcp(addr).map(Self::Tcp).map_err(|error| Error::listen(addr, error))
+    }
+
+    /// Listens on a unix socket. A file left behind by a process that is gone is replaced; one
+    /// that somebody answers on is not.
+    pub(crate) fn unix(path: &Path) -> Result<Self, Error> {
+        let shown = path.display().to_string();
+        let is_file = !shown.starts_with('\0');
+        if is_file && std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(Error::listen(&shown, io::ErrorKind::AddrInUse.into()));
+        }
+        if is_file && is_socket(path) {
+            std::fs::remove_file(path).map_err(|error| Error::listen(&shown, error))?;
+        }
+        let listener = UnixListener::bind(path).map_err(|error| Error::listen(&shown, error))?;
+        Ok(Self::Unix(listener, is_file.then(|| path.to_owned())))
+    }
+
+    /// Listens where the admin pages are to be.
+    pub(crate) fn admin(addr: &AdminAddr) -> Result<Self, Error> {
+        match addr {
+            AdminAddr::Tcp(addr) => Self::tcp(*addr),
+            AdminAddr::Unix(path) => Self::unix(path),
+        }
+    }
+
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> (Stream, Peer) {
+        loop {
+            let accepted = match self {
+                Self::Tcp(listener) => {
+                    let accepted = listener.accept().await;
+                    accepted.map(|(stream, addr)| (Stream::tcp(stream), Peer::Tcp(addr)))
+                }
+                Self::Unix(listener, _) => {
+                    let accepted = listener.accept().await;
+                    accepted.map(|(stream, _)| {
+                        let peer = Peer::of_unix(&stream);
+                        (Stream::Unix(stream), peer)
+                    })
+                }
+            };
+            match accepted {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Where it listens, for people.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Tcp(listener) => {
+                listener.local_addr().map(|addr| addr.to_string()).unwrap_or_default()
+            }
+            Self::Unix(_, Some(path)) => path.display().to_string(),
+            Self::Unix(_, None) => "private socket".to_owned(),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, Some(path)) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(addr);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+}

@@ -1,0 +1,78 @@
+//! Derived keys, kept: a login through SCRAM must not cost thousands of hash rounds each time.
+//!
+//! Invariant: bounded, and emptied when full rather than grown: a key is only ever a shortcut.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+use stent_wire::auth::scram::ScramKeys;
+use stent_wire::auth::secret::Password;
+
+/// The most users whose keys are kept.
+const USERS_MAX: usize = 1_000;
+
+/// Keys by user, one map for each direction.
+#[derive(Default)]
+pub(crate) struct KeyCache {
+    clients: RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
+    servers: RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
+}
+
+impl KeyCache {
+    /// The keys with which a client's proof is checked.
+    pub(crate) fn for_client(
+        &self,
+        user: &str,
+        password: &Password,
+        salt: &[u8],
+        iterations: u32,
+    ) -> Rc<ScramKeys> {
+        cached(&self.clients, user, password, salt, iterations)
+    }
+
+    /// The keys with which we prove ourselves to a server.
+    pub(crate) fn for_server(
+        &self,
+        user: &str,
+        password: &Password,
+        salt: &[u8],
+        iterations: u32,
+    ) -> Rc<ScramKeys> {
+        cached(&self.servers, user, password, salt, iterations)
+    }
+
+    /// The keys that a client has proved to have, if they fit what the server asks.
+    pub(crate) fn proven(&self, user: &str, salt: &[u8], iterations: u32) -> Option<Rc<ScramKeys>> {
+        let servers = self.servers.borrow();
+        servers.get(user).filter(|keys| keys.fit(salt, iterations)).map(Rc::clone)
+    }
+
+    /// A client has proved to have these keys.
+    pub(crate) fn note_proven(&self, user: &str, keys: ScramKeys) {
+        insert(&self.servers, user, Rc::new(keys));
+    }
+}
+
+fn cached(
+    map: &RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
+    user: &str,
+    password: &Password,
+    salt: &[u8],
+    iterations: u32,
+) -> Rc<ScramKeys> {
+    if let Some(keys) = map.borrow().get(user).filter(|keys| keys.fit(salt, iterations)) {
+        return Rc::clone(keys);
+    }
+    let keys = Rc::new(ScramKeys::derive(password, salt, iterations));
+    insert(map, user, Rc::clone(&keys));
+    keys
+}
+
+fn insert(map: &RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>, user: &str, keys: Rc<ScramKeys>) {
+    let mut map = map.borrow_mut();
+    if map.len() >= USERS_MAX {
+        map.clear();
+    }
+    map.insert(user.into(), keys);
+}

@@ -1,0 +1,228 @@
+//! A client's login: start-up packet, proof, and the words that end it.
+//!
+//! Owns: everything between accepting a socket and the session. It runs as a task of its own, so
+//! that a session's future stays small.
+//! Invariant: before the proof nothing is looked up by the client's wish, every length is bounded,
+//! and a stranger gets the same exchange as a user.
+
+pub(crate) mod keys;
+mod prove;
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use stent_pool::PoolId;
+use stent_wire::auth::put_ok;
+use stent_wire::cancel::CancelKey;
+use stent_wire::params::Params;
+use stent_wire::report::reply::{TransactionStatus, put_backend_key_data, put_ready_for_query};
+use stent_wire::report::{Report, Severity, SqlState};
+use stent_wire::startup::{EncryptionAsked, Packet, Parsed, Replication, Startup, parse};
+
+use crate::broker::{Broker, Draining};
+use crate::cancel;
+use crate::clients::{ClientId, ClientState};
+use crate::disconnects::Cause;
+use crate::messages::Inbox;
+use crate::session::Session;
+use crate::stream::{Peer, Stream};
+
+/// How a login ended that did not lead to a session.
+pub(crate) enum Failed {
+    /// Nothing was said, or only a cancel request: not worth a line.
+    Quietly,
+    /// The client broke off.
+    Gone(String),
+    /// These last bytes are for the client.
+    Answered {
+        /// Why, for the ledger.
+        cause: Cause,
+        /// The last bytes.
+        answer: Vec<u8>,
+        /// Why, for the log.
+        detail: String,
+    },
+}
+
+impl Failed {
+    pub(crate) fn report(cause: Cause, mut report: Report) -> Self {
+        report.severity = Severity::Fatal;
+        let mut answer = Vec::new();
+        report.put(&mut answer);
+        Self::Answered { cause, answer, detail: report.message.to_string() }
+    }
+
+    pub(crate) fn gone(error: impl ToString) -> Self {
+        Self::Gone(error.to_string())
+    }
+}
+
+/// A client on its way in.
+pub(crate) struct Login {
+    pub(crate) broker: Rc<Broker>,
+    pub(crate) id: ClientId,
+    pub(crate) stream: Stream,
+    pub(crate) inbox: Inbox,
+}
+
+/// Takes a socket from its first byte to the start of its session.
+pub(crate) async fn serve(broker: Rc<Broker>, stream: Stream, peer: Peer) {
+    let Ok(secret) = broker.entropy.bytes() else { return };
+    let id = broker.inner().clients.add(peer, secret, Instant::now());
+    let mut login = Login { broker: Rc::clone(&broker), id, stream, inbox: Inbox::default() };
+    let timeout = broker.config.client_login_timeout;
+    let result = tokio::time::timeout(timeout, login.run(CancelKey::new(&secret))).await;
+    let failed = match result {
+        Ok(Ok((pool, params))) => {
+            let session = login.into_session(pool, params);
+            tokio::task::spawn_local(run_session(broker, id, session));
+            return;
+        }
+        Ok(Err(failed)) => failed,
+        Err(_) => {
+            let report = Report::fatal(
+                SqlState::CONNECTION_FAILURE,
+                format!("the login took longer than client_login_timeout ({timeout:?})"),
+            );
+            Failed::report(Cause::LoginTimeout, report)
+        }
+    };
+    broker.withdraw(id);
+    login.end(failed);
+}
+
+/// A task of its own: it holds the session and nothing of the login.
+async fn run_session(broker: Rc<Broker>, id: ClientId, session: Session) {
+    let end = session.await;
+    broker.client_ended(id, end.cause, &end.detail);
+}
+
+impl Login {
+    async fn run(
+        &mut self,
+        key: Result<CancelKey, stent_wire::cancel::BadCancelKey>,
+    ) -> Result<(PoolId, Rc<Params>), Failed> {
+        let startup = self.startup().await?;
+        self.admit(&startup)?;
+        let mut hello = Vec::new();
+        startup.put_negotiation(&mut hello);
+        if !hello.is_empty() {
+            self.stream.write_whole(&hello).await.map_err(Failed::gone)?;
+        }
+        self.prove(&startup.user).await?;
+        let broker = Rc::clone(&self.broker);
+        let pool = broker.pool(&startup.database, &startup.user).map_err(|error| {
+            let report = Report::fatal(SqlState::TOO_MANY_CONNECTIONS, error.to_string());
+            Failed::report(Cause::LoginFailed, report)
+        })?;
+        let params = Rc::new(startup.params);
+        let mut inner = broker.inner();
+        let client = inner.clients.get_mut(self.id);
+        client.pool = Some(pool);
+        client.params = Some(Rc::clone(&params));
+        drop(inner);
+        let welcome = broker.welcome(self.id, pool, &params).await;
+        let welcome = welcome.map_err(|report| Failed::report(Cause::LoginFailed, report))?;
+        let mut last = Vec::new();
+        put_ok(&mut last);
+        last.extend_from_slice(&welcome);
+        let key = key.expect("four bytes are a key");
+        put_backend_key_data(&mut last, self.id.cancel_pid(), &key);
+        put_ready_for_query(&mut last, TransactionStatus::Idle);
+        self.stream.write_whole(&last).await.map_err(Failed::gone)?;
+        broker.inner().clients.set_state(self.id, ClientState::Idle);
+        Ok((pool, params))
+    }
+
+    /// Reads the start-up packet, past requests for encryption, which we do not serve.
+    async fn startup(&mut self) -> Result<Startup, Failed> {
+        let mut asked = EncryptionAsked::default();
+        loop {
+            let parsed = parse(self.inbox.bytes());
+            let (packet, consumed) = match parsed {
+                Ok(Parsed::Complete { packet, consumed }) => (packet, consumed),
+                Ok(Parsed::NeedMore { .. }) => {
+                    let silent = self.inbox.bytes().is_empty();
+                    self.inbox.fill(&mut self.stream).await.map_err(|error| match silent {
+                        true => Failed::Quietly,
+                        false => Failed::gone(error),
+                    })?;
+                    continue;
+                }
+                Err(error) => return Err(refused(&error)),
+            };
+            asked.note(&packet).map_err(|error| refused(&error))?;
+            self.inbox.consume(consumed);
+            match packet {
+                Packet::SslRequest | Packet::GssEncRequest => {
+                    self.stream.write_whole(b"N").await.map_err(Failed::gone)?;
+                }
+                Packet::DirectTls => {
+                    let report = Report::fatal(
+                        SqlState::FEATURE_NOT_SUPPORTED,
+                        "the proxy does not serve TLS to clients yet",
+                    );
+                    return Err(Failed::report(Cause::LoginFailed, report));
+                }
+                Packet::Cancel(request) => {
+                    cancel::cancel(&self.broker, &request).await;
+                    return Err(Failed::Quietly);
+                }
+                Packet::Startup(startup) => return Ok(*startup),
+            }
+        }
+    }
+
+    /// Whether there is room for this client, and whether we can serve what it wants.
+    fn admit(&self, startup: &Startup) -> Result<(), Failed> {
+        let max = self.broker.config.max_client_conn.get();
+        if self.broker.draining() == Draining::Yes {
+            let report = Report::fatal(SqlState::CANNOT_CONNECT_NOW, "the proxy is shutting down");
+            return Err(Failed::report(Cause::Shutdown, report));
+        }
+        if startup.replication != Replication::Off {
+            let report = Report::fatal(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "the proxy does not carry replication connections yet",
+            )
+            .with_hint("Connect replication clients to PostgreSQL directly.");
+            return Err(Failed::report(Cause::LoginFailed, report));
+        }
+        let counts = self.broker.inner().clients.counts(max);
+        if counts.idle + counts.active + counts.waiting >= max {
+            let report = Report::fatal(
+                SqlState::TOO_MANY_CONNECTIONS,
+                format!("no more client connections allowed (max_client_conn is {max})"),
+            )
+            .with_hint("Close idle client connections, or raise max_client_conn.");
+            return Err(Failed::report(Cause::TooManyClients, report));
+        }
+        Ok(())
+    }
+
+    fn into_session(self, pool: PoolId, params: Rc<Params>) -> Session {
+        let Self { broker, id, stream, inbox } = self;
+        Session::new(broker, id, pool, stream, params, inbox.into_bytes())
+    }
+
+    /// Says the last word, if there is one, and writes the end into the ledger.
+    fn end(self, failed: Failed) {
+        let Self { broker, id, stream, .. } = self;
+        match failed {
+            Failed::Quietly => drop(broker.inner().clients.remove(id)),
+            Failed::Gone(detail) => broker.client_ended(id, Cause::Gone, &detail),
+            Failed::Answered { cause, answer, detail } => {
+                // A client that does not even read its refusal does not get it.
+                let _ = stream.try_write(&answer);
+                stream.shutdown_write();
+                broker.client_ended(id, cause, &detail);
+            }
+        }
+    }
+}
+
+fn refused(error: &stent_wire::startup::StartupError) -> Failed {
+    let mut answer = Vec::new();
+    error.put_answer(&mut answer);
+    Failed::Answered { cause: Cause::ProtocolError, answer, detail: error.to_string() }
+}

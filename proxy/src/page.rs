@@ -1,0 +1,169 @@
+//! The proxy's `/metrics` page.
+//!
+//! Owns: turning a snapshot and the pools' distributions into the text format 0.0.4. A recorder is
+//! built for each scrape and thrown away, so that a label set that is gone is gone from the page,
+//! and nothing grows between scrapes.
+//! Invariant: every name and label comes from the metric table.
+
+use std::fmt::Write;
+
+use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit as _Unit};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use stent_contract::metric::{MetricId, MetricKind};
+use stent_contract::snapshot::ProxySnapshot;
+
+use crate::broker::Broker;
+
+/// This component's value of the label `component`.
+const COMPONENT: &str = "proxy";
+
+static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+
+/// Renders the page.
+pub(crate) fn render(broker: &Broker, snapshot: &ProxySnapshot) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let page = Page { recorder: &recorder };
+    page.process(snapshot);
+    page.clients(broker, snapshot);
+    page.pools(broker, snapshot);
+    let mut text = recorder.handle().render();
+    histograms(broker, &mut text);
+    text
+}
+
+struct Page<'a> {
+    recorder: &'a metrics_exporter_prometheus::PrometheusRecorder,
+}
+
+impl Page<'_> {
+    /// Sets one value of one metric of the table.
+    fn set(&self, id: MetricId, labels: &[&str], value: f64) {
+        let row = id.row();
+        assert_eq!(row.labels.len(), labels.len(), "{} needs its labels", row.name);
+        let name = KeyName::from_const_str(row.name);
+        let help = SharedString::const_str(row.help);
+        let values = labels.iter().map(|value| (*value).to_owned());
+        let labels: Vec<Label> =
+            row.labels.iter().zip(values).map(|(label, value)| Label::new(*label, value)).collect();
+        let key = Key::from_parts(name.clone(), labels);
+        match row.kind {
+            MetricKind::Counter => {
+                self.recorder.describe_counter(name, None::<_Unit>, help);
+                // Counters of the table are whole numbers below 2^53.
+                self.recorder.register_counter(&key, &METADATA).absolute(value as u64);
+            }
+            MetricKind::Gauge | MetricKind::Histogram(_) => {
+                self.recorder.describe_gauge(name, None, help);
+                self.recorder.register_gauge(&key, &METADATA).set(value);
+            }
+        }
+    }
+
+    fn process(&self, snapshot: &ProxySnapshot) {
+        self.set(MetricId::BuildInfo, &[COMPONENT, env!("CARGO_PKG_VERSION")], 1.0);
+        if let Some(heap) = snapshot.heap {
+            self.set(MetricId::HeapAllocated, &[COMPONENT], heap.allocated as f64);
+            self.set(MetricId::HeapResident, &[COMPONENT], heap.resident as f64);
+        }
+    }
+
+    fn clients(&self, broker: &Broker, snapshot: &ProxySnapshot) {
+        let clients = snapshot.clients;
+        let states = [
+            ("login", clients.login),
+            ("idle", clients.idle),
+            ("active", clients.active),
+            ("waiting", clients.waiting),
+        ];
+        for (state, count) in states {
+            self.set(MetricId::Clients, &[state], f64::from(count));
+        }
+        self.set(MetricId::ClientMax, &[], f64::from(clients.max));
+        let inner = broker.inner();
+        for (side, cause, count) in inner.disconnects.counts() {
+            self.set(MetricId::Disconnects, &[side.as_str(), cause.as_str()], count as f64);
+        }
+        let cancels = inner.cancels;
+        let outcomes = [
+            ("forwarded", cancels.forwarded),
+            ("unknown_key", cancels.unknown_key),
+            ("idle", cancels.idle),
+            ("waiting", cancels.waiting),
+            ("failed", cancels.failed),
+        ];
+        for (outcome, count) in outcomes {
+            self.set(MetricId::CancelRequests, &[outcome], count as f64);
+        }
+    }
+
+    fn pools(&self, broker: &Broker, snapshot: &ProxySnapshot) {
+        for pool in &snapshot.pools {
+            let (database, user) = (pool.database.as_str(), pool.user.as_str());
+            let held = pool.servers_active + pool.servers_idle_in_transaction;
+            let states = [
+                ("idle", pool.servers_idle),
+                ("active", pool.servers_active),
+                ("idle_in_transaction", pool.servers_idle_in_transaction),
+                ("opening", pool.servers_opening),
+                ("tested", pool.servers_tested),
+            ];
+            for (state, count) in states {
+                self.set(MetricId::Connections, &[database, user, state], f64::from(count));
+            }
+            let share = f64::from(held) / f64::from(pool.size_max.max(1));
+            let values = [
+                (MetricId::ConnectionMax, f64::from(pool.size_max)),
+                (MetricId::PoolUtilization, share),
+                (MetricId::PendingRequests, f64::from(pool.clients_waiting)),
+                (MetricId::MaxWait, pool.maxwait_ms as f64 / 1e3),
+                (MetricId::Timeouts, pool.totals.timeouts as f64),
+                (MetricId::IdleInTransactionMax, pool.idle_in_transaction_max_ms as f64 / 1e3),
+                (MetricId::Transactions, pool.totals.transactions as f64),
+                (MetricId::Queries, pool.totals.queries as f64),
+                (MetricId::ReceivedBytes, pool.totals.received_bytes as f64),
+                (MetricId::SentBytes, pool.totals.sent_bytes as f64),
+            ];
+            for (id, value) in values {
+                self.set(id, &[database, user], value);
+            }
+        }
+        for entry in &broker.inner().entries {
+            for (sqlstate, count) in &entry.open_failures {
+                let labels = [&*entry.database, &*entry.user, sqlstate.as_str()];
+                self.set(MetricId::ConnectFailures, &labels, *count as f64);
+            }
+        }
+    }
+}
+
+/// The distributions, which are counted in place and need no recorder.
+fn histograms(broker: &Broker, out: &mut String) {
+    let inner = broker.inner();
+    let families = [MetricId::WaitTime, MetricId::UseTime, MetricId::CreateTime];
+    for id in families {
+        let row = id.row();
+        if inner.entries.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "# HELP {} {}", row.name, row.help);
+        let _ = writeln!(out, "# TYPE {} histogram", row.name);
+        for entry in &inner.entries {
+            let mut labels = String::new();
+            for (label, value) in row.labels.iter().zip([&entry.database, &entry.user]) {
+                let comma = if labels.is_empty() { "" } else { "," };
+                let _ = write!(labels, "{comma}{label}=\"{}\"", escape(value));
+            }
+            let histogram = match id {
+                MetricId::WaitTime => &entry.stats.wait,
+                MetricId::UseTime => &entry.stats.hold,
+                _ => &entry.stats.create,
+            };
+            histogram.render(row.name, &labels, out);
+        }
+    }
+}
+
+/// A label's value in the text format.
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
