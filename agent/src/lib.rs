@@ -1,5 +1,39 @@
 //! The agent: readings, verdicts and their publication.
+//!
+//! Owns: one current-thread runtime's worth of tasks: the [`round`] loop, which reads and judges
+//! once an interval; the [`http`] pages; and the publishers, each in a task or thread of its own.
+//! Refuses: reading configuration, and touching what it watches. It never stops, traces or changes
+//! a target, and the proxy goes on without it.
+//! Invariant: nothing that is far away (PostgreSQL, the proxy, CloudWatch, a reader of the pages)
+//! can delay a round.
 
 pub mod config;
+mod error;
+mod event;
+mod http;
+mod judge;
+mod listen;
+mod publish;
+mod round;
+mod sample;
+#[cfg(test)]
+mod tests_support;
+
+use std::future::Future;
 
 pub use config::Config;
+pub use error::Error;
+
+use crate::round::Watch;
+use crate::sample::Sampler;
+
+/// Runs the agent until `shutdown` completes; then sends what it has, for at most two seconds.
+///
+/// To be called on a tokio runtime with time and IO enabled; a current-thread one will do. Fails
+/// only at the start: an address that cannot be listened on.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let sampler = Sampler::new(&config);
+    let watch = Watch::start(config, Box::new(std::io::stdout()))?;
+    watch.run(sampler, shutdown).await;
+    Ok(())
+}

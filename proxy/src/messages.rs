@@ -35,11 +35,6 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// An inbox that begins with bytes read before.
-    pub(crate) const fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes }
-    }
-
     /// What is there and was not used.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes

@@ -85,19 +85,6 @@ impl Stream {
         }
     }
 
-    /// Reads what is there at once: `Ok(None)` where nothing is.
-    pub(crate) fn try_read(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        let result = match self {
-            Self::Tcp(stream) => stream.try_read(buf),
-            Self::Unix(stream) => stream.try_read(buf),
-        };
-        match result {
-            Ok(n) => Ok(Some(n)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Reads some bytes, waiting for them.
     pub(crate) async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         std::future::poll_fn(|cx| self.poll_read(cx, buf)).await

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use stent_contract::alarm::{ALARMS, Alarm};
+use stent_contract::alarm::{ALARMS, Alarm, Comparison, Condition, Statistic};
 use stent_contract::metric::{Component, METRICS, Metric, MetricKind};
 
 /// Both pages: path relative to the root, and content.
@@ -77,12 +77,35 @@ fn alarm_section(alarm: &Alarm) -> String {
     let _ = writeln!(section, "- Reads: `{}`", alarm.metric.row().name);
     let window = &alarm.window;
     let seconds = window.period.as_secs();
+    let _ = writeln!(section, "- A period of {seconds} s is bad: {}", condition(&alarm.condition));
     let _ = writeln!(
         section,
-        "- Goes off: {} of {} periods of {seconds} s",
+        "- Goes off: {} of {} periods are bad",
         window.datapoints, window.periods
     );
     let _ = writeln!(section, "- Without data: {}", alarm.missing_because);
     let _ = writeln!(section, "- Runbook: [{name}](../../alarms/runbooks/{name}.md)");
     section
+}
+
+fn condition(condition: &Condition) -> String {
+    match condition {
+        Condition::Level { statistic, comparison, threshold } => {
+            let statistic = match statistic {
+                Statistic::Average => "average",
+                Statistic::Maximum => "maximum",
+            };
+            let comparison = match comparison {
+                Comparison::GreaterThan => "more than",
+                Comparison::AtLeast => "at least",
+                Comparison::LessThan => "less than",
+            };
+            format!("its {statistic} is {comparison} {threshold}")
+        }
+        Condition::Increase { more_than } => format!("the counter grew by more than {more_than}"),
+        Condition::Share { whole, at_least } => {
+            format!("its sum is at least {} % of `{}`", at_least * 100.0, whole.row().name)
+        }
+        Condition::Silence { .. } => "nothing came".to_owned(),
+    }
 }

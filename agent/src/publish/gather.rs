@@ -68,15 +68,14 @@ impl Gathering {
     }
 
     fn take(&mut self, series: &Series, value: f64) {
-        match self.values.get_mut(series) {
-            Some(values) => match series.metric.row().kind {
-                MetricKind::Counter => values[0] += value,
-                MetricKind::Gauge | MetricKind::Histogram(_) => values.push(value),
-            },
-            None if self.values.len() < SERIES_MAX => {
+        let is_full = self.values.len() >= SERIES_MAX;
+        match (self.values.get_mut(series), series.metric.row().kind) {
+            (Some(values), MetricKind::Counter) => values[0] += value,
+            (Some(values), MetricKind::Gauge | MetricKind::Histogram(_)) => values.push(value),
+            (None, _) if is_full => {}
+            (None, _) => {
                 self.values.insert(series.clone(), vec![value]);
             }
-            None => {}
         }
     }
 

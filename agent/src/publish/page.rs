@@ -73,9 +73,10 @@ fn arranged(rendered: &str) -> String {
         };
         let mut samples: Vec<&str> = family.lines().filter(|line| !line.starts_with('#')).collect();
         samples.sort_unstable();
-        page.push_str(&format!("# HELP {0} {1}\n# TYPE {0} {kind}\n", row.name, row.help));
-        for sample in samples {
-            page.push_str(sample);
+        let help = family.lines().filter(|line| line.starts_with("# HELP "));
+        let head = format!("# TYPE {} {kind}", row.name);
+        for line in help.chain([head.as_str()]).chain(samples) {
+            page.push_str(line);
             page.push('\n');
         }
     }

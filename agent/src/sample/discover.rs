@@ -9,7 +9,7 @@ use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
 /// The process whose command (as in `/proc/PID/comm`) or executable has this name.
 pub(crate) fn find(name: &str) -> Option<u32> {
-    let mut system = System::new();
+    let mut system = System::new().ok()?; // where this system is not supported
     let wanted = ProcessRefreshKind::nothing().with_exe(UpdateKind::Always).without_tasks();
     system.refresh_processes_specifics(ProcessesToUpdate::All, true, wanted);
     system

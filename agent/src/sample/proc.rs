@@ -67,9 +67,9 @@ impl Process {
         self.pid
     }
 
-    /// When it started, milliseconds since the Unix epoch.
-    pub(crate) fn started_unix_ms(&self) -> u64 {
-        self.started_unix_ms
+    /// When it started, in clock ticks since the boot: tells two processes of one number apart.
+    pub(crate) fn started_ticks(&self) -> u64 {
+        self.started_ticks
     }
 
     /// Takes a reading, without the figures of the cgroup. `None`: the process is gone.

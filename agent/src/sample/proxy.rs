@@ -78,10 +78,13 @@ impl ProxyClient {
 
 type Sender = SendRequest<Empty<Bytes>>;
 
-async fn fetch(endpoint: &Endpoint, kept: Option<Sender>) -> Result<(ProxySnapshot, Sender), Error> {
-    let mut sender = match kept.filter(|sender| !sender.is_closed()) {
-        Some(mut sender) if sender.ready().await.is_ok() => sender,
-        Some(_) | None => connect(endpoint).await?,
+async fn fetch(
+    endpoint: &Endpoint,
+    kept: Option<Sender>,
+) -> Result<(ProxySnapshot, Sender), Error> {
+    let mut sender = match reusable(kept).await {
+        Some(sender) => sender,
+        None => connect(endpoint).await?,
     };
     let request = Request::get("/snapshot")
         .header(HOST, "localhost")
@@ -96,6 +99,13 @@ async fn fetch(endpoint: &Endpoint, kept: Option<Sender>) -> Result<(ProxySnapsh
     let bytes = body.map_err(|error| Error::Body(error.to_string()))?.to_bytes();
     let snapshot: Snapshot = serde_json::from_slice(&bytes)?;
     Ok((snapshot.proxy.ok_or(Error::Empty)?, sender))
+}
+
+/// The kept connection, where the proxy has not closed it meanwhile.
+async fn reusable(kept: Option<Sender>) -> Option<Sender> {
+    let mut sender = kept?;
+    sender.ready().await.ok()?;
+    Some(sender)
 }
 
 async fn connect(endpoint: &Endpoint) -> Result<Sender, Error> {

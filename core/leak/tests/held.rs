@@ -204,6 +204,14 @@ fn a_restarted_proxy_does_not_inherit_the_clients_of_the_last_one() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_does_not_blind_the_detector() {
+    let mut detector = detector();
+    detector.observe(&snapshot(10_000, 4, 0, Vec::new()));
+    detector.observe(&snapshot(100, 4, 0, vec![silent(1, 9_000)]));
+    assert_eq!(detector.verdicts(START_MS + 100_000)[0].level, VerdictLevel::Suspect);
+}
+
+#[test]
 fn a_client_that_stands_twice_in_a_snapshot_counts_once() {
     let mut detector = detector();
     detector.observe(&snapshot(9, 4, 0, vec![silent(1, 9_000), silent(1, 9_000)]));

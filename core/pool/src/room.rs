@@ -14,6 +14,7 @@ use crate::event::{CloseCause, Decision};
 use crate::id::PoolId;
 use crate::limits::SWITCH_MARGIN;
 use crate::pools::Pools;
+use crate::slots::State;
 
 impl Pools {
     /// Brings a pool's hunger up to date with its waiters and servers.
@@ -79,8 +80,9 @@ impl Pools {
             return false; // It comes to rest, and `make_room` finds it.
         };
         let ahead = own.place.since.saturating_duration_since(theirs.since);
-        hungriest != pool
-            && ahead > SWITCH_MARGIN
-            && self.slots.database_closing(number) < self.at(hungriest).hunger
+        // One at a time: what is being closed or opened for them may bring them level already.
+        let moving =
+            self.slots.database_closing(number) + self.slots.count(hungriest, State::Opening);
+        hungriest != pool && ahead > SWITCH_MARGIN && moving == 0
     }
 }

@@ -1,15 +1,17 @@
 //! The parameters that a client brings to its session, and the SQL that gives them to a server.
 //!
-//! Owns: the list (start-up packet and its `options`), its limits, and the one statement that
-//! takes a server from one client's parameters to another's.
+//! Owns: the list (start-up packet and its `options`) and its limits; the one statement that takes
+//! a server from one client's parameters to another's is in `sql`.
 //! Refuses: judging names and values: the server does, and its error is the client's.
 //! Invariant: no name occurs twice (PostgreSQL compares names without case), no text holds a NUL,
-//! and the SQL is pure ASCII, so that no `client_encoding` can bend its quotes.
+//! and no name is one with which a start-up packet says something else.
 
 use std::borrow::Cow;
 
 use crate::frame::cstr;
 use crate::report::{Report, SqlState};
+
+mod sql;
 
 /// The most parameters of one client. PostgreSQL 17 has 380 in all, most of them the server's.
 pub const PARAMS_MAX: usize = 128;
@@ -214,37 +216,6 @@ impl Params {
         ParamsKey(entries.concat().into())
     }
 
-    /// The statement for a server that was last given `current`, so that it then has `self` and
-    /// nothing of `current`; `None` where nothing differs. One SELECT: it succeeds or changes
-    /// nothing. Send it outside a transaction; it answers with one row, to be swallowed.
-    ///
-    /// `set_config` takes a value in the form of the start-up packet, which SET does not (a
-    /// quoted list is one element to SET); its NULL is RESET.
-    /// Source: PostgreSQL documentation, "System Administration Functions".
-    pub fn sync_sql(&self, current: &Self) -> Option<Vec<u8>> {
-        if self == current {
-            return None;
-        }
-        let mut sql = b"SELECT ".to_vec();
-        let bare = sql.len();
-        for (name, _) in current.iter().filter(|(name, _)| self.get(name).is_none()) {
-            put_set_config(&mut sql, name, None);
-        }
-        for (name, value) in self.iter().filter(|(name, value)| current.get(name) != Some(*value)) {
-            // DateStyle alone keeps the half that a new value does not mention.
-            if name.eq_ignore_ascii_case(b"DateStyle") && current.get(name).is_some() {
-                put_set_config(&mut sql, name, None);
-            }
-            put_set_config(&mut sql, name, Some(value));
-        }
-        if sql.len() == bare {
-            return None;
-        }
-        sql.truncate(sql.len() - 1);
-        assert!(sql.is_ascii(), "no client_encoding may bend the quotes");
-        Some(sql)
-    }
-
     /// Where the entry of `name` lies.
     fn span(&self, name: &[u8]) -> Option<std::ops::Range<usize>> {
         let mut at = 0;
@@ -309,36 +280,6 @@ fn split_options(options: &[u8]) -> Vec<Vec<u8>> {
         }
         arguments.push(argument);
     }
-}
-
-fn put_set_config(sql: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
-    sql.extend_from_slice(b"pg_catalog.set_config(");
-    put_literal(sql, name);
-    sql.push(b',');
-    match value {
-        Some(value) => put_literal(sql, value),
-        None => sql.extend_from_slice(b"NULL"),
-    }
-    sql.extend_from_slice(b",false),");
-}
-
-/// Appends a string literal that means the same whatever `standard_conforming_strings` and
-/// `client_encoding` are: bytes above ASCII are escaped and arrive as they are, which is what
-/// happens to the values of a start-up packet.
-fn put_literal(sql: &mut Vec<u8>, text: &[u8]) {
-    assert!(!text.contains(&0), "checked when it was set");
-    if text.iter().any(|&byte| byte == b'\\' || !byte.is_ascii()) {
-        sql.push(b'E');
-    }
-    sql.push(b'\'');
-    for &byte in text {
-        match byte {
-            b'\'' | b'\\' => sql.extend_from_slice(&[byte, byte]),
-            0x80.. => sql.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
-            _ => sql.push(byte),
-        }
-    }
-    sql.push(b'\'');
 }
 
 fn no_value(switch: &[u8]) -> ParamsError {

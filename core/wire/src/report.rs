@@ -232,6 +232,6 @@ fn put_field(body: &mut Vec<u8>, kind: u8, text: &str) {
     assert!(kind != 0, "a zero would end the report");
     let text = text.split('\0').next().unwrap_or_default();
     body.push(kind);
-    body.extend_from_slice(text[..text.floor_char_boundary(FIELD_LEN_MAX)].as_bytes());
+    body.extend_from_slice(&text.as_bytes()[..text.floor_char_boundary(FIELD_LEN_MAX)]);
     body.push(0);
 }

@@ -204,10 +204,7 @@ impl Startup {
     }
 
     fn parse(version: ProtocolVersion, body: &[u8]) -> Result<Self, StartupError> {
-        let mut given = Given::default();
-        for (name, value) in pairs(body)? {
-            given.note(name, value)?;
-        }
+        let given = Given::read(body)?;
         let user = utf8(given.user, "user")?;
         if user.is_empty() {
             return Err(StartupError::NoUser);
@@ -292,6 +289,22 @@ struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
+    /// Reads names and values up to the terminator, which must be the last byte.
+    fn read(body: &'a [u8]) -> Result<Self, StartupError> {
+        let mut given = Self::default();
+        let mut rest = body;
+        loop {
+            let (name, after) = cstr(rest).ok_or(StartupError::Layout)?;
+            if name.is_empty() {
+                return if after.is_empty() { Ok(given) } else { Err(StartupError::Layout) };
+            }
+            let (value, after) = cstr(after).ok_or(StartupError::Layout)?;
+            assert!(after.len() < rest.len(), "each pair takes bytes");
+            given.note(name, value)?;
+            rest = after;
+        }
+    }
+
     fn note(&mut self, name: &'a [u8], value: &'a [u8]) -> Result<(), StartupError> {
         match name {
             b"user" => self.user = value,
@@ -307,22 +320,6 @@ impl<'a> Given<'a> {
             _ => self.settings.push((name, value)),
         }
         Ok(())
-    }
-}
-
-/// Names and values up to the terminator, which must be the last byte.
-fn pairs(body: &[u8]) -> Result<Vec<(&[u8], &[u8])>, StartupError> {
-    let mut pairs = Vec::new();
-    let mut rest = body;
-    loop {
-        let (name, after) = cstr(rest).ok_or(StartupError::Layout)?;
-        if name.is_empty() {
-            return if after.is_empty() { Ok(pairs) } else { Err(StartupError::Layout) };
-        }
-        let (value, after) = cstr(after).ok_or(StartupError::Layout)?;
-        assert!(after.len() < rest.len(), "each pair takes bytes");
-        pairs.push((name, value));
-        rest = after;
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Owns: `options`, limits, and quoting. Invariant: the SQL is read back by a small reader of
 //! literals that knows nothing of how they were written.
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic as tests may")]
 
 use proptest::prelude::*;
 use stent_wire::params::{PARAMS_LEN_MAX, PARAMS_MAX, Params, ParamsError, REPORTED, TRACKED};
@@ -180,6 +181,17 @@ fn quotes_cannot_be_bent_by_backslashes_or_encodings() {
         sync(&wanted, &Params::default()).unwrap(),
         r"SELECT pg_catalog.set_config('a.b',E'\\''; drop table t; --',false),pg_catalog.set_config('a.c',E'\x95\\''caf\xe9',false)"
     );
+}
+
+#[test]
+fn an_application_name_that_no_encoding_has_does_not_fail() {
+    let mut wanted = Params::default();
+    wanted.set(b"Application_Name", b"caf\xe9").unwrap();
+    assert_eq!(
+        sync(&wanted, &Params::default()).unwrap(),
+        "SELECT pg_catalog.set_config('Application_Name','caf?',false)"
+    );
+    assert_eq!(wanted.sync_sql(&wanted.clone()), None);
 }
 
 #[test]

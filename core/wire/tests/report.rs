@@ -2,6 +2,7 @@
 //!
 //! Owns: robustness of the readers, well-formedness of the builders.
 //! Invariant: what a builder writes is read back through [`frame_at`] and the parser.
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic as tests may")]
 
 use proptest::prelude::*;
 use stent_wire::cancel::CancelKey;

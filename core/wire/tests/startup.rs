@@ -1,6 +1,7 @@
 //! First packets: what is accepted, what is refused and how it is answered.
 //!
 //! Owns: the start-up part of the protocol checklist. Invariant: nothing here opens a socket.
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic as tests may")]
 
 use proptest::prelude::*;
 use stent_wire::cancel::{CancelKey, CancelRequest};

@@ -1,6 +1,7 @@
 //! The file of users, and who is asked for what.
 //!
 //! Owns: the file's form and its errors. Invariant: no error shows a secret.
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic as tests may")]
 
 use proptest::prelude::*;
 use stent_wire::auth::secret::{AuthType, Demand, Refusal};

@@ -95,7 +95,8 @@ impl Broker {
             Acquired::Link(link) => link,
             Acquired::Refused(refusal) => return Err(self.refusal_report(pool, refusal)),
             Acquired::Later => {
-                if let Some(base) = self.inner().entries[pool.index()].welcomes.base.clone() {
+                let base = self.inner().entries[pool.index()].welcomes.base.clone();
+                if let Some(base) = base {
                     self.withdraw(client);
                     return Ok(base.with(params.iter()));
                 }

@@ -31,7 +31,8 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     let workspace = Workspace::of(tree);
     let mut findings = Vec::new();
     for member in &workspace.members {
-        let Some(floor) = floor(&member.name).or_else(|| (member.name == TESTKIT).then_some(0)) else {
+        let Some(floor) = floor(&member.name).or_else(|| (member.name == TESTKIT).then_some(0))
+        else {
             findings.push(finding(member, 1, format!("`{}` stands on no floor", member.name)));
             continue;
         };

@@ -23,6 +23,8 @@ use crate::think::ThinkTimes;
 pub const POOLS_MAX: usize = 256;
 /// What was seen longer ago than this says nothing about now, milliseconds.
 const STALE_MS: u64 = 30_000;
+/// A clock set back by more than this starts afresh, milliseconds.
+const CLOCK_STEP_MS: u64 = 60_000;
 /// The clocks of two snapshots differ by rounding: a hold that moved by less is the same one.
 const SAME_HOLD_MS: u64 = 500;
 
@@ -100,13 +102,15 @@ impl HeldDetector {
     /// Takes a snapshot of the proxy. One that is not newer than the last is ignored.
     pub fn observe(&mut self, snapshot: &ProxySnapshot) {
         if let Some((pid, at_ms)) = self.newest {
-            if pid != snapshot.pid {
-                self.pools.clear(); // another proxy counts its clients from one again
+            if pid != snapshot.pid || at_ms.saturating_sub(snapshot.at_unix_ms) > CLOCK_STEP_MS {
+                // Another proxy counts its clients from one again; a clock that was set back
+                // leaves no moment to compare with.
+                self.pools.clear();
             } else if snapshot.at_unix_ms <= at_ms {
                 return;
             }
         }
-        let since_ms = self.newest.map_or(0, |(_, at_ms)| at_ms);
+        let since_ms = self.newest.map_or(0, |(_, at_ms)| at_ms.min(snapshot.at_unix_ms));
         self.newest = Some((snapshot.pid, snapshot.at_unix_ms));
 
         let present = |key: &(String, String)| {

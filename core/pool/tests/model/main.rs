@@ -1,9 +1,10 @@
 //! The pools against a model too plain to be wrong: whatever happens in whatever order, each
 //! decision was allowed, and none was missing.
 //!
-//! The model (`model.rs`) is told the same events and judges the decisions one by one; it shares
+//! The model (`model.rs`, `judge.rs`) is told the same events and judges the decisions one by one; it shares
 //! no code with the pools and looks everything up by walking plain lists.
 
+mod judge;
 mod model;
 mod run;
 

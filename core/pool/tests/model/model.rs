@@ -2,11 +2,10 @@
 //!
 //! Invariant: the model changes only by an event or by a decision that it has found allowed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use stent_pool::{
-    CloseCause, Condition, Decision, Event, Limits, OpenFailure, PoolId, Pools, ProbeResult,
-    Refusal, SWEEP_EVERY, SWITCH_MARGIN, ServerId, WaiterId,
+    CloseCause, Condition, Event, Limits, OpenFailure, PoolId, ProbeResult, ServerId, WaiterId,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,52 +20,64 @@ pub(crate) enum State {
 }
 
 #[derive(Debug)]
-struct Server {
-    id: ServerId,
-    pool: PoolId,
-    state: State,
-    since: Instant,
-    opened_at: Option<Instant>,
-    retired: bool,
+pub(crate) struct Server {
+    pub(crate) id: ServerId,
+    pub(crate) pool: PoolId,
+    pub(crate) state: State,
+    pub(crate) since: Instant,
+    pub(crate) opened_at: Option<Instant>,
+    pub(crate) retired: bool,
 }
 
 #[derive(Debug)]
-struct Pool {
-    id: PoolId,
-    database: &'static str,
-    used: bool,
-    barred: bool,
-    opened: u64,
-    failing: bool,
+pub(crate) struct Pool {
+    pub(crate) id: PoolId,
+    pub(crate) database: &'static str,
+    pub(crate) used: bool,
+    pub(crate) barred: bool,
+    pub(crate) opened: u64,
+    /// When the last failure was noticed, since the last success.
+    pub(crate) failed_at: Option<Instant>,
+    /// Bounds of the moment of the next attempt, while failing.
+    pub(crate) not_before: Instant,
+    pub(crate) not_after: Instant,
 }
 
 #[derive(Debug)]
-struct Waiter {
-    id: WaiterId,
-    pool: PoolId,
-    since: Instant,
+pub(crate) struct Waiter {
+    pub(crate) id: WaiterId,
+    pub(crate) pool: PoolId,
+    pub(crate) since: Instant,
 }
 
 #[derive(Debug)]
 pub(crate) struct Model {
-    limits: Limits,
-    pools: Vec<Pool>,
-    servers: Vec<Server>,
-    waiters: Vec<Waiter>,
-    suspect_at: Option<Instant>,
+    pub(crate) limits: Limits,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) waiters: Vec<Waiter>,
+    pub(crate) suspect_at: Option<Instant>,
     /// The pool whose waiters a failed login may refuse in this event.
-    hopeless: Option<PoolId>,
+    pub(crate) hopeless: Option<PoolId>,
 }
 
 impl Model {
-    pub(crate) const fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         let (pools, servers, waiters) = (Vec::new(), Vec::new(), Vec::new());
         Self { limits, pools, servers, waiters, suspect_at: None, hopeless: None }
     }
 
-    pub(crate) fn add_pool(&mut self, id: PoolId, database: &'static str) {
-        let (used, barred, opened, failing) = (false, false, 0, false);
-        self.pools.push(Pool { id, database, used, barred, opened, failing });
+    pub(crate) fn add_pool(&mut self, id: PoolId, database: &'static str, start: Instant) {
+        self.pools.push(Pool {
+            id,
+            database,
+            used: false,
+            barred: false,
+            opened: 0,
+            failed_at: None,
+            not_before: start,
+            not_after: start,
+        });
     }
 
     pub(crate) fn pool_id(&self, number: u8) -> PoolId {
@@ -82,18 +93,7 @@ impl Model {
         Some(self.waiters.get(usize::from(which) % self.waiters.len().max(1))?.id)
     }
 
-    /// Takes in an event and what was decided upon it.
-    pub(crate) fn judge(&mut self, event: Event, now: Instant, decisions: &[Decision]) {
-        self.hopeless = None;
-        self.take_in(event, now);
-        for &decision in decisions {
-            self.judge_one(decision, now);
-        }
-        self.settle(now);
-        self.nothing_is_missing(now);
-    }
-
-    fn take_in(&mut self, event: Event, now: Instant) {
+    pub(crate) fn take_in(&mut self, event: Event, now: Instant) {
         match event {
             Event::Acquire { pool, waiter } => {
                 self.waiters.push(Waiter { id: waiter, pool, since: now });
@@ -104,9 +104,9 @@ impl Model {
                 opened.opened_at = Some(now);
                 let pool = opened.pool;
                 let pool = self.pool_mut(pool);
-                (pool.opened, pool.failing, pool.barred) = (pool.opened + 1, false, false);
+                (pool.opened, pool.failed_at, pool.barred) = (pool.opened + 1, None, false);
             }
-            Event::OpenFailed { server, failure } => self.take_in_failure(server, failure),
+            Event::OpenFailed { server, failure } => self.take_in_failure(server, failure, now),
             Event::Probed { server, healthy: ProbeResult::Healthy } => {
                 self.free(server, None);
             }
@@ -133,11 +133,15 @@ impl Model {
         }
     }
 
-    fn take_in_failure(&mut self, server: ServerId, failure: OpenFailure) {
-        let pool = self.server(server).pool;
+    fn take_in_failure(&mut self, server: ServerId, failure: OpenFailure, now: Instant) {
+        let (pool, begun) = (self.server(server).pool, self.server(server).since);
         self.servers.retain(|known| known.id != server);
+        let (retry_min, retry_max) = (self.limits.retry_min, self.limits.retry_max);
         let known = self.pool_mut(pool);
-        known.failing = true;
+        if known.failed_at.is_none_or(|failed_at| begun >= failed_at) {
+            known.failed_at = Some(now);
+            (known.not_before, known.not_after) = (now + retry_min, now + retry_max);
+        }
         known.barred |= failure == OpenFailure::Permanent;
         let first_try = known.opened == 0 && self.count(pool, &[State::Opening]) == 0;
         let helpless = failure == OpenFailure::Permanent || first_try;
@@ -157,134 +161,8 @@ impl Model {
         };
     }
 
-    fn judge_one(&mut self, decision: Decision, now: Instant) {
-        match decision {
-            Decision::Open { pool, server } => self.judge_open(pool, server, now),
-            Decision::Grant { waiter, server, waited } => {
-                self.judge_grant(waiter, server, waited, now);
-            }
-            Decision::Probe { server, waiter } => {
-                let pool = self.server(server).pool;
-                assert!(self.waiters.iter().any(|known| known.id == waiter && known.pool == pool));
-                assert!(!self.is_fresh(server, now), "only a server of doubtful health is probed");
-                assert!(self.is_newest_idle(server), "the newest idle is probed first");
-                let (waiting, tested) = (self.waiting(pool), self.count(pool, &[State::Tested]));
-                assert!(waiting > tested, "a probe is for a waiter");
-                self.put(server, State::Tested, now);
-            }
-            Decision::Close { server, cause } => self.judge_close(server, cause, now),
-            Decision::Refuse { waiter, refusal, waited } => {
-                self.judge_refusal(waiter, refusal, waited, now);
-            }
-        }
-    }
-
-    fn judge_open(&mut self, pool: PoolId, server: ServerId, now: Instant) {
-        assert!(self.servers.iter().all(|known| known.id != server), "an id is new");
-        self.settle(now);
-        let under_way = self.count(pool, &[State::Opening, State::Tested]);
-        let wanted = self.waiting(pool) > under_way || self.fresh_live(pool, now) < self.least(pool);
-        assert!(wanted, "a server is opened for a waiter or for the minimum");
-        if self.known(pool).failing {
-            let begun = self.servers.iter().filter(|known| known.pool == pool);
-            let begun = begun.filter(|known| known.state == State::Opening);
-            let pause = self.limits.retry_max;
-            assert!(
-                begun.map(|known| known.since).all(|since| since + pause <= now)
-                    || self.servers.iter().any(|known| known.since < now),
-                "while failing, attempts go one at a time"
-            );
-        }
-        let (state, opened_at, retired) = (State::Opening, None, false);
-        self.servers.push(Server { id: server, pool, state, since: now, opened_at, retired });
-        let database = self.known(pool).database;
-        let most = self.limits.max_db_connections;
-        assert!(self.total(pool) <= self.limits.pool_size.get(), "pool_size");
-        assert!(self.count(pool, &[State::Opening]) <= self.limits.opening_max, "opening_max");
-        assert!(most.is_none_or(|most| self.database_total(database) <= most.get()), "the cap");
-    }
-
-    fn judge_grant(&mut self, waiter: WaiterId, server: ServerId, waited: Duration, now: Instant) {
-        let pool = self.server(server).pool;
-        let first = self.waiters.iter().position(|known| known.pool == pool).unwrap();
-        let first = self.waiters.remove(first);
-        assert_eq!(first.id, waiter, "the first in the queue is served");
-        assert_eq!(waited, now - first.since, "the wait is told");
-        assert!(!self.server(server).retired, "no retired server is lent");
-        if self.server(server).state == State::Idle {
-            assert!(self.is_fresh(server, now), "a server of doubtful health is probed first");
-            assert!(self.is_newest_idle(server), "the newest idle is lent first");
-        } else {
-            assert_eq!(self.server(server).state, State::Free(None), "a usable server is lent");
-        }
-        self.put(server, State::Lent, now);
-    }
-
-    fn judge_close(&mut self, server: ServerId, cause: CloseCause, now: Instant) {
-        let known = self.server(server);
-        let (pool, state) = (known.pool, known.state);
-        let age = known.opened_at.map_or(Duration::ZERO, |at| now - at);
-        let rested = now - known.since;
-        assert!(
-            matches!(state, State::Idle | State::Free(_)),
-            "only a server that nobody uses is closed, not one {state:?}"
-        );
-        if let State::Free(Some(due)) = state {
-            assert_eq!(cause, due, "the cause is the true one");
-        }
-        match cause {
-            CloseCause::Doubtful | CloseCause::Broken | CloseCause::ProbeFailed | CloseCause::Lost => {
-                assert_eq!(state, State::Free(Some(cause)), "the cause is the true one");
-            }
-            CloseCause::Retired => assert!(self.server(server).retired, "only the retired"),
-            CloseCause::Lifetime => {
-                let least_age = self.limits.server_lifetime.unwrap().mul_f64(0.9);
-                assert!(age >= least_age, "nobody dies young, at {age:?}");
-                assert!(self.may_shrink(pool), "the minimum is kept");
-            }
-            CloseCause::IdleTimeout => {
-                assert!(rested >= self.limits.server_idle_timeout.unwrap(), "it rested long");
-                assert!(self.live(pool) > self.least(pool), "the minimum is kept");
-            }
-            CloseCause::MakeRoom => self.judge_make_room(server, now),
-        }
-        self.put(server, State::Closing, now);
-    }
-
-    fn judge_make_room(&self, server: ServerId, now: Instant) {
-        let known = self.server(server);
-        let database = self.known(known.pool).database;
-        let most = self.limits.max_db_connections.unwrap().get();
-        assert_eq!(self.database_total(database), most, "room is short");
-        let theirs = self.blocked(database).filter(|waiter| waiter.pool != known.pool);
-        let theirs = theirs.map(|waiter| waiter.since).min().expect("another pool is short of room");
-        if let Some(own) = self.waiters.iter().find(|waiter| waiter.pool == known.pool) {
-            assert!(own.since - theirs > SWITCH_MARGIN, "theirs is far ahead of our own");
-        } else if known.state == State::Idle {
-            let idle = self.in_database(database).filter(|other| other.state == State::Idle);
-            assert!(idle.map(|other| other.since).all(|since| since >= known.since), "longest idle");
-        } else {
-            assert!(now >= known.since);
-        }
-    }
-
-    fn judge_refusal(&mut self, id: WaiterId, refusal: Refusal, waited: Duration, now: Instant) {
-        let at = self.waiters.iter().position(|waiter| waiter.id == id).expect("it waits");
-        let waiter = self.waiters.remove(at);
-        assert_eq!(waited, now - waiter.since, "the wait is told");
-        match refusal {
-            Refusal::WaitTimeout => {
-                assert!(waited >= self.limits.query_wait_timeout.unwrap(), "its time is up");
-            }
-            Refusal::OpenFailed => assert_eq!(self.hopeless, Some(waiter.pool), "no hope"),
-            Refusal::QueueFull => {
-                assert_eq!(self.waiting(waiter.pool), self.limits.waiters_max, "the queue is full");
-            }
-        }
-    }
-
     /// A usable server that nobody got is idle from now on.
-    fn settle(&mut self, now: Instant) {
+    pub(crate) fn settle(&mut self, now: Instant) {
         for server in &mut self.servers {
             if let State::Free(due) = server.state {
                 assert_eq!(due, None, "an unusable server is closed at once");
@@ -298,4 +176,66 @@ impl Model {
             self.pools[at].used = true;
         }
     }
+
+    /// A server has come into another state by a decision.
+    pub(crate) fn put(&mut self, id: ServerId, state: State, now: Instant) {
+        let server = self.servers.iter_mut().find(|server| server.id == id).expect("it exists");
+        (server.state, server.since) = (state, now);
+    }
+
+    fn free(&mut self, id: ServerId, due: Option<CloseCause>) -> &mut Server {
+        let server = self.servers.iter_mut().find(|server| server.id == id).expect("it exists");
+        server.state = State::Free(due);
+        server
+    }
+
+    pub(crate) fn server(&self, id: ServerId) -> &Server {
+        self.servers.iter().find(|server| server.id == id).expect("it exists")
+    }
+
+    pub(crate) fn known(&self, id: PoolId) -> &Pool {
+        self.pools.iter().find(|pool| pool.id == id).expect("it exists")
+    }
+
+    pub(crate) fn pool_mut(&mut self, id: PoolId) -> &mut Pool {
+        self.pools.iter_mut().find(|pool| pool.id == id).expect("it exists")
+    }
+
+    pub(crate) fn count(&self, pool: PoolId, states: &[State]) -> u32 {
+        let counted = self.servers.iter().filter(|server| server.pool == pool);
+        number(counted.filter(|server| states.contains(&server.state)).count())
+    }
+
+    pub(crate) fn total(&self, pool: PoolId) -> u32 {
+        number(self.servers.iter().filter(|server| server.pool == pool).count())
+    }
+
+    pub(crate) fn waiting(&self, pool: PoolId) -> u32 {
+        number(self.waiters.iter().filter(|waiter| waiter.pool == pool).count())
+    }
+
+    /// Logged in and not being closed; one that is just free counts.
+    pub(crate) fn live(&self, pool: PoolId) -> u32 {
+        let gone = self.count(pool, &[State::Opening, State::Closing]);
+        self.total(pool) - gone
+    }
+
+    pub(crate) fn in_database(&self, database: &str) -> impl Iterator<Item = &Server> {
+        self.servers.iter().filter(move |server| self.known(server.pool).database == database)
+    }
+
+    pub(crate) fn is_full(&self, database: &str) -> bool {
+        let total = number(self.in_database(database).count());
+        self.limits.max_db_connections.is_some_and(|most| total >= most.get())
+    }
+
+    /// The minimum that applies to the pool at present.
+    pub(crate) fn least(&self, pool: PoolId) -> u32 {
+        let known = self.known(pool);
+        if known.used && !known.barred { self.limits.min_pool_size } else { 0 }
+    }
+}
+
+pub(crate) fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap()
 }

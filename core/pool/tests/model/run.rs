@@ -15,19 +15,44 @@ use crate::model::{Model, State};
 /// What happens next; `which` chooses among those to whom it can happen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
-    Acquire { pool: u8 },
-    Withdraw { which: u8 },
-    Opened { which: u8 },
-    OpenFailed { which: u8, permanent: bool },
-    Probed { which: u8, luck: u8 },
-    Release { which: u8, luck: u8 },
-    Lost { which: u8 },
-    Closed { which: u8 },
-    RetireAll { pool: u8 },
+    Acquire {
+        pool: u8,
+    },
+    Withdraw {
+        which: u8,
+    },
+    Opened {
+        which: u8,
+    },
+    OpenFailed {
+        which: u8,
+        permanent: bool,
+    },
+    Probed {
+        which: u8,
+        luck: u8,
+    },
+    Release {
+        which: u8,
+        luck: u8,
+    },
+    Lost {
+        which: u8,
+    },
+    Closed {
+        which: u8,
+    },
+    RetireAll {
+        pool: u8,
+    },
     /// A server that is gone is spoken of again.
-    Stale { which: u8 },
+    Stale {
+        which: u8,
+    },
     /// Time passes, with ticks when they are due.
-    Pass { milliseconds: u16 },
+    Pass {
+        milliseconds: u16,
+    },
 }
 
 /// The limits that are varied.
@@ -70,7 +95,7 @@ impl Runner {
         let mut pools = Pools::new(limits.clone(), setting.seed);
         let mut model = Model::new(limits);
         for (database, user) in [("shop", "a"), ("shop", "b"), ("shop", "c"), ("stock", "a")] {
-            model.add_pool(pools.pool(database, user).unwrap(), database);
+            model.add_pool(pools.pool(database, user).unwrap(), database, start);
         }
         Self { pools, model, now: start, clients: 0, gone: Vec::new(), record: Vec::new() }
     }
@@ -147,9 +172,8 @@ impl Runner {
 }
 
 fn limits(setting: &Setting) -> Limits {
-    let after = |kind, milliseconds| {
-        (setting.kind >= kind).then(|| Duration::from_millis(milliseconds))
-    };
+    let after =
+        |kind, milliseconds| (setting.kind >= kind).then(|| Duration::from_millis(milliseconds));
     Limits {
         pool_size: NonZeroU32::new(setting.pool_size).unwrap(),
         min_pool_size: setting.min_pool_size.min(setting.pool_size),

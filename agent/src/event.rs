@@ -1,0 +1,115 @@
+//! One struct per observable event: the log line and the counter together.
+//!
+//! Invariant: no secret is in any of them; a text that came from the network was cut before.
+
+use std::fmt::Display;
+
+use tracing::{debug, info, warn};
+
+use crate::publish::counts::{Counts, Outcome};
+
+/// The agent has started.
+pub(crate) struct Started<'a> {
+    pub(crate) admin: Option<&'a str>,
+    pub(crate) targets: usize,
+}
+
+impl Started<'_> {
+    /// Logs it.
+    pub(crate) fn emit(&self) {
+        info!(admin = self.admin, targets = self.targets, "the agent watches");
+    }
+}
+
+/// The agent has ended in order.
+pub(crate) struct Ended;
+
+impl Ended {
+    /// Logs it.
+    pub(crate) fn emit(&self) {
+        info!("the agent has shut down");
+    }
+}
+
+/// A publisher could not send; its points wait.
+pub(crate) struct PublishFailed<'a> {
+    pub(crate) publisher: &'static str,
+    /// In a row.
+    pub(crate) failures: u32,
+    pub(crate) waiting: usize,
+    pub(crate) why: &'a str,
+}
+
+impl PublishFailed<'_> {
+    /// Logs it: the first time, and then seldom, for an outage lasts.
+    pub(crate) fn emit(&self) {
+        let Self { publisher, failures, waiting, why } = self;
+        if failures.is_power_of_two() {
+            warn!(publisher, failures, waiting, why, "cannot publish; the points wait");
+        } else {
+            debug!(publisher, failures, waiting, why, "cannot publish; the points wait");
+        }
+    }
+}
+
+/// A publisher sends again.
+pub(crate) struct PublishResumed {
+    pub(crate) publisher: &'static str,
+    pub(crate) failures: u32,
+    pub(crate) waiting: usize,
+}
+
+impl PublishResumed {
+    /// Logs it.
+    pub(crate) fn emit(&self) {
+        let Self { publisher, failures, waiting } = self;
+        info!(publisher, failures, waiting, "publishing again");
+    }
+}
+
+/// Points were given up for want of room or time.
+pub(crate) struct PointsDropped {
+    pub(crate) publisher: &'static str,
+    pub(crate) points: usize,
+}
+
+impl PointsDropped {
+    /// Logs and counts them.
+    pub(crate) fn emit(&self, counts: &Counts) {
+        counts.add(Outcome::Dropped, self.points);
+        if self.points > 0 {
+            warn!(publisher = self.publisher, points = self.points, "points were dropped");
+        }
+    }
+}
+
+/// The far side will never take this point.
+pub(crate) struct PointRefused<'a> {
+    pub(crate) publisher: &'static str,
+    pub(crate) metric: &'static str,
+    pub(crate) why: &'a str,
+}
+
+impl PointRefused<'_> {
+    /// Logs and counts it.
+    pub(crate) fn emit(&self, counts: &Counts) {
+        counts.add(Outcome::Failed, 1);
+        warn!(publisher = self.publisher, metric = self.metric, why = self.why, "a point was refused");
+    }
+}
+
+/// Lines of the embedded metric format could not be written.
+pub(crate) struct WriteFailed<'a> {
+    pub(crate) publisher: &'static str,
+    pub(crate) points: usize,
+    pub(crate) error: &'a dyn Display,
+}
+
+impl WriteFailed<'_> {
+    /// Logs and counts them.
+    pub(crate) fn emit(&self, counts: &Counts) {
+        counts.add(Outcome::Failed, self.points);
+        let Self { publisher, points, error } = self;
+        warn!(publisher, points, %error, "cannot write metrics");
+    }
+}

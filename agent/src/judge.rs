@@ -1,0 +1,185 @@
+//! Readings and the proxy's snapshot in, verdicts and diagnoses out.
+//!
+//! Owns: one memory detector for each target and one detector of held connections for the proxy.
+//! Refuses: reading anything, and the clock. Invariant: a diagnosis stands for each verdict above
+//! `healthy`, worst first; a target keeps its detector over all its lives.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use stent_contract::snapshot::TargetSnapshot;
+use stent_contract::{Diagnosis, ProxySnapshot, Verdict, VerdictLevel};
+use stent_leak::{
+    HeldDetector, HeldSettings, MemoryDetector, MemoryFacts, MemorySample, MemorySettings,
+    explain_connections, explain_memory,
+};
+
+use crate::sample::TargetReading;
+
+/// Watches everything that one agent watches. Detectors exist for configured targets only, so
+/// their number is bounded by the configuration.
+pub(crate) struct Judge {
+    interval: Duration,
+    memory: BTreeMap<String, MemoryDetector>,
+    held: HeldDetector,
+    /// The proxy's newest count of transactions: the traffic.
+    transactions: Option<u64>,
+    clients_waiting: u32,
+}
+
+/// The conclusions of a round.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) targets: Vec<TargetSnapshot>,
+    pub(crate) connections: Vec<Verdict>,
+    pub(crate) diagnoses: Vec<Diagnosis>,
+}
+
+impl Judge {
+    /// A judge that has seen nothing. Readings come each `interval`.
+    pub(crate) fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            memory: BTreeMap::new(),
+            held: HeldDetector::new(HeldSettings::default()),
+            transactions: None,
+            clients_waiting: 0,
+        }
+    }
+
+    /// Takes a round and says what stands.
+    pub(crate) fn judge(
+        &mut self,
+        now_unix_ms: u64,
+        readings: Vec<TargetReading>,
+        proxy: Option<&ProxySnapshot>,
+    ) -> Judged {
+        if let Some(proxy) = proxy {
+            self.observe_proxy(proxy);
+        }
+        // The proxy stamps its snapshots a moment after the round began.
+        let proxy_ms = proxy.map_or(now_unix_ms, |proxy| proxy.at_unix_ms.max(now_unix_ms));
+        let connections = self.held.verdicts(proxy_ms);
+        let mut diagnoses: Vec<Diagnosis> =
+            connections.iter().filter_map(|verdict| self.explain_held(verdict)).collect();
+        let held_transactions: usize = diagnoses.iter().map(|held| held.holders.len()).sum();
+
+        let mut targets = Vec::with_capacity(readings.len());
+        for reading in readings {
+            let verdict = self.judge_memory(now_unix_ms, &reading);
+            let facts = MemoryFacts {
+                reading: reading.reading.as_ref(),
+                clients_waiting: self.clients_waiting,
+                held_transactions: u32::try_from(held_transactions).unwrap_or(u32::MAX),
+            };
+            diagnoses.extend(explain_memory(&verdict, &facts));
+            let TargetReading { name, reading, .. } = reading;
+            targets.push(TargetSnapshot { name, reading, memory: Some(verdict) });
+        }
+        diagnoses.sort_by(|a, b| {
+            let (a, b) = (&a.verdict, &b.verdict);
+            b.level.cmp(&a.level).then(b.confidence.total_cmp(&a.confidence))
+        });
+        debug_assert!(diagnoses.iter().all(|d| d.verdict.level > VerdictLevel::Healthy));
+        Judged { targets, connections, diagnoses }
+    }
+
+    fn observe_proxy(&mut self, proxy: &ProxySnapshot) {
+        self.held.observe(proxy);
+        self.transactions = Some(proxy.pools.iter().map(|p| p.totals.transactions).sum());
+        self.clients_waiting = proxy.pools.iter().map(|pool| pool.clients_waiting).sum();
+    }
+
+    fn explain_held(&self, verdict: &Verdict) -> Option<Diagnosis> {
+        let pool = self.held.census(&verdict.target)?;
+        explain_connections(verdict, self.held.stuck(&verdict.target), pool)
+    }
+
+    fn judge_memory(&mut self, now_unix_ms: u64, target: &TargetReading) -> Verdict {
+        let interval = self.interval;
+        let detector = self.memory.entry(target.name.clone()).or_insert_with(|| {
+            MemoryDetector::new(target.name.clone(), MemorySettings::every(interval))
+        });
+        if let Some(reading) = &target.reading {
+            let memory = &reading.memory;
+            detector.observe(&MemorySample {
+                at_unix_ms: reading.at_unix_ms,
+                pid: reading.pid,
+                started_unix_ms: reading.started_unix_ms,
+                anon: memory.rss_anon.saturating_add(memory.swap),
+                charged: target.charged,
+                limit: memory.limit,
+                heap: None,
+                transactions: self.transactions,
+            });
+        }
+        detector.verdict(now_unix_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stent_contract::{MemoryReading, ProcessReading, Resource};
+
+    const START_MS: u64 = 1_700_000_000_000;
+
+    /// A target that grows by a megabyte a second.
+    fn leaking(second: u64) -> TargetReading {
+        let memory = MemoryReading {
+            rss_anon: 40_000_000 + second * 1_000_000,
+            limit: Some(1_000_000_000),
+            ..MemoryReading::default()
+        };
+        let reading = ProcessReading {
+            at_unix_ms: START_MS + second * 1_000,
+            pid: 7,
+            command: "bun".to_owned(),
+            started_unix_ms: START_MS,
+            memory,
+            ..ProcessReading::default()
+        };
+        TargetReading { name: "api".to_owned(), charged: memory.rss_anon, reading: Some(reading) }
+    }
+
+    #[test]
+    fn each_target_has_its_own_verdict_and_only_the_leaking_one_a_diagnosis() {
+        let mut judge = Judge::new(Duration::from_secs(1));
+        let mut last = None;
+        for second in 0..200 {
+            let absent = TargetReading { name: "worker".to_owned(), ..TargetReading::default() };
+            let round = vec![absent, leaking(second)];
+            last = Some(judge.judge(START_MS + second * 1_000, round, None));
+        }
+        let judged = last.unwrap();
+        let levels: Vec<_> = judged
+            .targets
+            .iter()
+            .map(|target| (target.name.as_str(), target.memory.as_ref().unwrap().level))
+            .collect();
+        assert_eq!(levels, [("worker", VerdictLevel::Healthy), ("api", VerdictLevel::Leak)]);
+        assert_eq!(judged.diagnoses.len(), 1);
+        assert_eq!(judged.diagnoses[0].verdict.resource, Resource::Memory);
+        assert!(judged.diagnoses[0].summary.starts_with("'api' leaks memory: 3.60 GB/h"));
+    }
+
+    #[test]
+    fn the_worst_diagnosis_comes_first_and_transactions_are_the_traffic() {
+        let mut judge = Judge::new(Duration::from_secs(1));
+        let mut last = None;
+        for second in 0..200 {
+            let now = START_MS + second * 1_000;
+            // One transaction is silent for six seconds: suspect, while memory leaks.
+            let holder = crate::sample::tests::silent_holder(1, "unix", 6_000);
+            let mut proxy = crate::sample::tests::proxy_snapshot(now, vec![holder]);
+            proxy.pools[0].totals.transactions = second * 100;
+            last = Some(judge.judge(now, vec![leaking(second)], Some(&proxy)));
+        }
+        let judged = last.unwrap();
+        let levels: Vec<_> = judged.diagnoses.iter().map(|d| d.verdict.level).collect();
+        assert_eq!(levels, [VerdictLevel::Leak, VerdictLevel::Suspect]);
+        let keys: Vec<_> =
+            judged.diagnoses[0].verdict.evidence.iter().map(|e| e.key.as_str()).collect();
+        assert!(keys.contains(&"bytes_per_transaction"), "{keys:?}");
+    }
+}

@@ -1,0 +1,64 @@
+//! Cgroups of both versions, from fixture trees.
+
+use super::super::cgroup::{Cgroup, CgroupReading, Machine};
+use super::fixture;
+
+fn read(name: &str) -> CgroupReading {
+    Cgroup::of(&fixture(name), 42).expect("the fixture has a memory cgroup").read()
+}
+
+#[test]
+fn in_version_2_the_smallest_limit_on_the_way_up_holds() {
+    assert_eq!(
+        read("cgroup-v2"),
+        CgroupReading {
+            usage: Some(150_000_000),
+            anon: Some(90_000_000),
+            limit: Some(536_870_912),
+            oom_kills: Some(3),
+        }
+    );
+}
+
+#[test]
+fn in_a_version_1_container_the_mount_is_its_own_group() {
+    assert_eq!(
+        read("cgroup-v1"),
+        CgroupReading {
+            usage: Some(180_000_000),
+            anon: Some(80_000_000),
+            limit: Some(268_435_456),
+            oom_kills: Some(1),
+        }
+    );
+}
+
+#[test]
+fn in_version_1_the_largest_page_aligned_number_is_no_limit() {
+    let reading = read("cgroup-v1-nested");
+    assert_eq!(reading.limit, Some(402_653_184), "the parent's, not the unlimited leaf's");
+    assert_eq!((reading.usage, reading.anon), (Some(1_000), Some(600)));
+}
+
+#[test]
+fn a_process_without_a_memory_cgroup_has_none() {
+    assert_eq!(Cgroup::of(&fixture("cgroup-none"), 42), None);
+    assert_eq!(Cgroup::of(&fixture("cgroup-v2"), 43), None, "no such process");
+}
+
+#[test]
+fn the_machine_is_read_in_bytes() {
+    let machine = Machine::read(&fixture("cgroup-v2")).unwrap();
+    assert_eq!((machine.total, machine.available), (8_192_000_000, 6_144_000_000));
+}
+
+#[test]
+fn this_very_process_has_memory_and_a_machine_around_it() {
+    let root = std::path::Path::new("/");
+    let machine = Machine::read(root).unwrap();
+    assert!(machine.total >= machine.available && machine.available > 0);
+    // Not every system has a memory cgroup; where there is one, it charges what we use.
+    if let Some(cgroup) = Cgroup::of(root, std::process::id()) {
+        assert!(cgroup.read().usage.unwrap() > 0);
+    }
+}

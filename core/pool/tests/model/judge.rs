@@ -1,0 +1,289 @@
+//! What the model holds of decisions: which are allowed, and which must not be missing.
+//!
+//! Invariant: a sentence here is a rule of the crate's head, said again in other words.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use stent_pool::{
+    CloseCause, Decision, Event, PoolId, Pools, Refusal, SWEEP_EVERY, SWITCH_MARGIN, ServerId,
+    WaiterId,
+};
+
+use crate::model::{Model, Server, State, Waiter, number};
+
+impl Model {
+    /// Takes in an event and what was decided upon it.
+    pub(crate) fn judge(&mut self, event: Event, now: Instant, decisions: &[Decision]) {
+        self.hopeless = None;
+        self.take_in(event, now);
+        for &decision in decisions {
+            self.judge_one(decision, now);
+        }
+        self.settle(now);
+        self.nothing_is_missing(now);
+    }
+
+    fn judge_one(&mut self, decision: Decision, now: Instant) {
+        match decision {
+            Decision::Open { pool, server } => self.judge_open(pool, server, now),
+            Decision::Grant { waiter, server, waited } => {
+                self.judge_grant(waiter, server, waited, now);
+            }
+            Decision::Probe { server, waiter } => {
+                let pool = self.server(server).pool;
+                assert!(self.waiters.iter().any(|known| known.id == waiter && known.pool == pool));
+                assert!(!self.is_fresh(server, now), "only a server of doubtful health is probed");
+                assert!(self.is_newest_idle(server), "the newest idle is probed first");
+                let (waiting, tested) = (self.waiting(pool), self.count(pool, &[State::Tested]));
+                assert!(waiting > tested, "a probe is for a waiter");
+                self.put(server, State::Tested, now);
+            }
+            Decision::Close { server, cause } => self.judge_close(server, cause, now),
+            Decision::Refuse { waiter, refusal, waited } => {
+                self.judge_refusal(waiter, refusal, waited, now);
+            }
+        }
+    }
+
+    fn judge_open(&mut self, pool: PoolId, server: ServerId, now: Instant) {
+        assert!(self.servers.iter().all(|known| known.id != server), "an id is new");
+        self.settle(now);
+        let under_way = self.count(pool, &[State::Opening, State::Tested]);
+        let wanted =
+            self.waiting(pool) > under_way || self.fresh_live(pool, now) < self.least(pool);
+        assert!(wanted, "a server is opened for a waiter or for the minimum");
+        let retry_max = self.limits.retry_max;
+        let known = self.pool_mut(pool);
+        if known.failed_at.is_some() {
+            assert!(now >= known.not_before, "attempts keep their distance while failing");
+            (known.not_before, known.not_after) = (now + retry_max, now + retry_max);
+        }
+        let (state, opened_at, retired) = (State::Opening, None, false);
+        self.servers.push(Server { id: server, pool, state, since: now, opened_at, retired });
+        let database = self.known(pool).database;
+        assert!(self.total(pool) <= self.limits.pool_size.get(), "pool_size");
+        assert!(self.count(pool, &[State::Opening]) <= self.limits.opening_max, "opening_max");
+        let most = self.limits.max_db_connections.map_or(u32::MAX, NonZeroU32::get);
+        assert!(number(self.in_database(database).count()) <= most, "max_db_connections");
+    }
+
+    fn judge_grant(&mut self, waiter: WaiterId, server: ServerId, waited: Duration, now: Instant) {
+        let pool = self.server(server).pool;
+        let first = self.waiters.iter().position(|known| known.pool == pool).unwrap();
+        let first = self.waiters.remove(first);
+        assert_eq!(first.id, waiter, "the first in the queue is served");
+        assert_eq!(waited, now - first.since, "the wait is told");
+        assert!(!self.server(server).retired, "no retired server is lent");
+        if self.server(server).state == State::Idle {
+            assert!(self.is_fresh(server, now), "a server of doubtful health is probed first");
+            assert!(self.is_newest_idle(server), "the newest idle is lent first");
+        } else {
+            assert_eq!(self.server(server).state, State::Free(None), "a usable server is lent");
+        }
+        self.put(server, State::Lent, now);
+    }
+
+    fn judge_close(&mut self, server: ServerId, cause: CloseCause, now: Instant) {
+        let known = self.server(server);
+        let (pool, state) = (known.pool, known.state);
+        let age = known.opened_at.map_or(Duration::ZERO, |at| now - at);
+        let rested = now - known.since;
+        assert!(
+            matches!(state, State::Idle | State::Free(_)),
+            "only a server that nobody uses is closed, not one {state:?}"
+        );
+        if let State::Free(Some(due)) = state {
+            assert_eq!(cause, due, "the cause is the true one");
+        }
+        match cause {
+            CloseCause::Doubtful
+            | CloseCause::Broken
+            | CloseCause::ProbeFailed
+            | CloseCause::Lost => {
+                assert_eq!(state, State::Free(Some(cause)), "the cause is the true one");
+            }
+            CloseCause::Retired => assert!(self.server(server).retired, "only the retired"),
+            CloseCause::Lifetime => {
+                let least_age = self.limits.server_lifetime.unwrap().mul_f64(0.9);
+                assert!(age >= least_age, "nobody dies young, at {age:?}");
+                assert!(self.may_shrink(pool), "the minimum is kept");
+            }
+            CloseCause::IdleTimeout => {
+                assert!(rested >= self.limits.server_idle_timeout.unwrap(), "it rested long");
+                assert!(self.live(pool) > self.least(pool), "the minimum is kept");
+            }
+            CloseCause::MakeRoom => self.judge_make_room(server, now),
+        }
+        self.put(server, State::Closing, now);
+    }
+
+    fn judge_make_room(&self, server: ServerId, now: Instant) {
+        let known = self.server(server);
+        let database = self.known(known.pool).database;
+        assert!(self.is_full(database), "room is short");
+        let closing = self.in_database(database).filter(|other| other.state == State::Closing);
+        let blocked = self.blocked(database, now);
+        assert!(closing.count() < blocked.len(), "no more are closed than are needed");
+        let theirs = blocked.iter().filter(|waiter| waiter.pool != known.pool);
+        let theirs = theirs.map(|waiter| waiter.since).min();
+        let theirs = theirs.expect("a waiter of another pool is short of room");
+        let own = self.waiters.iter().find(|waiter| waiter.pool == known.pool);
+        match (known.state, own) {
+            (State::Idle, _) => {
+                let mut idle = self.in_database(database).filter(|at| at.state == State::Idle);
+                assert!(idle.all(|other| other.since >= known.since), "the longest idle goes");
+            }
+            (_, Some(own)) => {
+                assert!(own.since - theirs > SWITCH_MARGIN, "theirs is far ahead of our own");
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// The waiters who would have a server opened now if the database were not full.
+    fn blocked(&self, database: &str, now: Instant) -> Vec<&Waiter> {
+        let mut blocked = Vec::new();
+        for pool in self.pools.iter().filter(|pool| pool.database == database) {
+            let may = match pool.failed_at {
+                Some(_) if now < pool.not_before => 0,
+                Some(_) => 1,
+                None => u32::MAX,
+            };
+            let demand = self.openings_left(pool.id).min(may);
+            let own = self.waiters.iter().filter(|waiter| waiter.pool == pool.id);
+            let served = self.count(pool.id, &[State::Opening, State::Tested]);
+            blocked.extend(own.skip(served as usize).take(demand as usize));
+        }
+        blocked
+    }
+
+    fn openings_left(&self, pool: PoolId) -> u32 {
+        let opening = self.count(pool, &[State::Opening]);
+        let places = self.limits.pool_size.get() - self.total(pool);
+        places.min(self.limits.opening_max.saturating_sub(opening))
+    }
+
+    fn judge_refusal(&mut self, id: WaiterId, refusal: Refusal, waited: Duration, now: Instant) {
+        let at = self.waiters.iter().position(|waiter| waiter.id == id).expect("it waits");
+        let waiter = self.waiters.remove(at);
+        assert_eq!(waited, now - waiter.since, "the wait is told");
+        match refusal {
+            Refusal::WaitTimeout => {
+                assert!(waited >= self.limits.query_wait_timeout.unwrap(), "its time is up");
+            }
+            Refusal::OpenFailed => assert_eq!(self.hopeless, Some(waiter.pool), "no hope"),
+            Refusal::QueueFull => {
+                assert_eq!(self.waiting(waiter.pool), self.limits.waiters_max, "the queue is full");
+            }
+        }
+    }
+
+    fn nothing_is_missing(&self, now: Instant) {
+        for pool in &self.pools {
+            let waiting = self.waiting(pool.id);
+            let tested = self.count(pool.id, &[State::Tested]);
+            let opening = self.count(pool.id, &[State::Opening]);
+            let idle = self.count(pool.id, &[State::Idle]);
+            assert!(waiting <= self.limits.waiters_max, "the queue has an end");
+            assert!(idle == 0 || waiting <= tested, "nobody waits beside an idle server");
+            assert!(self.hopeless != Some(pool.id) || waiting == 0, "nobody waits without hope");
+            let full = self.is_full(pool.database);
+            if pool.failed_at.is_none() && !full && self.openings_left(pool.id) > 0 {
+                assert!(waiting <= tested + opening, "a server is opened for each waiter");
+                let coming = self.live(pool.id) + opening;
+                let uncapped = self.limits.max_db_connections.is_none();
+                assert!(!uncapped || coming >= self.least(pool.id), "the minimum is filled");
+            }
+            if full && pool.failed_at.is_none() {
+                let closing = self.in_database(pool.database);
+                let closing = closing.filter(|server| server.state == State::Closing).count();
+                let short = self.blocked(pool.database, now);
+                let short = short.iter().filter(|at| self.known(at.pool).failed_at.is_none());
+                let idle = self.in_database(pool.database).any(|at| at.state == State::Idle);
+                assert!(!idle || closing >= short.count(), "idle servers make room");
+            }
+        }
+    }
+
+    /// What time alone must have brought about by now.
+    pub(crate) fn nothing_is_overdue(&self, now: Instant) {
+        let timeout = self.limits.query_wait_timeout;
+        for waiter in &self.waiters {
+            let in_time = timeout.is_none_or(|timeout| waiter.since + timeout > now);
+            assert!(in_time, "waiters are refused in time");
+        }
+        for pool in self.pools.iter().filter(|pool| pool.failed_at.is_some()) {
+            let served = self.count(pool.id, &[State::Opening, State::Tested]);
+            let wanted = self.waiting(pool.id) > served || {
+                self.live(pool.id) + self.count(pool.id, &[State::Opening]) < self.least(pool.id)
+            };
+            let free = self.openings_left(pool.id) > 0;
+            let due = wanted && free && self.limits.max_db_connections.is_none();
+            assert!(!due || now <= pool.not_after, "a failing pool tries again in time");
+        }
+        for server in self.servers.iter().filter(|server| server.state == State::Idle) {
+            let (rest, life) = (self.limits.server_idle_timeout, self.limits.server_lifetime);
+            let opened_at = server.opened_at.expect("an idle server has been opened");
+            let late = |since: Instant, limit: Option<Duration>| {
+                limit.is_some_and(|limit| since + limit + SWEEP_EVERY < now)
+            };
+            let late = late(server.since, rest) || late(opened_at, life);
+            assert!(!late || self.limits.min_pool_size > 0, "idle servers end in time");
+        }
+    }
+
+    /// The pools count as the model does.
+    pub(crate) fn compare(&self, pools: &Pools, now: Instant) {
+        for pool in &self.pools {
+            let census = pools.census(pool.id, now);
+            let count = |state| self.count(pool.id, &[state]);
+            assert_eq!(census.opening, count(State::Opening));
+            assert_eq!(census.idle, count(State::Idle));
+            assert_eq!(census.tested, count(State::Tested));
+            assert_eq!(census.lent, count(State::Lent));
+            assert_eq!(census.closing, count(State::Closing));
+            assert_eq!(census.waiting, self.waiting(pool.id));
+            assert_eq!(census.totals.opened, pool.opened);
+            let first = self.waiters.iter().find(|waiter| waiter.pool == pool.id);
+            let maxwait = first.map_or(Duration::ZERO, |first| now - first.since);
+            assert_eq!(census.maxwait, maxwait);
+        }
+        let deadline = pools.next_deadline();
+        let awaited = self.waiters.first().is_some() && self.limits.query_wait_timeout.is_some();
+        assert!(!awaited || deadline.is_some(), "somebody's time is running");
+    }
+
+    fn is_fresh(&self, server: ServerId, now: Instant) -> bool {
+        let since = self.server(server).since;
+        now - since <= self.limits.server_check_delay
+            && self.suspect_at.is_none_or(|suspect_at| since > suspect_at)
+    }
+
+    fn is_newest_idle(&self, id: ServerId) -> bool {
+        let server = self.server(id);
+        let mut idle = self.servers.iter().filter(|other| other.pool == server.pool);
+        server.state == State::Idle
+            && idle.all(|other| other.state != State::Idle || other.since <= server.since)
+    }
+
+    /// Logged in or about to be, and certainly not past their lifetime.
+    fn fresh_live(&self, pool: PoolId, now: Instant) -> u32 {
+        let own = self.servers.iter().filter(|server| server.pool == pool);
+        let own = own.filter(|server| server.state != State::Closing);
+        let young = |opened_at: Instant| {
+            let life = self.limits.server_lifetime;
+            life.is_none_or(|life| now - opened_at < life.mul_f64(0.9))
+        };
+        number(own.filter(|server| server.opened_at.is_none_or(young)).count())
+    }
+
+    /// Whether age may take one of the pool's live servers.
+    fn may_shrink(&self, pool: PoolId) -> bool {
+        let (live, least) = (self.live(pool), self.least(pool));
+        let crowded = self.total(pool) >= self.limits.pool_size.get()
+            || self.is_full(self.known(pool).database);
+        let calm = self.count(pool, &[State::Opening, State::Closing]) == 0;
+        live > least || (live == least && crowded && calm)
+    }
+}

@@ -1,0 +1,14 @@
+//! The proxy against a real PostgreSQL, one behaviour a test.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod cancel;
+mod faults;
+mod login;
+mod pages;
+mod pgbench;
+mod pooling;
+mod prepared;
+mod raw;
+mod support;

@@ -1,0 +1,219 @@
+//! Who gets which server, and what happens when there is none.
+
+use std::time::{Duration, Instant};
+
+use stent_contract::snapshot::HolderState;
+use stent_proxy::config::PoolMode;
+use stent_testkit::Postgres;
+
+use super::raw::{Raw, bind, execute, field, message, parse, query, sync};
+use super::support::{PATIENCE, Proxy, until};
+
+/// The server that runs this client's next statement.
+async fn pid(client: &tokio_postgres::Client) -> i32 {
+    client.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn clients_share_servers_between_transactions_and_never_within_one() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+    });
+    let (a, b) = (proxy.client().await, proxy.client().await);
+    assert_eq!(pid(&a).await, pid(&b).await);
+    a.batch_execute("begin").await.unwrap();
+    let waiting = tokio::spawn(async move { pid(&b).await });
+    until("b to wait", || proxy.snapshot().pools[0].clients_waiting == 1).await;
+    let held = pid(&a).await;
+    a.batch_execute("commit").await.unwrap();
+    assert_eq!(waiting.await.unwrap(), held);
+}
+
+#[tokio::test]
+async fn session_mode_keeps_the_server_and_leaves_it_clean() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.pool_mode = PoolMode::Session;
+        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+    });
+    let first = proxy.client().await;
+    first.batch_execute("set work_mem = '7MB'; create temp table mine ()").await.unwrap();
+    let row = first.query_one("show work_mem", &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), "7MB");
+    drop(first);
+    let second = proxy.client().await;
+    let row = second.query_one("show work_mem", &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), "4MB");
+    assert!(second.batch_execute("select from mine").await.is_err());
+    assert_eq!(proxy.snapshot().pools[0].totals.opened, 1, "the same server served both");
+}
+
+#[test]
+fn a_waiter_is_told_at_query_wait_timeout_who_holds_the_servers_and_lives_on() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.query_wait_timeout = Some(Duration::from_millis(300));
+    });
+    let mut leaks: Vec<Raw> = (0..4).map(|_| Raw::login(&proxy)).collect();
+    for (n, leak) in leaks.iter_mut().enumerate() {
+        leak.send(&query(&format!("begin; select 'secret {n}' as x, {n} + 100")));
+        leak.until_ready();
+    }
+    let mut waiter = Raw::login(&proxy);
+    waiter.send(&query("select 1"));
+    let said = waiter.until_ready();
+    let (tag, body) = &said[0];
+    assert_eq!((*tag, field(body, b'C').as_str()), (b'E', "53300"));
+    let detail = field(body, b'D');
+    for leak in &leaks {
+        assert!(detail.contains(&leak.stream.local_addr().unwrap().to_string()), "{detail}");
+    }
+    assert!(detail.contains("4 of 4 servers are held"), "{detail}");
+    assert!(detail.contains("idle in transaction"), "{detail}");
+    assert!(detail.contains("select ? as x, ? + ?"), "{detail}");
+    assert!(!detail.contains("secret") && !detail.contains("100"), "{detail}");
+    assert_eq!(said.last().unwrap(), &(b'Z', b"I".to_vec()));
+
+    waiter.send(&[parse("", "select 1"), bind(""), execute(), sync()].concat());
+    assert_eq!(waiter.tags(), "EZ", "the extended protocol is answered at its Sync");
+    leaks.clear();
+    waiter.send(&query("select 1"));
+    assert_eq!(waiter.tags(), "TDCZ");
+    assert_eq!(proxy.snapshot().pools[0].totals.timeouts, 2);
+}
+
+#[tokio::test]
+async fn five_hundred_clients_on_four_servers_wait_equally_long() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |_| {});
+    let mut clients = Vec::new();
+    for _ in 0..500 {
+        clients.push(proxy.client().await);
+    }
+    // All servers are held until all clients wait: from then on the order alone decides.
+    let mut holders = Vec::new();
+    for client in clients.drain(..4) {
+        client.batch_execute("begin").await.unwrap();
+        holders.push(client);
+    }
+    let mut tasks = Vec::new();
+    for client in clients {
+        tasks.push(tokio::spawn(async move {
+            let mut waits = Vec::new();
+            for _ in 0..4 {
+                let asked = Instant::now();
+                client.batch_execute("select pg_sleep(0.002)").await.unwrap();
+                waits.push(asked.elapsed().as_secs_f64());
+            }
+            waits.iter().sum::<f64>()
+        }));
+    }
+    until("all to wait", || proxy.snapshot().pools[0].clients_waiting == 496).await;
+    for holder in &holders {
+        holder.batch_execute("commit").await.unwrap();
+    }
+    let mut waits = Vec::new();
+    for task in tasks {
+        waits.push(task.await.unwrap());
+    }
+    let (sum, squares) = waits.iter().fold((0.0, 0.0), |(s, q), w| (s + w, q + w * w));
+    let jain = sum * sum / (waits.len() as f64 * squares);
+    assert!(jain >= 0.99, "Jain's index of the waits is {jain}");
+    assert_eq!(proxy.snapshot().pools[0].totals.opened, 4);
+}
+
+#[test]
+fn a_server_in_doubt_is_never_lent() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+    });
+    pg.sql("create table t (a int)").unwrap();
+    let doubtful: [&[u8]; 4] = [
+        &query("begin; insert into t values (1)"),
+        &[parse("", "insert into t values (2)"), bind(""), execute(), message(b'H', b"")].concat(),
+        &query("copy t from stdin"),
+        &query("select pg_sleep(600)"),
+    ];
+    for bytes in doubtful {
+        let mut client = Raw::login(&proxy);
+        client.send(bytes);
+        stent_testkit::wait_until("the server to be held", PATIENCE, || {
+            !proxy.snapshot().holders.is_empty()
+        })
+        .unwrap();
+        drop(client);
+        let mut next = Raw::login(&proxy);
+        next.send(&query("select count(*) from t"));
+        let said = next.until_ready();
+        assert_eq!(said[1], (b'D', b"\0\x01\0\0\0\x010".to_vec()), "{bytes:?}");
+    }
+    let busy = pg.value("select count(*) from pg_stat_activity where query ~ '^select pg_sleep'");
+    assert_eq!(busy.unwrap(), "0", "a query whose client has gone is cancelled");
+}
+
+#[test]
+fn a_request_followed_by_terminate_is_still_carried_out() {
+    let pg = Postgres::start().unwrap();
+    pg.sql("create table t (a int)").unwrap();
+    let proxy = Proxy::start(&pg, |_| {});
+    let mut client = Raw::login(&proxy);
+    let farewell = message(b'X', b"");
+    client.send(&[query("insert into t select 1 from pg_sleep(0.05)"), farewell].concat());
+    client.rest();
+    assert_eq!(pg.value("select count(*) from t").unwrap(), "1");
+}
+
+#[tokio::test]
+async fn servers_are_recycled_by_age_and_by_idleness() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.server_lifetime = Some(Duration::from_millis(300));
+    });
+    let client = proxy.client().await;
+    stent_testkit::wait_until_async("an old server to be closed", PATIENCE, async || {
+        client.batch_execute("select 1").await.unwrap();
+        proxy.snapshot().pools[0].totals.closed >= 1
+    })
+    .await
+    .unwrap();
+    let idle = Proxy::start(&pg, |config| {
+        config.server_idle_timeout = Some(Duration::from_millis(200));
+    });
+    idle.client().await.batch_execute("select 1").await.unwrap();
+    until("the idle server to be closed", || {
+        let pool = &idle.snapshot().pools[0];
+        pool.servers_idle == 0 && pool.totals.closed >= 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_silent_holder_is_seen_with_its_state_and_statement() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |_| {});
+    let dsn = format!("{} application_name=leaky", proxy.dsn("postgres", "postgres"));
+    let client = proxy.connect(&dsn).await.unwrap();
+    client.batch_execute("begin; select 42 as answer").await.unwrap();
+    let snapshot = proxy.snapshot();
+    let holder = &snapshot.holders[0];
+    assert_eq!(holder.state, HolderState::IdleInTransaction);
+    assert_eq!(holder.application_name, "leaky");
+    assert_eq!(holder.last_statement, "begin; select ? as answer");
+    assert_eq!(snapshot.pools[0].servers_idle_in_transaction, 1);
+    assert_eq!(pg.backends().unwrap(), [holder.backend_pid]);
+}
+
+#[test]
+fn rows_larger_than_every_buffer_pass_whole() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |_| {});
+    let mut client = Raw::login(&proxy);
+    let text = "x".repeat(3_000_000);
+    client.send(&query(&format!("select length('{text}'), repeat('y', 5000000)")));
+    let said = client.until_ready();
+    let (_, row) = said.iter().find(|(tag, _)| *tag == b'D').unwrap();
+    assert!(row.ends_with(&b"y".repeat(5_000_000)));
+    assert!(row[..40].windows(7).any(|bytes| bytes == b"3000000"));
+}
