@@ -20,24 +20,30 @@ pub enum Error {
         mend: &'static str,
     },
     /// The thread that writes the embedded metric format cannot be started.
-    #[error("cannot start the thread that writes metrics to standard output: {0}; raise the process limit")]
+    #[error(
+        "cannot start the thread that writes metrics to standard output: {0}; raise the process limit"
+    )]
     Thread(io::Error),
 }
 
 impl Error {
     /// A failure to listen, with what to do about its cause.
     pub(crate) fn listen(address: String, source: io::Error) -> Self {
-        let mend = match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another process has it: end that process or choose another admin_listen"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "choose a port above 1023, or a folder that this user may write to"
-            }
-            io::ErrorKind::NotFound => "create the folder or choose another",
-            io::ErrorKind::AddrNotAvailable => "choose an address of this machine",
-            _ => "choose another admin_listen",
-        };
+        let known = MENDS.iter().find(|(kind, _)| *kind == source.kind());
+        let mend = known.map_or("choose another admin_listen", |(_, mend)| *mend);
         Self::Listen { address, source, mend }
     }
 }
+
+const MENDS: &[(io::ErrorKind, &str)] = &[
+    (
+        io::ErrorKind::AddrInUse,
+        "another process has it: end that process or choose another admin_listen",
+    ),
+    (
+        io::ErrorKind::PermissionDenied,
+        "choose a port above 1023, or a folder that this user may write to",
+    ),
+    (io::ErrorKind::NotFound, "create the folder or choose another"),
+    (io::ErrorKind::AddrNotAvailable, "choose an address of this machine"),
+];

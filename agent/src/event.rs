@@ -94,7 +94,12 @@ impl PointRefused<'_> {
     /// Logs and counts it.
     pub(crate) fn emit(&self, counts: &Counts) {
         counts.add(Outcome::Failed, 1);
-        warn!(publisher = self.publisher, metric = self.metric, why = self.why, "a point was refused");
+        warn!(
+            publisher = self.publisher,
+            metric = self.metric,
+            why = self.why,
+            "a point was refused"
+        );
     }
 }
 

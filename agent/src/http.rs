@@ -146,9 +146,7 @@ impl Pages {
         let agent = latest.map(|latest| AgentSnapshot::clone(&latest.snapshot));
         match serde_json::to_vec(&Snapshot { proxy: None, agent }) {
             Ok(json) => page_of(StatusCode::OK, JSON, json),
-            Err(error) => {
-                page_of(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n"))
-            }
+            Err(error) => page_of(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
         }
     }
 }

@@ -169,9 +169,11 @@ mod tests {
         let mut last = None;
         for second in 0..200 {
             let now = START_MS + second * 1_000;
-            // One transaction is silent for six seconds: suspect, while memory leaks.
-            let holder = crate::sample::tests::silent_holder(1, "unix", 6_000);
-            let mut proxy = crate::sample::tests::proxy_snapshot(now, vec![holder]);
+            // In the end one transaction is silent for seven seconds: a suspect beside the leak.
+            let silence = (second > 192).then(|| (second - 192) * 1_000);
+            let holder = silence.map(|ms| crate::sample::tests::silent_holder(1, "unix", ms));
+            let holders = holder.into_iter().collect();
+            let mut proxy = crate::sample::tests::proxy_snapshot(now, holders);
             proxy.pools[0].totals.transactions = second * 100;
             last = Some(judge.judge(now, vec![leaking(second)], Some(&proxy)));
         }

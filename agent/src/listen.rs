@@ -57,7 +57,9 @@ impl Listener {
     pub(crate) async fn accept(&self) -> Box<dyn Stream> {
         loop {
             let accepted: io::Result<Box<dyn Stream>> = match self {
-                Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| Box::new(stream) as _),
+                Self::Tcp(listener) => {
+                    listener.accept().await.map(|(stream, _)| Box::new(stream) as _)
+                }
                 Self::Unix(listener, _) => {
                     listener.accept().await.map(|(stream, _)| Box::new(stream) as _)
                 }

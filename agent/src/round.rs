@@ -62,8 +62,11 @@ pub(crate) struct Watch {
     cloudwatch: Option<(Gathering, cloudwatch::Publisher)>,
     emf: Option<(Gathering, emf::Writer)>,
     pages: Option<JoinHandle<()>>,
+    /// Where the pages are, for people.
+    address: Option<String>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one a round, moved and taken apart at once")]
 enum Event {
     Round(Round),
     Shutdown,
@@ -87,17 +90,26 @@ impl Watch {
             .map(|(_, publisher)| publisher.counts().clone())
             .chain(emf.iter().map(|(_, writer)| writer.counts().clone()))
             .collect();
-        let admin = listener.as_ref().map(Listener::shown);
-        event::Started { admin: admin.as_deref(), targets: config.targets.len() }.emit();
+        let address = listener.as_ref().map(Listener::shown);
         let pages = listener.map(|listener| {
             let pages = Pages::new(seen, counts, config.sample_interval);
             tokio::spawn(pages.serve(listener))
         });
-        Ok(Self { config, latest, increases: Increases::default(), cloudwatch, emf, pages })
+        Ok(Self {
+            config,
+            latest,
+            increases: Increases::default(),
+            cloudwatch,
+            emf,
+            pages,
+            address,
+        })
     }
 
     /// Takes rounds until `shutdown` completes.
     pub(crate) async fn run(mut self, mut rounds: impl Rounds, shutdown: impl Future<Output = ()>) {
+        let (admin, targets) = (self.address.as_deref(), self.config.targets.len());
+        event::Started { admin, targets }.emit();
         let mut shutdown = std::pin::pin!(shutdown);
         let mut ticks = tokio::time::interval(self.config.sample_interval);
         // A round that took long is not made up for by a burst.
@@ -131,8 +143,7 @@ impl Watch {
         {
             writer.publish(&data);
         }
-        let latest =
-            Latest { at: now, snapshot: Arc::new(round.snapshot), points: points.into() };
+        let latest = Latest { at: now, snapshot: Arc::new(round.snapshot), points: points.into() };
         self.latest.send_replace(Some(latest));
     }
 
@@ -170,3 +181,6 @@ async fn maybe(future: Option<impl Future<Output = ()>>) {
         future.await;
     }
 }
+
+#[cfg(test)]
+mod tests;

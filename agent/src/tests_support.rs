@@ -5,7 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use stent_contract::snapshot::{ClientCounts, HeapSnapshot, PoolTotals, SNAPSHOT_VERSION, TargetSnapshot};
+use stent_contract::snapshot::{
+    ClientCounts, HeapSnapshot, PoolTotals, SNAPSHOT_VERSION, TargetSnapshot,
+};
 use stent_contract::{
     AgentSnapshot, LeakClass, MemoryReading, PoolSnapshot, ProcessReading, ProxySnapshot, Resource,
     Verdict, VerdictLevel,

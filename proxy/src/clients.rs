@@ -162,6 +162,13 @@ impl Clients {
         self.counts[state as usize] += 1;
     }
 
+    /// A client has proved itself: this is its pool, and these are its parameters.
+    pub(crate) fn set_home(&mut self, id: ClientId, pool: PoolId, params: Rc<Params>) {
+        let client = self.get_mut(id);
+        client.pool = Some(pool);
+        client.params = Some(params);
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.slab.len()

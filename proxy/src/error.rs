@@ -31,17 +31,20 @@ pub enum Error {
 impl Error {
     /// A failure to listen, with what to do about its cause.
     pub(crate) fn listen(address: impl ToString, source: io::Error) -> Self {
-        let mend = match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another process has it: end that process or choose another port"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "choose a port above 1023 or a folder that this user may write to"
-            }
-            io::ErrorKind::NotFound => "create the folder or choose another",
-            io::ErrorKind::AddrNotAvailable => "choose an address of this machine",
-            _ => "choose another address",
-        };
+        const MENDS: [(io::ErrorKind, &str); 4] = [
+            (
+                io::ErrorKind::AddrInUse,
+                "another process has it: end that process or choose another port",
+            ),
+            (
+                io::ErrorKind::PermissionDenied,
+                "choose a port above 1023 or a folder that this user may write to",
+            ),
+            (io::ErrorKind::NotFound, "create the folder or choose another"),
+            (io::ErrorKind::AddrNotAvailable, "choose an address of this machine"),
+        ];
+        let known = MENDS.iter().find(|(kind, _)| *kind == source.kind());
+        let mend = known.map_or("choose another address", |(_, mend)| mend);
         Self::Listen { address: address.to_string(), source, mend }
     }
 }

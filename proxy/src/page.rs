@@ -13,6 +13,8 @@ use stent_contract::metric::{MetricId, MetricKind};
 use stent_contract::snapshot::ProxySnapshot;
 
 use crate::broker::Broker;
+use crate::histogram::Histogram;
+use crate::pool_stats::PoolStats;
 
 /// This component's value of the label `component`.
 const COMPONENT: &str = "proxy";
@@ -136,11 +138,18 @@ impl Page<'_> {
     }
 }
 
+/// Picks one distribution of a pool.
+type Pick = fn(&PoolStats) -> &Histogram;
+
 /// The distributions, which are counted in place and need no recorder.
 fn histograms(broker: &Broker, out: &mut String) {
     let inner = broker.inner();
-    let families = [MetricId::WaitTime, MetricId::UseTime, MetricId::CreateTime];
-    for id in families {
+    let families: [(MetricId, Pick); 3] = [
+        (MetricId::WaitTime, |stats| &stats.wait),
+        (MetricId::UseTime, |stats| &stats.hold),
+        (MetricId::CreateTime, |stats| &stats.create),
+    ];
+    for (id, pick) in families {
         let row = id.row();
         if inner.entries.is_empty() {
             continue;
@@ -153,12 +162,7 @@ fn histograms(broker: &Broker, out: &mut String) {
                 let comma = if labels.is_empty() { "" } else { "," };
                 let _ = write!(labels, "{comma}{label}=\"{}\"", escape(value));
             }
-            let histogram = match id {
-                MetricId::WaitTime => &entry.stats.wait,
-                MetricId::UseTime => &entry.stats.hold,
-                _ => &entry.stats.create,
-            };
-            histogram.render(row.name, &labels, out);
+            pick(&entry.stats).render(row.name, &labels, out);
         }
     }
 }

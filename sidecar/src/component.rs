@@ -31,7 +31,9 @@ pub(crate) fn proxy(flags: &Flags, parent: Option<Pid>) -> Exit {
     let config = loaded.proxy.expect("the proxy's role has a proxy");
     let ended = runtime.block_on(async { Ok(stent_proxy::run(config, shutdown()?).await) });
     finished(ended, |error| match error {
-        stent_proxy::Error::Listen => Exit::Listen,
+        stent_proxy::Error::Listen { .. } => Exit::Listen,
+        stent_proxy::Error::User { .. } => Exit::Usage,
+        stent_proxy::Error::Entropy(_) => Exit::Failure,
     })
 }
 
@@ -43,7 +45,8 @@ pub(crate) fn agent(flags: &Flags, parent: Option<Pid>) -> Exit {
     };
     let ended = runtime.block_on(async { Ok(stent_agent::run(loaded.agent, shutdown()?).await) });
     finished(ended, |error| match error {
-        stent_agent::Error::Listen => Exit::Listen,
+        stent_agent::Error::Listen { .. } => Exit::Listen,
+        stent_agent::Error::Thread(_) => Exit::Failure,
     })
 }
 

@@ -89,10 +89,8 @@ impl Writer {
 
     /// Hands over an interval's data. Never waits.
     pub(crate) fn publish(&self, data: &[Datum]) {
-        let batch = Batch {
-            lines: lines(data, &self.namespace, &self.dimensions),
-            points: data.len(),
-        };
+        let batch =
+            Batch { lines: lines(data, &self.namespace, &self.dimensions), points: data.len() };
         if self.batches.try_send(batch).is_err() {
             event::PointsDropped { publisher: NAME, points: data.len() }.emit(&self.counts);
         }
@@ -110,7 +108,9 @@ fn write_all(batches: &Receiver<Batch>, mut sink: Sink, counts: &Counts) {
     while let Ok(Batch { lines, points }) = batches.recv() {
         match write_lines(&mut sink, &lines) {
             Ok(()) => counts.add(Outcome::Sent, points),
-            Err(error) => event::WriteFailed { publisher: NAME, points, error: &error }.emit(counts),
+            Err(error) => {
+                event::WriteFailed { publisher: NAME, points, error: &error }.emit(counts)
+            }
         }
     }
 }

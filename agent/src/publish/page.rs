@@ -82,3 +82,6 @@ fn arranged(rendered: &str) -> String {
     }
     page
 }
+
+#[cfg(test)]
+mod tests;

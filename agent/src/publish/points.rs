@@ -187,9 +187,8 @@ impl List {
     /// A pool without a verdict has not been judged, and then there is nothing to say.
     fn stuck(&mut self, pool: &PoolSnapshot, verdicts: &[Verdict]) {
         let target = format!("{}/{}", pool.database, pool.user);
-        let verdict = verdicts
-            .iter()
-            .find(|v| v.resource == Resource::Connections && v.target == target);
+        let verdict =
+            verdicts.iter().find(|v| v.resource == Resource::Connections && v.target == target);
         let count = verdict.map(|verdict| {
             verdict.evidence.iter().find(|e| e.key == STUCK).map_or(0.0, |evidence| evidence.value)
         });

@@ -7,7 +7,9 @@
 //!
 //! Source: Smithy, "RPC v2 CBOR protocol"; the limits are in [`limits`].
 
-pub mod limits;
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub(crate) mod limits;
 
 use std::convert::Infallible;
 use std::io::Read;
@@ -33,7 +35,7 @@ const UNZIPPED_MAX: u64 = 16 << 20;
 
 /// What the endpoint does with a valid request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     /// Takes it.
     Accept,
     /// Answers 500 `InternalServiceFault`; the points are not taken.
@@ -52,7 +54,7 @@ pub enum Behaviour {
 
 /// The clock by which timestamps are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clock {
+pub(crate) enum Clock {
     /// The machine's.
     System,
     /// Milliseconds since the Unix epoch.
@@ -61,15 +63,15 @@ pub enum Clock {
 
 /// One request that came in whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// `Content-Encoding`.
-    pub encoding: Option<String>,
+    pub(crate) encoding: Option<String>,
     /// As sent.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// Unzipped.
-    pub unzipped_bytes: usize,
+    pub(crate) unzipped_bytes: usize,
     /// How many data, where it was valid.
-    pub data: usize,
+    pub(crate) data: usize,
 }
 
 #[derive(Debug)]
@@ -83,7 +85,7 @@ struct State {
 
 /// The endpoint.
 #[derive(Debug)]
-pub struct CloudWatchEndpoint {
+pub(crate) struct CloudWatchEndpoint {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
     accepting: Option<JoinHandle<()>>,
@@ -91,9 +93,10 @@ pub struct CloudWatchEndpoint {
 
 impl CloudWatchEndpoint {
     /// Listens on a port of its own.
-    pub async fn start(clock: Clock) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
+    pub(crate) async fn start(clock: Clock) -> Self {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("some port is free");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let state = State {
             behaviour: Behaviour::Accept,
             clock,
@@ -107,17 +110,17 @@ impl CloudWatchEndpoint {
     }
 
     /// For the SDK's `endpoint_url`.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// What to do with requests from now on.
-    pub fn behave(&self, behaviour: Behaviour) {
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
         lock(&self.state).behaviour = behaviour;
     }
 
     /// Stops listening and cuts every connection: nobody is there.
-    pub async fn close(&mut self) {
+    pub(crate) async fn close(&mut self) {
         if let Some(accepting) = self.accepting.take() {
             accepting.abort();
             // The listener is closed when its task is gone.
@@ -126,23 +129,23 @@ impl CloudWatchEndpoint {
     }
 
     /// Listens again, on the same port.
-    pub async fn reopen(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
+    pub(crate) async fn reopen(&mut self) {
+        let listener = TcpListener::bind(self.address).await.expect("the port is still free");
         self.accepting = Some(tokio::spawn(accept(listener, Arc::clone(&self.state))));
     }
 
     /// The points that were accepted, in order of arrival.
-    pub fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         lock(&self.state).received.clone()
     }
 
     /// The requests that were read to their end.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         lock(&self.state).seen.clone()
     }
 
     /// The limits that were broken.
-    pub fn violations(&self) -> Vec<Violation> {
+    pub(crate) fn violations(&self) -> Vec<Violation> {
         lock(&self.state).violations.clone()
     }
 }
@@ -260,9 +263,8 @@ fn take(
 }
 
 fn check_head(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Violation> {
-    let malformed = |message: &str| {
-        Err(Violation { code: "MalformedRequest", message: message.to_owned() })
-    };
+    let malformed =
+        |message: &str| Err(Violation { code: "MalformedRequest", message: message.to_owned() });
     if method != Method::POST || path != PATH {
         return malformed("not PutMetricData over RPC v2 CBOR");
     }
@@ -273,7 +275,9 @@ fn check_head(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Vi
         return malformed("the body is not declared as CBOR");
     }
     let signature = header(headers, AUTHORIZATION.as_str()).unwrap_or_default();
-    if !signature.starts_with("AWS4-HMAC-SHA256 ") || !signature.contains("/monitoring/aws4_request") {
+    if !signature.starts_with("AWS4-HMAC-SHA256 ")
+        || !signature.contains("/monitoring/aws4_request")
+    {
         return malformed("no signature version 4 for the service `monitoring`");
     }
     Ok(())
@@ -289,8 +293,7 @@ fn decode(body: &[u8], encoding: Option<&str>, seen: &mut Seen) -> Result<Value,
     match encoding {
         None => unzipped.extend_from_slice(body),
         Some("gzip") => {
-            let unzip = flate2::read::GzDecoder::new(body).take(UNZIPPED_MAX);
-            let mut unzip = unzip;
+            let mut unzip = flate2::read::GzDecoder::new(body).take(UNZIPPED_MAX);
             unzip.read_to_end(&mut unzipped).map_err(|error| malformed(error.to_string()))?;
         }
         Some(other) => return Err(malformed(format!("the encoding {other}"))),
@@ -303,8 +306,8 @@ fn now(clock: Clock) -> i64 {
     match clock {
         Clock::Fixed(unix_ms) => unix_ms,
         Clock::System => {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-            i64::try_from(since.as_millis()).unwrap()
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+            i64::try_from(since.as_millis()).expect("it is not yet the year 292 million")
         }
     }
 }
@@ -318,20 +321,17 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response<Full<Bytes>>
     let shape = format!("com.amazonaws.cloudwatch#{code}");
     respond(
         status,
-        &Value::Map(vec![
-            (text("__type"), text(&shape)),
-            (text("message"), text(message)),
-        ]),
+        &Value::Map(vec![(text("__type"), text(&shape)), (text("message"), text(message))]),
     )
 }
 
 fn respond(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     let mut bytes = Vec::new();
-    ciborium::into_writer(body, &mut bytes).unwrap();
+    ciborium::into_writer(body, &mut bytes).expect("a vector takes every byte");
     Response::builder()
         .status(status)
         .header(CONTENT_TYPE, "application/cbor")
         .header("smithy-protocol", "rpc-v2-cbor")
         .body(Full::new(Bytes::from(bytes)))
-        .unwrap()
+        .expect("constant headers make a response")
 }

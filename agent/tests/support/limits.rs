@@ -12,7 +12,7 @@ use std::fmt;
 use ciborium::Value;
 
 /// Bytes of a request as sent.
-pub const BODY_MAX: usize = 1_000_000;
+pub(crate) const BODY_MAX: usize = 1_000_000;
 const DATA_MAX: usize = 1_000;
 const ENTITIES_MAX: usize = 2;
 const VALUES_MAX: usize = 150;
@@ -52,28 +52,28 @@ const UNITS: [&str; 27] = [
 
 /// A datum that was accepted.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Received {
+pub(crate) struct Received {
     /// The request's namespace.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// `MetricName`.
-    pub name: String,
+    pub(crate) name: String,
     /// In the order sent.
-    pub dimensions: Vec<(String, String)>,
+    pub(crate) dimensions: Vec<(String, String)>,
     /// Milliseconds since the Unix epoch.
-    pub at_unix_ms: i64,
+    pub(crate) at_unix_ms: i64,
     /// Values and how often each counts.
-    pub values: Vec<(f64, f64)>,
+    pub(crate) values: Vec<(f64, f64)>,
     /// `Unit`.
-    pub unit: String,
+    pub(crate) unit: String,
 }
 
 /// What is wrong with a request: the error's code, and the limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
+pub(crate) struct Violation {
     /// As CloudWatch names it.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// For people.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl fmt::Display for Violation {
@@ -99,7 +99,7 @@ fn clash<T>(message: &str) -> Checked<T> {
 }
 
 /// Checks a request against every limit, at this moment.
-pub fn check(request: &Value, now_unix_ms: i64) -> Checked<Vec<Received>> {
+pub(crate) fn check(request: &Value, now_unix_ms: i64) -> Checked<Vec<Received>> {
     let Some(namespace) = field(request, "Namespace").and_then(Value::as_text) else {
         return missing("Namespace");
     };

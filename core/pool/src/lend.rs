@@ -59,7 +59,6 @@ impl Pools {
         out: &mut Vec<Decision>,
     ) {
         let Some(at) = self.expect_in(server, State::Lent) else { return };
-        let pool = self.slots.get(at).pool;
         let unfit = match condition {
             Condition::Clean => self.reason_to_end(at, now),
             Condition::Doubtful => Some(CloseCause::Doubtful),
@@ -68,14 +67,7 @@ impl Pools {
                 Some(CloseCause::Broken)
             }
         };
-        match unfit {
-            Some(cause) => {
-                self.close(at, cause, now, out);
-                self.serve_from_idle(pool, now, out);
-                self.replenish(pool, now, out);
-            }
-            None => self.offer(at, now, out),
-        }
+        self.take_back(at, unfit, now, out);
     }
 
     pub(crate) fn probed(
@@ -86,23 +78,14 @@ impl Pools {
         out: &mut Vec<Decision>,
     ) {
         let Some(at) = self.expect_in(server, State::Tested) else { return };
-        let pool = self.slots.get(at).pool;
         let unfit = match result {
-            ProbeResult::Healthy if self.is_retired(at) => Some(CloseCause::Retired),
-            ProbeResult::Healthy => None,
+            ProbeResult::Healthy => self.reason_to_end(at, now),
             ProbeResult::Failed => {
                 self.suspect_at = Some(now);
                 Some(CloseCause::ProbeFailed)
             }
         };
-        match unfit {
-            Some(cause) => {
-                self.close(at, cause, now, out);
-                self.serve_from_idle(pool, now, out);
-                self.replenish(pool, now, out);
-            }
-            None => self.offer(at, now, out),
-        }
+        self.take_back(at, unfit, now, out);
     }
 
     /// A usable server is free: to the first waiter, else to rest.
@@ -115,7 +98,7 @@ impl Pools {
             }
             None => {
                 self.slots.shift(at, State::Idle, now);
-                self.note_expiry(at, now);
+                self.note_rest(at, now);
                 self.make_room(self.at(pool).database, now, out);
             }
         }
@@ -219,6 +202,21 @@ impl Pools {
         let since = self.slots.get(at).since;
         let rested = now.saturating_duration_since(since);
         rested <= self.limits.server_check_delay && self.suspect_at.is_none_or(|at| at < since)
+    }
+
+    /// A server is free again: it is closed where there is a reason, else lent on.
+    fn take_back(
+        &mut self,
+        at: u32,
+        unfit: Option<CloseCause>,
+        now: Instant,
+        out: &mut Vec<Decision>,
+    ) {
+        let Some(cause) = unfit else { return self.offer(at, now, out) };
+        let pool = self.slots.get(at).pool;
+        self.close(at, cause, now, out);
+        self.serve_from_idle(pool, now, out);
+        self.replenish(pool, now, out);
     }
 
     /// Why a healthy server that is free again is not lent again, if it is not.

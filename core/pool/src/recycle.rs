@@ -98,16 +98,10 @@ impl Pools {
         self.replenish(pool, now, out);
     }
 
-    /// Puts down when an idle server will have to be looked at.
-    pub(crate) fn note_expiry(&mut self, at: u32, now: Instant) {
-        let slot = self.slots.get(at);
-        let rested = self.limits.server_idle_timeout.and_then(|rest| slot.since.checked_add(rest));
-        let aged = match slot.age() {
-            Age::Due(due) => due,
-            Age::Over => None,
-        };
-        for expiry in [rested, aged].into_iter().flatten().filter(|&expiry| expiry > now) {
-            self.note_sweep(expiry);
+    /// Puts down when a server that has just come to rest will have to be looked at.
+    pub(crate) fn note_rest(&mut self, at: u32, now: Instant) {
+        for expiry in self.expiries(at).into_iter().flatten() {
+            self.note_sweep(if expiry > now { expiry } else { now + SWEEP_EVERY });
         }
     }
 
@@ -130,19 +124,32 @@ impl Pools {
         let mut next = self.slots.idle_longest(pool);
         while let Some(at) = next {
             next = self.slots.idle_after(at);
-            let since = self.slots.get(at).since;
-            let rested = self.limits.server_idle_timeout.and_then(|rest| since.checked_add(rest));
-            if self.slots.ripen(at, now) == Age::Over && self.can_spare(pool) {
+            let aged = self.slots.ripen(at, now) == Age::Over;
+            let [rested, _] = self.expiries(at);
+            if aged && self.can_spare(pool) {
                 self.close(at, CloseCause::Lifetime, now, out);
             } else if rested.is_some_and(|end| end <= now)
                 && self.slots.live(pool) > self.least(pool)
             {
                 self.close(at, CloseCause::IdleTimeout, now, out);
             } else {
-                self.note_expiry(at, now);
+                // What is past and could not be acted upon waits for an event, not for time.
+                for expiry in self.expiries(at).into_iter().flatten().filter(|&at| at > now) {
+                    self.note_sweep(expiry);
+                }
             }
         }
         self.replenish(pool, now, out);
+    }
+
+    /// When an idle server has rested for long enough, and when it is too old.
+    fn expiries(&self, at: u32) -> [Option<Instant>; 2] {
+        let slot = self.slots.get(at);
+        let rested = self.limits.server_idle_timeout.and_then(|rest| slot.since.checked_add(rest));
+        match slot.age() {
+            Age::Due(due) => [rested, due],
+            Age::Over => [rested, None],
+        }
     }
 
     /// How many live servers neither age nor idleness may go below.

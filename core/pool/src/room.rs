@@ -83,6 +83,6 @@ impl Pools {
         // One at a time: what is being closed or opened for them may bring them level already.
         let moving =
             self.slots.database_closing(number) + self.slots.count(hungriest, State::Opening);
-        hungriest != pool && ahead > SWITCH_MARGIN && moving == 0
+        ahead > SWITCH_MARGIN && moving == 0
     }
 }

@@ -160,7 +160,7 @@ impl Broker {
         let condition = match condition {
             Condition::Clean if !link.is_clean() => Condition::Doubtful,
             Condition::Clean if !self.is_silent(&mut link) => Condition::Broken,
-            other => other,
+            Condition::Clean | Condition::Doubtful | Condition::Broken => condition,
         };
         link.ledger.shrink();
         self.put_idle(link);

@@ -6,6 +6,7 @@
 //! Invariant: at most [`KINDS_MAX`] kinds of clients are remembered a pool.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use stent_pool::PoolId;
 use stent_wire::params::{Params, ParamsKey};
@@ -19,6 +20,9 @@ use crate::link::Link;
 
 /// The most kinds of start-up parameters that are remembered a pool.
 const KINDS_MAX: usize = 64;
+
+/// How long a login waits for a server to ask, where it could go on without.
+const PATIENCE_WITH_LOGIN: Duration = Duration::from_secs(1);
 
 /// Names and values of ParameterStatus, rendered.
 pub(crate) type Welcome = Rc<[u8]>;
@@ -94,16 +98,39 @@ impl Broker {
         let link = match self.acquire(client, pool) {
             Acquired::Link(link) => link,
             Acquired::Refused(refusal) => return Err(self.refusal_report(pool, refusal)),
-            Acquired::Later => {
-                let base = self.inner().entries[pool.index()].welcomes.base.clone();
-                if let Some(base) = base {
-                    self.withdraw(client);
-                    return Ok(base.with(params.iter()));
-                }
-                self.wait_for_link(client, pool).await?
-            }
+            Acquired::Later => match self.wait_for_link_or_guess(client, pool).await? {
+                Some(link) => link,
+                None => return Ok(self.guess(pool, params)),
+            },
         };
         self.learn(client, link, params, key).await
+    }
+
+    /// A link, or `None` where the pool has been up but has no server free for us soon: a client
+    /// (an engineer's psql above all) must be able to log in to a pool that is held by others.
+    async fn wait_for_link_or_guess(
+        self: &Rc<Self>,
+        client: ClientId,
+        pool: PoolId,
+    ) -> Result<Option<Box<Link>>, Report> {
+        let known = self.inner().entries[pool.index()].welcomes.base.is_some();
+        if !known {
+            return self.wait_for_link(client, pool).await.map(Some);
+        }
+        let waiting = self.wait_for_link(client, pool);
+        match tokio::time::timeout(PATIENCE_WITH_LOGIN, waiting).await {
+            Ok(result) => result.map(Some),
+            Err(_) => {
+                self.withdraw(client);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The server's own values with the client's put over them, as the client spelled them.
+    fn guess(&self, pool: PoolId, params: &Params) -> Welcome {
+        let base = self.inner().entries[pool.index()].welcomes.base.clone().unwrap_or_default();
+        base.with(params.iter())
     }
 
     async fn wait_for_link(

@@ -116,11 +116,7 @@ impl Login {
             Failed::report(Cause::LoginFailed, report)
         })?;
         let params = Rc::new(startup.params);
-        let mut inner = broker.inner();
-        let client = inner.clients.get_mut(self.id);
-        client.pool = Some(pool);
-        client.params = Some(Rc::clone(&params));
-        drop(inner);
+        broker.inner().clients.set_home(self.id, pool, Rc::clone(&params));
         let welcome = broker.welcome(self.id, pool, &params).await;
         let welcome = welcome.map_err(|report| Failed::report(Cause::LoginFailed, report))?;
         let mut last = Vec::new();

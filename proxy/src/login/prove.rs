@@ -12,10 +12,11 @@ use stent_wire::auth::{
     login_failed, parse_password, parse_sasl_initial, put_md5_password, put_sasl,
     put_sasl_continue, put_sasl_final,
 };
-use stent_wire::report::Report;
+use stent_wire::report::{Report, SqlState};
 
 use super::{Failed, Login};
 use crate::disconnects::Cause;
+use crate::messages::ReadError;
 
 /// The longest password message.
 const PASSWORD_MESSAGE_MAX: usize = 8 * 1024;
@@ -94,14 +95,14 @@ impl Login {
 
     async fn password_message(&mut self) -> Result<Vec<u8>, Failed> {
         let message = self.inbox.password(&mut self.stream, PASSWORD_MESSAGE_MAX).await;
-        message.map_err(|error| match error {
+        message.map_err(|error| match &error {
             // libpq hangs up when it is asked for a password that it does not have, and comes
             // back with one.
-            crate::messages::ReadError::Io(_) => Failed::Quietly,
-            other => Failed::report(
-                Cause::ProtocolError,
-                Report::fatal(stent_wire::report::SqlState::PROTOCOL_VIOLATION, other.to_string()),
-            ),
+            ReadError::Io(_) => Failed::Quietly,
+            ReadError::Frame(_) | ReadError::TooLong { .. } => {
+                let report = Report::fatal(SqlState::PROTOCOL_VIOLATION, error.to_string());
+                Failed::report(Cause::ProtocolError, report)
+            }
         })
     }
 }
@@ -118,6 +119,7 @@ fn refused(report: Report, why: impl ToString) -> Failed {
         Failed::Answered { cause, answer, detail } => {
             Failed::Answered { cause, answer, detail: format!("{detail}: {}", why.to_string()) }
         }
-        other => other,
+        Failed::Quietly => Failed::Quietly,
+        Failed::Gone(detail) => Failed::Gone(detail),
     }
 }

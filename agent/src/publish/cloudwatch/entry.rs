@@ -45,7 +45,9 @@ pub(crate) fn entries(datum: Datum) -> Vec<Entry> {
         }
     }
     let chunks = counted.chunks(VALUES_MAX);
-    chunks.map(|values| Entry { series: series.clone(), at_unix_ms, values: values.to_vec() }).collect()
+    chunks
+        .map(|values| Entry { series: series.clone(), at_unix_ms, values: values.to_vec() })
+        .collect()
 }
 
 impl Entry {
@@ -135,10 +137,7 @@ mod tests {
             [("Database".to_owned(), "x".to_owned()), ("ServiceName".to_owned(), "api".to_owned())];
         let datum = entry.to_datum(&configured);
         let names: Vec<_> = datum.dimensions().iter().map(|d| (d.name(), d.value())).collect();
-        assert_eq!(
-            names,
-            [(Some("ServiceName"), Some("api")), (Some("Database"), Some("app"))]
-        );
+        assert_eq!(names, [(Some("ServiceName"), Some("api")), (Some("Database"), Some("app"))]);
     }
 
     #[test]

@@ -250,7 +250,7 @@ impl Model {
             assert_eq!(census.maxwait, maxwait);
         }
         let deadline = pools.next_deadline();
-        let awaited = self.waiters.first().is_some() && self.limits.query_wait_timeout.is_some();
+        let awaited = !self.waiters.is_empty() && self.limits.query_wait_timeout.is_some();
         assert!(!awaited || deadline.is_some(), "somebody's time is running");
     }
 

@@ -4,6 +4,8 @@
 //! The model (`model.rs`, `judge.rs`) is told the same events and judges the decisions one by one; it shares
 //! no code with the pools and looks everything up by walking plain lists.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop where it is surprised")]
+
 mod judge;
 mod model;
 mod run;

@@ -172,7 +172,7 @@ impl Model {
         }
         for waiter in &self.waiters {
             let pool = waiter.pool;
-            let at = self.pools.iter().position(|known| known.id == pool).unwrap();
+            let at = self.pools.iter().position(|known| known.id == pool).expect("it exists");
             self.pools[at].used = true;
         }
     }
@@ -237,5 +237,5 @@ impl Model {
 }
 
 pub(crate) fn number(count: usize) -> u32 {
-    u32::try_from(count).unwrap()
+    u32::try_from(count).expect("counts are small")
 }

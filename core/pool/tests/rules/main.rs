@@ -3,6 +3,8 @@
 //! Times are milliseconds after the start. Servers are numbered in the order of their opening
 //! (`s0`), waiters by their own number (`c1`), pools by their index (`p0`).
 
+#![expect(clippy::unwrap_used, reason = "a test may stop where it is surprised")]
+
 mod harness;
 mod lending;
 mod opening;

@@ -41,6 +41,18 @@ fn a_lent_server_past_its_lifetime_is_closed_when_it_is_released() {
 }
 
 #[test]
+fn a_server_that_outlives_its_lifetime_during_a_probe_is_closed_after_it() {
+    let mut world = World::new(Limits { server_check_delay: ms(100), ..aging() });
+    let pool = world.pool("shop", "api");
+    world.rest(pool, 1);
+    world.pass(8_000);
+    assert_eq!(world.acquire(pool, 1), ["probe s0 for c1"]);
+    world.withdraw(1);
+    world.pass(2_000);
+    assert_eq!(world.probed(0, ProbeResult::Healthy), ["close s0 Lifetime"]);
+}
+
+#[test]
 fn at_the_minimum_the_replacement_is_opened_before_the_old_server_is_closed() {
     let mut world = World::new(Limits { min_pool_size: 1, ..aging() });
     let pool = world.pool("shop", "api");

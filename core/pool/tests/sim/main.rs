@@ -1,6 +1,9 @@
 //! The pools in a simulated world: clients, a PostgreSQL that takes its time, dies and comes back,
 //! and a clock of discrete events. Each run depends on its seed alone, which a failure prints.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop where it is surprised")]
+
+mod nature;
 mod queue;
 mod scenarios;
 mod world;

@@ -7,8 +7,9 @@ use fastrand::Rng;
 use stent_pool::{Limits, RETRY_MAX, RETRY_MIN};
 
 use crate::for_seeds;
+use crate::nature::{Client, Nature};
 use crate::queue::Happening;
-use crate::world::{Client, Nature, World};
+use crate::world::World;
 
 const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)

@@ -8,33 +8,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use stent_pool::{
-    Condition, Decision, Event, Limits, OpenFailure, PoolId, Pools, ProbeResult, Refusal, ServerId,
-    WaiterId,
+    Condition, Decision, Event, Limits, OpenFailure, PoolId, Pools, ProbeResult, ServerId, WaiterId,
 };
 
+use crate::nature::{Client, Doing, Nature};
 use crate::queue::{Happening, Queue};
-
-/// How the world behaves. Durations are the longest; the shortest is half of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Nature {
-    pub(crate) login: Duration,
-    pub(crate) probe: Duration,
-    pub(crate) close: Duration,
-    /// How long a client holds its server, by pool.
-    pub(crate) hold: Vec<Duration>,
-    /// How long a client does without.
-    pub(crate) think: Duration,
-    /// How long until a client gives up by itself, at one request in eight.
-    pub(crate) patience: Option<Duration>,
-    /// One release in this many is doubtful; 0: none.
-    pub(crate) doubtful_one_in: u32,
-    /// One login in this many fails although PostgreSQL is up; 0: none.
-    pub(crate) login_fails_one_in: u32,
-    /// When PostgreSQL refuses logins: from the first to the second.
-    pub(crate) outages: Vec<(Duration, Duration)>,
-    /// When clients stop asking.
-    pub(crate) last_request: Duration,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -50,25 +28,6 @@ struct Server {
     pool: usize,
     state: State,
     alive: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doing {
-    Thinking,
-    Waiting,
-    Holding(ServerId),
-}
-
-/// A client and what came of its requests.
-#[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) pool: usize,
-    doing: Doing,
-    asked_at: Duration,
-    asked: u64,
-    left: u64,
-    pub(crate) waits: Vec<Duration>,
-    pub(crate) refusals: Vec<Refusal>,
 }
 
 pub(crate) struct World {
@@ -125,15 +84,7 @@ impl World {
     /// Adds clients of a pool, each of which begins to ask within `within`.
     pub(crate) fn add_clients(&mut self, pool: usize, count: usize, within: Duration) {
         for _ in 0..count {
-            self.clients.push(Client {
-                pool,
-                doing: Doing::Thinking,
-                asked_at: Duration::ZERO,
-                asked: 0,
-                left: 0,
-                waits: Vec::new(),
-                refusals: Vec::new(),
-            });
+            self.clients.push(Client::new(pool));
             let first = within.mul_f64(self.rng.f64());
             self.queue.plan(first, Happening::Wants(self.clients.len() - 1));
         }

@@ -9,10 +9,13 @@ use rustc_hash::FxHashMap;
 use super::Statement;
 use crate::limits::CLIENT_STATEMENTS_MAX;
 
+/// Statements by the client's name for them.
+type ByName = FxHashMap<Box<[u8]>, Arc<Statement>>;
+
 /// A client's statements by name.
 #[derive(Debug, Default)]
 pub struct ClientStatements {
-    by_name: Option<Box<FxHashMap<Box<[u8]>, Arc<Statement>>>>,
+    by_name: Option<Box<ByName>>,
 }
 
 impl ClientStatements {

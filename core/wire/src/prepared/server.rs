@@ -73,8 +73,11 @@ impl ServerStatements {
 
     /// Linear on purpose: runs once an eviction, over a few hundred entries, where an ordered
     /// index would cost each Bind instead.
+    /// The order of the map does not matter: times of use differ, and of statements restored
+    /// together (time 0) the lowest number goes first.
+    #[expect(clippy::disallowed_methods, reason = "the minimum does not depend on the order")]
     fn oldest(&self) -> Option<u64> {
-        self.last_used.iter().min_by_key(|(_, used)| **used).map(|(id, _)| *id)
+        self.last_used.iter().min_by_key(|(id, used)| (**used, **id)).map(|(id, _)| *id)
     }
 }
 
