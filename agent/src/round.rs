@@ -31,6 +31,10 @@ use crate::sample::{Round, Sampler};
 /// How long the publishers may take at the end, together.
 const FINISH_MAX: Duration = Duration::from_secs(2);
 
+/// The shortest time between rounds, whatever is configured: a loop without a pause would starve
+/// the pages.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
 /// What the pages show: the last round.
 #[derive(Clone, Debug)]
 pub(crate) struct Latest {
@@ -111,7 +115,7 @@ impl Watch {
         let (admin, targets) = (self.address.as_deref(), self.config.targets.len());
         event::Started { admin, targets }.emit();
         let mut shutdown = std::pin::pin!(shutdown);
-        let mut ticks = tokio::time::interval(self.config.sample_interval);
+        let mut ticks = tokio::time::interval(self.config.sample_interval.max(INTERVAL_MIN));
         // A round that took long is not made up for by a burst.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -128,10 +128,9 @@ async fn hand_out_credentials(listener: TcpListener) {
     const CREDENTIALS: &str = r#"{"AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"example",
         "Token":"token","Expiration":"2099-01-01T00:00:00Z"}"#;
     while let Ok((stream, _)) = listener.accept().await {
-        let service = service_fn(async |_: Request<hyper::body::Incoming>| {
-            Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from_static(
-                CREDENTIALS.as_bytes(),
-            ))))
+        let service = service_fn(|_: Request<hyper::body::Incoming>| {
+            let body = Full::new(Bytes::from_static(CREDENTIALS.as_bytes()));
+            std::future::ready(Ok::<_, hyper::Error>(Response::new(body)))
         });
         let http = hyper::server::conn::http1::Builder::new();
         // One client; when it has gone, the next one is served.

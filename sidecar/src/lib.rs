@@ -8,8 +8,8 @@
 mod cli;
 mod component;
 pub mod config;
-pub mod exit;
-pub mod front;
+mod exit;
+mod front;
 mod healthcheck;
 mod http;
 pub mod logging;

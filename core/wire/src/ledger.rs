@@ -157,6 +157,7 @@ impl Ledger {
             self.owed.push_back(owed);
             self.unsynced = false;
         }
+        debug_assert!(!self.is_settled(), "a request is owed an answer, or is skipped");
     }
 
     /// A message of the extended protocol goes to the server (or is answered by us in its place).
@@ -180,6 +181,7 @@ impl Ledger {
         self.owed.push_back(Owed::Sync);
         self.skipping = false;
         self.unsynced = false;
+        assert!(!self.is_settled(), "a Sync is owed its ReadyForQuery");
     }
 
     /// A CopyDone or CopyFail goes to the server.
@@ -236,6 +238,7 @@ impl Ledger {
             let skipped = self.owed.pop_front().expect("the front was there a line above");
             self.undone.push(skipped);
         }
+        assert!(self.owed.is_empty(), "everything up to the Sync to come is skipped");
         self.skipping = true;
     }
 
@@ -256,7 +259,7 @@ impl Ledger {
     }
 
     /// The requests that the server skipped, oldest first: their effects must be undone.
-    pub fn take_undone(&mut self) -> impl Iterator<Item = Owed> + '_ {
+    pub fn take_undone(&mut self) -> impl DoubleEndedIterator<Item = Owed> + '_ {
         self.undone.drain(..)
     }
 
@@ -337,6 +340,7 @@ impl Ledger {
             keep
         });
         self.copy = if end.is_some() { Copy::None } else { Copy::In { syncs: 0 } };
+        assert!(!self.owed.is_empty(), "the COPY itself is still owed its end");
         Ok(Pass::Forward)
     }
 

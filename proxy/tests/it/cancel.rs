@@ -1,4 +1,4 @@
-//! Cancel requests.
+//! Cancel requests: they end what they mean and nothing else.
 
 use stent_testkit::Postgres;
 use tokio_postgres::NoTls;

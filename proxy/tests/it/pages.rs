@@ -1,4 +1,4 @@
-//! The admin pages.
+//! The admin pages: names of the table, true counts, no secret.
 
 use stent_contract::metric::{Component, METRICS, MetricKind};
 use stent_testkit::Postgres;

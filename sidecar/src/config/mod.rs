@@ -100,6 +100,12 @@ struct Upstream {
     origin: Origin,
 }
 
+impl Upstream {
+    fn none() -> Self {
+        Self { database: None, origin: Origin::Default }
+    }
+}
+
 /// Reads the file that flags and variables name, and resolves all.
 pub fn load(role: Role, flags: &Flags, variables: &Variables) -> Result<Loaded, Problems> {
     let mut problems = Problems::default();
@@ -108,7 +114,7 @@ pub fn load(role: Role, flags: &Flags, variables: &Variables) -> Result<Loaded, 
 }
 
 /// Resolves what has been read; `problems` are those of reading.
-pub(crate) fn load_with(
+pub fn load_with(
     role: Role,
     flags: &Flags,
     variables: &Variables,
@@ -118,8 +124,14 @@ pub(crate) fn load_with(
     let raw = Raw::gather(flags, variables, file, &mut problems);
     let settings = Settings::collect(&raw);
     let mut warnings = Vec::new();
-    let upstream = database(role, &settings, variables, &mut warnings, &mut problems);
-    let users = users::read(&settings, upstream.database.as_ref(), &mut problems);
+    let (upstream, users) = match role {
+        Role::Probe => (Upstream::none(), Users::default()),
+        Role::Proxy | Role::Agent | Role::Both => {
+            let found = database(role, &settings, variables, &mut warnings, &mut problems);
+            let users = users::read(&settings, found.database.as_ref(), &mut problems);
+            (found, users)
+        }
+    };
     check::all(role, &settings, &upstream, &users, &mut problems);
     if !problems.0.is_empty() {
         return Err(problems);
@@ -176,7 +188,8 @@ fn database(
     upstream
 }
 
-/// The users who may log in, and where they were written.
+/// The users who may log in.
+#[derive(Default)]
 struct Users {
     entries: Vec<UserEntry>,
 }

@@ -5,7 +5,7 @@
 //! Invariant: a component that is dead, slow or broken costs its own part of an answer and
 //! [`COMPONENT_LIMIT`] at the most.
 
-pub mod merge;
+pub(crate) mod merge;
 mod own;
 mod server;
 
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::config::address::Address;
 use crate::http::{self, GetError, Reply};
 
-pub(crate) use server::{Listener, bind, serve};
+pub(crate) use server::{bind, serve};
 
 /// How long a component may take.
 const COMPONENT_LIMIT: Duration = Duration::from_secs(2);

@@ -33,18 +33,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix(UnixSocket),
 }
 
-/// The file of a unix socket, which goes with its listener. An abstract one has none.
+/// A unix socket, whose file goes with it. An abstract one has none.
 #[derive(Debug)]
-pub(crate) struct SocketFile(PathBuf);
+pub(crate) struct UnixSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
 
-impl Drop for SocketFile {
+impl Drop for UnixSocket {
     fn drop(&mut self) {
-        if !is_abstract(&self.0) {
+        if !is_abstract(&self.path) {
             // Gone already is as good.
-            let _ = std::fs::remove_file(&self.0);
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
@@ -66,7 +69,8 @@ pub(crate) async fn bind(address: &Address) -> io::Result<Listener> {
                     Ok(_) | Err(_) => return Err(io::ErrorKind::AddrInUse.into()),
                 }
             }
-            Ok(Listener::Unix(UnixListener::bind(path)?, SocketFile(path.clone())))
+            let listener = UnixListener::bind(path)?;
+            Ok(Listener::Unix(UnixSocket { listener, path: path.clone() }))
         }
     }
 }
@@ -86,7 +90,7 @@ pub(crate) async fn serve(listener: Listener, front: Front) {
                     drop(place);
                 });
             }),
-            Listener::Unix(unix, _) => unix.accept().await.map(|(stream, _)| {
+            Listener::Unix(unix) => unix.listener.accept().await.map(|(stream, _)| {
                 tokio::task::spawn_local(async move {
                     connection(stream, &front).await;
                     drop(place);

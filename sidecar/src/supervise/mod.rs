@@ -12,7 +12,7 @@ mod plan;
 mod ready;
 mod signals;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -92,6 +92,7 @@ async fn supervised(mode: Mode, loaded: &Loaded, command: Vec<OsString>) -> Resu
         command_name: environment::target_name(&command),
         command: environment::command(access, command),
         restarts,
+        started: BTreeSet::new(),
         loaded,
         pending: VecDeque::from([Event::Begin]),
     };
@@ -108,6 +109,7 @@ struct Supervisor<'a> {
     command: Start,
     command_name: String,
     restarts: watch::Sender<Restarts>,
+    started: BTreeSet<Part>,
     loaded: &'a Loaded,
     /// Events that have happened and wait for their turn.
     pending: VecDeque<Event>,
@@ -167,13 +169,11 @@ impl Supervisor<'_> {
                 Action::Leave(code) => return Some(code),
             }
         }
-        if let Event::Ended(part, _) = event {
-            self.count(part);
-        }
         None
     }
 
     fn start(&mut self, part: Part) {
+        self.count(part);
         if part == Part::Agent
             && let Some(pid) = self.children.pid(Part::Command)
         {
@@ -197,8 +197,11 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Counts a death of a component: each is followed by a new start, unless all end.
-    fn count(&self, part: Part) {
+    /// Counts a start that is not the first.
+    fn count(&mut self, part: Part) {
+        if self.started.insert(part) {
+            return;
+        }
         self.restarts.send_modify(|restarts| match part {
             Part::Proxy => restarts.proxy += 1,
             Part::Agent => restarts.agent += 1,

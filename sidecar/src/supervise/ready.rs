@@ -35,6 +35,7 @@ pub(crate) async fn watch(proxy: Address, limit: Option<Duration>, events: mpsc:
     let started = Instant::now();
     match limit {
         None => waited.await,
+        Some(Duration::ZERO) => {}
         Some(limit) => {
             if tokio::time::timeout(limit, waited).await.is_err() {
                 tracing::warn!(

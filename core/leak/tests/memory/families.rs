@@ -4,7 +4,7 @@ use super::common::{Family, HOUR, MB, START_MS, family, noise, saturating, saw};
 use stent_contract::{LeakClass, VerdictLevel};
 
 /// Seeds of every family: fixed, so that a failure can be run again, and printed with it.
-const SEEDS: [u64; 10] = [11,12,13,14,15,16,17,18,19,21];
+const SEEDS: [u64; 2] = [1, 4_000];
 
 fn healthy_families() -> Vec<Family> {
     let mut diurnal = family("live set that follows the load of the day", 10, 72.0, |t, r| {

@@ -106,6 +106,38 @@ fn where_the_cap_leaves_no_room_old_servers_are_replaced_one_at_a_time() {
 }
 
 #[test]
+fn an_old_server_is_kept_where_the_cap_is_reached_and_logins_fail() {
+    let limits = Limits { max_db_connections: Some(size(2)), min_pool_size: 1, ..aging() };
+    let mut world = World::new(limits);
+    let (first, second) = (world.pool("shop", "a"), world.pool("shop", "b"));
+    world.lend(first, 1, 1);
+    assert_eq!(world.acquire(first, 2), ["open s1 for p0"]);
+    assert_eq!(world.refused(1), none());
+    world.lend(second, 3, 1);
+    world.pass(10_000);
+    assert_eq!(world.release(0), ["grant c2 s0 after 10000"], "not closed for its age");
+}
+
+#[test]
+fn a_minimum_above_pool_size_keeps_no_server_past_its_lifetime() {
+    let mut world = World::new(Limits { pool_size: size(1), min_pool_size: 9, ..aging() });
+    let pool = world.pool("shop", "api");
+    world.rest(pool, 1);
+    let closed = world.run(10_000);
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    assert!(closed[0].ends_with("close s0 Lifetime"), "{closed:?}");
+}
+
+#[test]
+fn a_server_that_may_not_rest_at_all_is_closed_at_the_next_sweep() {
+    let idle = Some(ms(0));
+    let mut world = World::new(Limits { server_idle_timeout: idle, ..limits() });
+    let pool = world.pool("shop", "api");
+    world.rest(pool, 1);
+    assert_eq!(world.run(1_000), ["250: close s0 IdleTimeout"]);
+}
+
+#[test]
 fn surplus_servers_end_by_idle_timeout_down_to_the_minimum() {
     let idle = Some(ms(5_000));
     let limits =

@@ -53,6 +53,7 @@ impl ServerStatements {
     /// Takes back an eviction that the server has skipped. The limit may be passed by the
     /// evictions of one pipeline; the next insertion brings the number down again.
     pub(crate) fn restore(&mut self, id: u64) {
+        assert!(id > 0, "statements are numbered from 1");
         self.last_used.entry(id).or_insert(0);
     }
 

@@ -54,6 +54,10 @@ impl Statements<'_> {
         if !frame.is_whole() {
             return Translation::Incomplete;
         }
+        if cstr(tail).is_none() {
+            // Not a Parse message: PostgreSQL refuses it better than we could.
+            return self.pass(frame, splice, Owed::Parse(None));
+        }
         if let Some(taken) = self.client.get(name).cloned() {
             // Bringing it a second time under its own name draws PostgreSQL's own 42P05, with
             // all that an error does to the transaction.
@@ -86,6 +90,7 @@ impl Statements<'_> {
             self.bring(statement, splice);
         }
         self.ledger.extended(Owed::Bind);
+        assert!(self.ledger.has_undone() || !self.ledger.is_settled(), "a Bind is on the book");
         let server_name = ServerName::of(statement.as_deref(), name);
         let server_name = server_name.bytes();
         let values = frame.body.start + portal.len() + 1 + name.len() + 1;
@@ -141,6 +146,7 @@ impl Statements<'_> {
     /// Takes back what the server has skipped after an error, newest first.
     pub fn undo(&mut self) {
         let undone: Vec<Owed> = self.ledger.take_undone().collect();
+        assert!(!self.ledger.has_undone(), "each skipped request is undone once");
         for owed in undone.into_iter().rev() {
             match owed {
                 Owed::Parse(Some(registration)) | Owed::OwnParse(registration) => {
@@ -198,6 +204,7 @@ impl Statements<'_> {
 
     /// Brings a statement to the server if it is not there.
     fn bring(&mut self, statement: &Arc<Statement>, splice: &mut Splice<'_>) {
+        assert!(!statement.tail().is_empty(), "a statement has at least its terminators");
         if self.server.touch(statement.id()) == Known::Yes {
             return;
         }
@@ -284,6 +291,7 @@ impl ServerName {
                 break;
             }
         }
+        assert!(len <= text.len(), "sixteen digits and the prefix fit");
         Self::Numbered { text, len }
     }
 
