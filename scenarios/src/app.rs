@@ -21,7 +21,8 @@ impl Installed {
     pub fn ensure(folder: &Path) -> Result<Self> {
         let lock_file = folder.join("package-lock.json");
         // Several tests may come here at once; the lock is on a file that is there anyway.
-        let lock = File::open(&lock_file).with_context(|| format!("open {}", lock_file.display()))?;
+        let lock =
+            File::open(&lock_file).with_context(|| format!("open {}", lock_file.display()))?;
         lock.lock().with_context(|| format!("lock {}", lock_file.display()))?;
         if !is_installed(folder) {
             npm_ci(folder)?;

@@ -3,9 +3,7 @@
 //! Pure: a snapshot and an expectation in, checks out. Stent is taken at its word only where the word
 //! names the right culprit: a verdict on another target or a holder with another process id is none.
 
-use stent_contract::{
-    AgentSnapshot, Diagnosis, Holder, Resource, Snapshot, Verdict, VerdictLevel,
-};
+use stent_contract::{AgentSnapshot, Diagnosis, Holder, Resource, Snapshot, Verdict, VerdictLevel};
 
 use crate::scenario::Expect;
 

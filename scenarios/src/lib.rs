@@ -6,6 +6,7 @@
 //! Invariant: each failure has a healthy twin, and a scenario passes only if both are judged right.
 
 pub mod app;
+pub mod demo;
 pub mod http;
 pub mod judge;
 pub mod load;

@@ -83,7 +83,11 @@ impl Stream {
             tasks.spawn(work(client, Arc::clone(&receiver), Arc::clone(&counts)));
         }
         let pace = Duration::from_secs_f64(1.0 / load.requests_per_second.get());
-        let jobs = Jobs { random: fastrand::Rng::with_seed(seed), members: load.members.into(), next: 1_000_000 };
+        let jobs = Jobs {
+            random: fastrand::Rng::with_seed(seed),
+            members: load.members.into(),
+            next: 1_000_000,
+        };
         tasks.spawn(pace_out(jobs, pace, sender, Arc::clone(&counts)));
         Ok(Self { counts, _tasks: tasks })
     }

@@ -157,9 +157,11 @@ fn stent_program() -> Result<PathBuf> {
     // A program lies in the profile's folder, a test in its subfolder `deps`.
     let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("stent"));
     beside.into_iter().find(|path| path.is_file()).with_context(|| {
-        let folder = own.parent().unwrap_or(Path::new("")).display();
-        format!("there is no program stent beside {folder}: run `cargo build -p stent` (same profile), \
-                 or name it in STENT_BIN")
+        let folder = own.parent().unwrap_or_else(|| Path::new("")).display();
+        format!(
+            "there is no program stent beside {folder}: run `cargo build -p stent` (same profile), \
+                 or name it in STENT_BIN"
+        )
     })
 }
 

@@ -90,11 +90,8 @@ pub(crate) fn parse(mut arguments: Vec<OsString>) -> Result<Command, UsageError>
         ("agent", parent, None) => Command::Agent(Flags::parse(texts), parent),
         ("check-config", None, None) => Command::CheckConfig(Flags::parse(texts)),
         ("healthcheck", None, None) => {
-            let probe = if texts.iter().any(|text| text == "--live") {
-                Probe::Live
-            } else {
-                Probe::Ready
-            };
+            let probe =
+                if texts.iter().any(|text| text == "--live") { Probe::Live } else { Probe::Ready };
             texts.retain(|text| text != "--live");
             Command::Healthcheck(Flags::parse(texts), probe)
         }

@@ -110,8 +110,12 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        // Some errors repeat their cause in their own text.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text
@@ -125,10 +129,7 @@ pub(crate) fn exec(parent: Pid, command: &[OsString]) -> Exit {
     let (program, arguments) = command.split_first().expect("the command line has a command");
     let error = std::process::Command::new(program).args(arguments).exec();
     complain(&format!("run: cannot execute {}: {error}", program.display()));
-    match error.kind() {
-        io::ErrorKind::NotFound => Exit::NotFound,
-        _ => Exit::NotExecutable,
-    }
+    if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::NotExecutable }
 }
 
 /// Asks the kernel to end this process when its supervisor ends, and ends it at once where that has

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// A documented way to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// The work is done, or SIGTERM ended it in good order.
     Clean,
     /// `healthcheck` or `check-config` found what it asks for wanting.
@@ -25,7 +25,7 @@ pub enum Exit {
 
 impl Exit {
     /// The number.
-    pub const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Clean => 0,
             Self::Negative => 1,

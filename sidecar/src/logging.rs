@@ -75,10 +75,8 @@ fn report(panic: &PanicHookInfo<'_>, secrets: &[SecretString]) {
     let message = scrubbed(message, secrets);
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = std::backtrace::Backtrace::capture();
-    let backtrace = match backtrace.status() {
-        std::backtrace::BacktraceStatus::Captured => backtrace.to_string(),
-        _ => String::new(),
-    };
+    let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+    let backtrace = if captured { backtrace.to_string() } else { String::new() };
     tracing::error!(%place, %backtrace, "bug: {message}");
 }
 

@@ -271,7 +271,7 @@ impl Session {
     /// Whether the server is done with: in transaction mode at the end of each transaction.
     fn may_release(&self, link: &Link) -> bool {
         let done = match self.hearing {
-            Hearing::Terminated => link.ledger.is_settled() || link.ledger.has_ended(),
+            Hearing::Terminated => link.ledger.awaits_client() || link.ledger.has_ended(),
             Hearing::Yes => {
                 self.broker.config.pool_mode == PoolMode::Transaction && link.is_clean()
             }

@@ -165,6 +165,25 @@ fn a_request_followed_by_terminate_is_still_carried_out() {
     assert_eq!(pg.value("select count(*) from t").unwrap(), "1");
 }
 
+#[test]
+fn a_terminate_in_the_middle_of_copy_or_a_transaction_gives_the_server_up() {
+    let pg = Postgres::start().unwrap();
+    pg.sql("create table t (a int)").unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+    });
+    for begin in ["copy t from stdin", "begin; insert into t values (1)"] {
+        let mut client = Raw::login(&proxy);
+        client.send(&query(begin));
+        client.next().unwrap();
+        client.send(&message(b'X', b""));
+        client.rest();
+        let mut next = Raw::login(&proxy);
+        next.send(&query("select count(*) from t"));
+        assert_eq!(next.until_ready()[1], (b'D', b"\0\x01\0\0\0\x010".to_vec()), "{begin}");
+    }
+}
+
 #[tokio::test]
 async fn servers_are_recycled_by_age_and_by_idleness() {
     let pg = Postgres::start().unwrap();

@@ -11,14 +11,15 @@ use stent_proxy::config::AuthMethod;
 use super::address::{Address, SUN_PATH_MAX};
 use super::keys::Settings;
 use super::problem::{Origin, Problems};
-use super::{Role, Upstream, Users};
+use super::users::User;
+use super::{Role, Upstream};
 
 /// Every check that the role needs.
 pub(crate) fn all(
     role: Role,
     settings: &Settings,
     upstream: &Upstream,
-    users: &Users,
+    users: &[User],
     problems: &mut Problems,
 ) {
     sizes(settings, problems);
@@ -58,10 +59,7 @@ fn sizes(settings: &Settings, problems: &mut Problems) {
     if let Some(limit) = most.value.filter(|limit| size.value > *limit) {
         problems.add(
             written(&most.origin, &size.origin),
-            format!(
-                "default_pool_size ({}) is more than max_db_connections ({limit})",
-                size.value
-            ),
+            format!("default_pool_size ({}) is more than max_db_connections ({limit})", size.value),
             "lower default_pool_size or raise max_db_connections",
         );
     }
@@ -152,14 +150,14 @@ fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
     left.port() == right.port() && (meets(left.ip(), right.ip()) || meets(right.ip(), left.ip()))
 }
 
-fn credentials(settings: &Settings, upstream: &Upstream, users: &Users, problems: &mut Problems) {
+fn credentials(settings: &Settings, upstream: &Upstream, users: &[User], problems: &mut Problems) {
     let method = &settings.auth_type;
     if !method.is_sound() || method.value == AuthMethod::Trust {
         return;
     }
     if settings.auth_file.value.0.is_some() {
         if method.value == AuthMethod::ScramSha256 {
-            md5_secrets(settings, users, problems);
+            md5_secrets(users, problems);
         }
         return;
     }
@@ -180,14 +178,14 @@ fn credentials(settings: &Settings, upstream: &Upstream, users: &Users, problems
 
 /// SCRAM needs the password or a SCRAM verifier; an MD5 hash is neither.
 /// Source: PgBouncer documentation, "auth_type", scram-sha-256.
-fn md5_secrets(settings: &Settings, users: &Users, problems: &mut Problems) {
-    for user in users.entries.iter().filter(|user| is_md5(user.secret.expose_secret())) {
+fn md5_secrets(users: &[User], problems: &mut Problems) {
+    for user in users.iter().filter(|user| is_md5(user.entry.secret.expose_secret())) {
         problems.add(
-            &settings.auth_file.origin,
+            &user.origin,
             format!(
-                "auth_file holds an md5 secret for user {:?}, who could not log in with \
+                "the secret of user {:?} is an md5 one, with which nobody can log in under \
                  auth_type scram-sha-256",
-                user.name
+                user.entry.name
             ),
             "store the password or its SCRAM-SHA-256 secret, or set auth_type md5",
         );

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 use toml_edit::{Document, Item, Value};
+use zeroize::Zeroizing;
 
 use super::flags::Flags;
 use super::keys::{KEYS, Row, row};
@@ -21,7 +22,7 @@ use super::variables::CONFIG_VARIABLE;
 /// Read where no file is named, if it is there.
 const USUAL_FILE: &str = "stent.toml";
 /// The largest configuration file.
-const FILE_MAX: u64 = 1 << 20;
+const FILE_MAX: usize = 1 << 20;
 
 /// Finds and reads the file: `--config`, else `STENT_CONFIG` (empty: none), else `./stent.toml`.
 pub(crate) fn read(
@@ -53,27 +54,33 @@ pub(crate) fn read(
     }
 }
 
-/// Reads a file of at most [`FILE_MAX`] bytes. The error is a reason without the path.
-pub(crate) fn read_text(path: &str) -> Result<SecretString, String> {
+/// Reads a file of at most `longest` bytes. The error is a reason without the path.
+pub(crate) fn read_bytes(path: &str, longest: usize) -> Result<Zeroizing<Vec<u8>>, String> {
     let file = std::fs::File::open(path).map_err(|error| reason(&error))?;
     let kind = file.metadata().map_err(|error| reason(&error))?;
     if kind.is_dir() {
         return Err("it is a folder".to_owned());
     }
-    let mut text = String::new();
-    file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(|error| reason(&error))?;
-    if text.len() as u64 > FILE_MAX {
-        return Err(format!("it is larger than {FILE_MAX} bytes"));
+    let mut bytes = Zeroizing::new(Vec::new());
+    let limit = longest as u64 + 1;
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
+    if bytes.len() > longest {
+        return Err(format!("it is larger than {longest} bytes"));
     }
+    Ok(bytes)
+}
+
+fn read_text(path: &str) -> Result<SecretString, String> {
+    let bytes = read_bytes(path, FILE_MAX)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8")?;
     Ok(SecretString::from(text))
 }
 
 fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        std::io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
-        _ => error.to_string(),
+    if error.kind() == std::io::ErrorKind::NotFound {
+        "it does not exist".to_owned()
+    } else {
+        error.to_string()
     }
 }
 

@@ -213,7 +213,7 @@ keys! {
     // The supervisor.
     ready_timeout: Seconds = "10", "seconds", Supervisor, Public,
         "How long `stent run` waits for the proxy to reach its database before it starts the command all the same; 0: not at all.";
-    shutdown_timeout: Timeout = "25", "seconds", Supervisor, Public,
+    shutdown_timeout: Timeout = "28", "seconds", Supervisor, Public,
         "How long after SIGTERM what still runs is killed; keep it under the stop timeout of what runs stent (30 seconds in ECS); 0: never.";
     // The agent.
     targets: Targets = "", "", Agent, Public,

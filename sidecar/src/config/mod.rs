@@ -25,8 +25,6 @@ mod variables;
 
 use std::time::Duration;
 
-use stent_proxy::config::UserEntry;
-
 use address::Address;
 use flags::Flags;
 use keys::{KEYS, Settings};
@@ -125,10 +123,11 @@ pub fn load_with(
     let settings = Settings::collect(&raw);
     let mut warnings = Vec::new();
     let (upstream, users) = match role {
-        Role::Probe => (Upstream::none(), Users::default()),
+        Role::Probe => (Upstream::none(), Vec::new()),
         Role::Proxy | Role::Agent | Role::Both => {
             let found = database(role, &settings, variables, &mut warnings, &mut problems);
-            let users = users::read(&settings, found.database.as_ref(), &mut problems);
+            let users =
+                users::read(&settings, found.database.as_ref(), &found.origin, &mut problems);
             (found, users)
         }
     };
@@ -186,12 +185,6 @@ fn database(
         None => upstream.origin = Origin::Default,
     }
     upstream
-}
-
-/// The users who may log in.
-#[derive(Default)]
-struct Users {
-    entries: Vec<UserEntry>,
 }
 
 impl Loaded {

@@ -23,7 +23,9 @@ pub(crate) fn report(loaded: &Loaded) -> String {
         let shown = (row.canonical)(text).unwrap_or_default();
         let origin = entry.map_or(Origin::Default, |entry| entry.origin.clone());
         lines.push(match row.secrecy {
-            Secrecy::Public => (format!("{} = {}", row.name, toml(row, &shown)), origin.to_string()),
+            Secrecy::Public => {
+                (format!("{} = {}", row.name, toml(row, &shown)), origin.to_string())
+            }
             Secrecy::Secret => database_line(loaded, row),
         });
     }

@@ -58,9 +58,10 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = match &self.origin {
-            Origin::Default => "configuration".to_owned(),
-            written => written.to_string(),
+        let place = if self.origin == Origin::Default {
+            "configuration".to_owned()
+        } else {
+            self.origin.to_string()
         };
         write!(f, "{place}: {}\n  mend: {}", self.reason, self.mend)
     }

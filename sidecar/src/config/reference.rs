@@ -97,7 +97,8 @@ pub fn help() -> String {
     for row in KEYS {
         let default = if row.default.is_empty() { "" } else { row.default };
         let unit = if row.unit.is_empty() { String::new() } else { format!(" {}", row.unit) };
-        let default = if default.is_empty() { String::new() } else { format!(" [{default}{unit}]") };
+        let default =
+            if default.is_empty() { String::new() } else { format!(" [{default}{unit}]") };
         writeln!(out, "  {:width$}  {}{default}", row.name, row.doc)
             .expect("a string takes everything");
     }

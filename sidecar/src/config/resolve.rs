@@ -14,8 +14,9 @@ use super::address::{Address, reachable_ip};
 use super::keys::Settings;
 use super::raw::{Raw, Variables};
 use super::url::Database;
+use super::users::User;
 use super::value::{AutoSwitch, Switch};
-use super::{ClientAccess, Loaded, Logging, Role, Upstream, Users};
+use super::{ClientAccess, Loaded, Logging, Role, Upstream};
 
 /// Puts everything together.
 pub(crate) fn loaded(
@@ -23,7 +24,7 @@ pub(crate) fn loaded(
     raw: Raw,
     settings: Settings,
     upstream: Upstream,
-    users: &Users,
+    users: &[User],
     variables: &Variables,
     warnings: Vec<String>,
 ) -> Loaded {
@@ -48,7 +49,7 @@ pub(crate) fn loaded(
     }
 }
 
-fn proxy(settings: &Settings, database: &Database, users: &Users) -> stent_proxy::Config {
+fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_proxy::Config {
     let port = settings.listen_port.value.0;
     let connect_timeout = match (&settings.server_connect_timeout.origin, database.connect_timeout)
     {
@@ -67,7 +68,10 @@ fn proxy(settings: &Settings, database: &Database, users: &Users) -> stent_proxy
             user: database.user.clone(),
             password: database.password.clone(),
         },
-        auth: ClientAuth { method: settings.auth_type.value, users: users.entries.clone() },
+        auth: ClientAuth {
+            method: settings.auth_type.value,
+            users: users.iter().map(|user| user.entry.clone()).collect(),
+        },
         pool_mode: settings.pool_mode.value,
         default_pool_size: settings.default_pool_size.value,
         min_pool_size: settings.min_pool_size.value,
@@ -85,7 +89,7 @@ fn proxy(settings: &Settings, database: &Database, users: &Users) -> stent_proxy
 
 /// How the command of `stent run` and the agent enter the proxy. TCP before the unix socket:
 /// every driver can do it.
-fn client_access(settings: &Settings, database: &Database, users: &Users) -> ClientAccess {
+fn client_access(settings: &Settings, database: &Database, users: &[User]) -> ClientAccess {
     let folder = settings.unix_socket_dir.value.0.as_ref();
     let host = match (settings.listen_addr.value.0.first(), folder) {
         (Some(ip), _) => reachable_ip(*ip).to_string(),
@@ -93,7 +97,8 @@ fn client_access(settings: &Settings, database: &Database, users: &Users) -> Cli
         (None, None) => reachable_ip([0, 0, 0, 0].into()).to_string(),
     };
     let mut database = database.clone();
-    let entry = users.entries.iter().find(|user| Some(&user.name) == database.user.as_ref());
+    let mut entries = users.iter().map(|user| &user.entry);
+    let entry = entries.find(|entry| Some(&entry.name) == database.user.as_ref());
     if let Some(entry) = entry.filter(|entry| is_plain(entry.secret.expose_secret())) {
         database.password = Some(entry.secret.clone());
     }
@@ -101,7 +106,7 @@ fn client_access(settings: &Settings, database: &Database, users: &Users) -> Cli
 }
 
 fn is_plain(secret: &str) -> bool {
-    !secret.starts_with("SCRAM-SHA-256$") && !super::check::is_md5(secret)
+    !secret.is_empty() && !secret.starts_with("SCRAM-SHA-256$") && !super::check::is_md5(secret)
 }
 
 fn agent(

@@ -4,10 +4,7 @@
 
 /// The nearest of `known` to `word`, if one is near enough to be a slip of the fingers: at most a
 /// third of the letters differ, or one name holds the other.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase().replace('-', "_");
     known
         .into_iter()

@@ -363,7 +363,10 @@ fn check_sslmode(mode: &str) -> Result<(), UrlError> {
 
 /// Whole seconds; zero and below mean "for ever", which is left to the key's default.
 fn connect_timeout(text: &str) -> Result<Option<Duration>, UrlError> {
-    if text.strip_prefix('-').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())) {
+    if text
+        .strip_prefix('-')
+        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    {
         return Ok(None);
     }
     Timeout::parse(text).map(|time| time.0).map_err(|_| UrlError::ConnectTimeout)

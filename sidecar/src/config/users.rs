@@ -2,35 +2,45 @@
 //!
 //! Owns: reading the file and giving its errors their line. Refuses: the form of the file, which
 //! is `stent_wire::userlist`'s.
-//! Invariant: no line of the file is repeated in a message.
+//! Invariant: no secret of the file is repeated in a message.
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use stent_proxy::config::UserEntry;
+use stent_wire::userlist::{self, USERLIST_LEN_MAX};
 
+use super::file;
 use super::keys::Settings;
 use super::problem::{Origin, Problems};
 use super::url::Database;
-use super::{Users, file};
 
-/// Reads the users.
+/// Someone who may log in, and where that was written.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    pub(crate) entry: UserEntry,
+    pub(crate) origin: Origin,
+}
+
+/// Reads the users; `url` is where the database was written.
 pub(crate) fn read(
     settings: &Settings,
     database: Option<&Database>,
+    url: &Origin,
     problems: &mut Problems,
-) -> Users {
+) -> Vec<User> {
     let Some(path) = &settings.auth_file.value.0 else {
-        return Users { entries: database.and_then(own_user).into_iter().collect() };
+        let entry = database.and_then(own_user);
+        return entry.map(|entry| User { entry, origin: url.clone() }).into_iter().collect();
     };
     let path = path.display().to_string();
-    match file::read_text(&path) {
-        Ok(text) => Users { entries: entries(&path, text.expose_secret(), problems) },
+    match file::read_bytes(&path, USERLIST_LEN_MAX) {
+        Ok(bytes) => entries(&path, &bytes, problems),
         Err(reason) => {
             problems.add(
                 &settings.auth_file.origin,
                 format!("auth_file: cannot read {path}: {reason}"),
                 "name a readable file with lines of the form \"user\" \"secret\"",
             );
-            Users { entries: Vec::new() }
+            Vec::new()
         }
     }
 }
@@ -40,11 +50,26 @@ fn own_user(database: &Database) -> Option<UserEntry> {
     Some(UserEntry { name, secret })
 }
 
-fn entries(path: &str, text: &str, problems: &mut Problems) -> Vec<UserEntry> {
-    let mut entries = Vec::new();
-    for (line, user) in text.lines().enumerate().map(|(n, l)| (n + 1, l)) {
-        let _ = (line, user, Origin::Default, &problems, path);
-        entries.push(UserEntry { name: user.to_owned(), secret: SecretString::from("") });
+fn entries(path: &str, bytes: &[u8], problems: &mut Problems) -> Vec<User> {
+    let origin = |line| Origin::File { path: path.to_owned(), line };
+    match userlist::parse(bytes) {
+        Ok(lines) => lines
+            .into_iter()
+            .map(|line| User {
+                entry: UserEntry {
+                    name: line.name,
+                    secret: SecretString::from(line.secret.as_str()),
+                },
+                origin: origin(line.line),
+            })
+            .collect(),
+        Err(error) => {
+            let fault = error.fault.to_string();
+            // The faults say the mend behind a semicolon, where there is one.
+            let form = "write lines of the form \"user\" \"secret\"";
+            let (reason, mend) = fault.split_once("; ").unwrap_or((&fault, form));
+            problems.add(&origin(error.line), reason, mend);
+            Vec::new()
+        }
     }
-    entries
 }

@@ -17,7 +17,7 @@ struct Family<'a> {
 
 /// Merges pages. Families come in the order of their first appearance; of a comment or a series that
 /// stands in several pages the first counts.
-pub fn pages(pages: &[&str]) -> String {
+pub(crate) fn pages(pages: &[&str]) -> String {
     let mut order: Vec<&str> = Vec::new();
     let mut families: BTreeMap<&str, Family<'_>> = BTreeMap::new();
     let mut series = BTreeSet::new();

@@ -123,11 +123,7 @@ impl Front {
     }
 }
 
-fn successful(
-    component: &str,
-    path: &str,
-    reply: Result<Reply, GetError>,
-) -> Option<Reply> {
+fn successful(component: &str, path: &str, reply: Result<Reply, GetError>) -> Option<Reply> {
     match reply {
         Ok(reply) if reply.status.is_success() => Some(reply),
         Ok(reply) => {

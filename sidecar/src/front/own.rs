@@ -14,11 +14,7 @@ use crate::http::Reply;
 pub(crate) fn page(restarts: Restarts, proxy: Option<&Reply>, agent: Option<&Reply>) -> String {
     let mut page = String::new();
     let up = |reply: Option<&Reply>| if reply.is_some() { 1.0 } else { 0.0 };
-    family(
-        &mut page,
-        MetricId::Up,
-        &[(&["proxy"], up(proxy)), (&["agent"], up(agent))],
-    );
+    family(&mut page, MetricId::Up, &[(&["proxy"], up(proxy)), (&["agent"], up(agent))]);
     family(
         &mut page,
         MetricId::Restarts,

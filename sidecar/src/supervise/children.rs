@@ -88,7 +88,7 @@ impl Children {
     pub(crate) fn send(&self, part: Part, signal: Signal) {
         let Some(pid) = self.pid(part) else { return };
         if let Err(error) = rustix::process::kill_process(pid, signal) {
-            tracing::warn!(part = part.as_str(), ?signal, %error, "cannot send a signal");
+            tracing::warn!(part = part.as_str(), signal = signal.as_raw(), %error, "cannot send a signal");
         }
     }
 

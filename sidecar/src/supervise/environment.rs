@@ -87,8 +87,14 @@ pub(crate) fn target_name(command: &[OsString]) -> String {
 
 /// Variables by which libpq would find another server, or ask the proxy for TLS.
 /// Source: PostgreSQL documentation, libpq, "Environment Variables" (34.15).
-const AROUND: [&str; 6] =
-    ["PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGREQUIRESSL", "PGSSLROOTCERT", "PGCHANNELBINDING"];
+const AROUND: [&str; 6] = [
+    "PGHOSTADDR",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGREQUIRESSL",
+    "PGSSLROOTCERT",
+    "PGCHANNELBINDING",
+];
 
 /// For the command of `stent run`: the proxy instead of the database, and none of our variables.
 pub(crate) fn command(access: &ClientAccess, command: Vec<OsString>) -> Start {

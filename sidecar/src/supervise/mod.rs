@@ -26,7 +26,7 @@ use crate::exit::Exit;
 use crate::front::{self, Front, Restarts};
 use children::{Children, Reaped, Start};
 use environment::Private;
-use plan::{Action, Ended, Event, Mode, Part, Plan};
+use plan::{Action, Ended, Event, Expected, Mode, Part, Plan};
 use signals::{Received, Signals};
 
 /// `stent up`.
@@ -161,7 +161,7 @@ impl Supervisor<'_> {
 
     /// Lets the plan decide and does what it says; the exit code where that is to leave.
     fn apply(&mut self, event: Event) -> Option<u8> {
-        log(event);
+        log(event, self.plan.ends_components());
         for action in self.plan.handle(event, Instant::now()) {
             match action {
                 Action::Start(part) => self.start(part),
@@ -210,20 +210,22 @@ impl Supervisor<'_> {
     }
 }
 
-fn log(event: Event) {
-    match event {
-        Event::Ended(part, Ended::Code(0)) => {
-            tracing::info!(part = part.as_str(), exit_code = 0, "ended");
-        }
-        Event::Ended(part, Ended::Code(exit_code)) => {
+fn log(event: Event, expected: Expected) {
+    match (event, expected) {
+        (Event::Ended(part, Ended::Code(exit_code)), Expected::No) if exit_code != 0 => {
             tracing::warn!(part = part.as_str(), exit_code, "ended");
         }
-        Event::Ended(part, Ended::Signal(signal)) => {
+        (Event::Ended(part, Ended::Signal(signal)), Expected::No) => {
             tracing::warn!(part = part.as_str(), signal, "ended by a signal");
         }
-        Event::Signal(signal) if signal == Signal::WINCH => {}
-        Event::Signal(signal) => tracing::info!(?signal, "received a signal"),
-        Event::Ready => tracing::debug!("the wait for the proxy is over"),
-        Event::Begin | Event::Live | Event::Time => {}
+        (Event::Ended(part, how), _) => {
+            tracing::info!(part = part.as_str(), exit_code = how.code(), "ended");
+        }
+        (Event::Signal(signal), _) if signal == Signal::WINCH => {}
+        (Event::Signal(signal), _) => {
+            tracing::info!(signal = signals::name(signal), "received a signal");
+        }
+        (Event::Ready, _) => tracing::debug!("the wait for the proxy is over"),
+        (Event::Begin | Event::Live | Event::Time, _) => {}
     }
 }

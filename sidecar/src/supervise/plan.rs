@@ -72,6 +72,13 @@ pub(crate) enum Action {
     Leave(u8),
 }
 
+/// Whether an end was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Yes,
+    No,
+}
+
 /// `stent up`, or `stent run` with its command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -83,9 +90,13 @@ pub(crate) enum Mode {
 enum Life {
     /// Not started yet.
     Unborn,
-    Running { since: Instant },
+    Running {
+        since: Instant,
+    },
     /// It died; it is started again at that moment.
-    Resting { until: Instant },
+    Resting {
+        until: Instant,
+    },
     /// It ended and is not started again.
     Gone,
 }
@@ -103,7 +114,10 @@ enum Phase {
     Opening,
     Serving,
     /// Ends with this code; at the deadline what still runs is killed.
-    Stopping { code: u8, deadline: Option<Instant> },
+    Stopping {
+        code: u8,
+        deadline: Option<Instant>,
+    },
 }
 
 /// The supervisor's decisions.
@@ -169,9 +183,9 @@ impl Plan {
             Event::Time => self.time(now, &mut actions),
         }
         if let Phase::Stopping { code, .. } = self.phase
-            && [self.proxy.life, self.agent.life, self.command].iter().all(|life| {
-                !matches!(life, Life::Running { .. })
-            })
+            && [self.proxy.life, self.agent.life, self.command]
+                .iter()
+                .all(|life| !matches!(life, Life::Running { .. }))
         {
             actions.push(Action::Leave(code));
         }
@@ -191,6 +205,14 @@ impl Plan {
         let moments =
             [rest(self.proxy.life), rest(self.agent.life), stopping, self.command_deadline];
         moments.into_iter().flatten().min()
+    }
+
+    /// Whether the end of a component is no news.
+    pub(crate) fn ends_components(&self) -> Expected {
+        match self.phase {
+            Phase::Stopping { .. } => Expected::Yes,
+            Phase::Opening | Phase::Serving => Expected::No,
+        }
     }
 
     fn life(&mut self, part: Part) -> &mut Life {

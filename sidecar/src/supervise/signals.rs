@@ -58,6 +58,20 @@ impl Signals {
     }
 }
 
+/// The name of a signal that is taken.
+pub(crate) fn name(signal: Signal) -> &'static str {
+    const NAMES: [(Signal, &str); 7] = [
+        (Signal::TERM, "SIGTERM"),
+        (Signal::INT, "SIGINT"),
+        (Signal::HUP, "SIGHUP"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::USR1, "SIGUSR1"),
+        (Signal::USR2, "SIGUSR2"),
+        (Signal::WINCH, "SIGWINCH"),
+    ];
+    NAMES.iter().find(|(known, _)| *known == signal).map_or("another", |(_, name)| name)
+}
+
 /// Whether the terminal has sent this signal to the command already: it sends those of its keys
 /// and of its size to every process of its foreground group, in which the command is with us.
 pub(crate) fn came_from_terminal(signal: Signal) -> bool {
