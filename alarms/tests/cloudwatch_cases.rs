@@ -1,6 +1,8 @@
 //! Every rendered CloudWatch alarm, fed with what the agent publishes: one series that must set it
 //! off and one that must not, minute by minute.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use serde_json::Value;
 use stent_alarms::Settings;
 use stent_alarms::cloudwatch::put_metric_alarm;

@@ -1,5 +1,7 @@
 //! The observer: snapshots in, alarms out, with time sped up.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
 //! The committed files against the table: fresh, complete, within CloudWatch's limits, and each
 //! alarm with its runbook page. `UPDATE_RENDERED=1` rewrites the files instead of comparing.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -79,7 +79,8 @@ fn parameters_overrule_the_parts_before_them() {
 
 #[test]
 fn foreign_parameters_are_kept_and_tls_details_dropped() {
-    let database = read("postgres://u:p@h/db?schema=s&sslmode=disable&sslrootcert=/x&pgbouncer=true");
+    let database =
+        read("postgres://u:p@h/db?schema=s&sslmode=disable&sslrootcert=/x&pgbouncer=true");
     let names: Vec<&str> = database.parameters.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["schema", "pgbouncer"]);
 }

@@ -206,7 +206,7 @@ mod tests {
         for metric in METRICS {
             assert!(seen.insert(metric.name), "{} stands twice", metric.name);
             let stem = metric.name.strip_suffix("_total");
-            assert_eq!(stem.is_some(), metric.kind == MetricKind::Counter, "{}", metric.name);
+            assert_eq!(stem.is_some(), metric.kind == Counter, "{}", metric.name);
             assert!(
                 stem.unwrap_or(metric.name).ends_with(metric.unit.prometheus_suffix()),
                 "{} lacks the suffix of its unit",

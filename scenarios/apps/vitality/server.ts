@@ -32,6 +32,11 @@ function watched(routes: Routes): Routes {
   );
 }
 
+// Where BEGIN itself is refused, postgres.js rejects a promise of its own beside the one that its
+// caller awaits. An API that dies of it would end the scenario before anybody could look.
+process.on("unhandledRejection", (error) => console.error("unhandled:", String(error)));
+process.on("uncaughtException", (error) => console.error("uncaught:", String(error)));
+
 await prepareDatabase();
 
 const server = Bun.serve({

@@ -109,10 +109,15 @@ pub(crate) fn entries(file: &ConfigFile, problems: &mut Problems) -> Vec<Entry> 
 }
 
 fn entry(name: &str, item: &Item, origin: Origin, problems: &mut Problems) -> Option<Entry> {
+    if item.is_table() || item.is_array_of_tables() {
+        let reason = "is a table, and the keys of stent stand in none";
+        problems.add(&origin, reason, "write the keys without a [table]");
+        return None;
+    }
     let Some(row) = row(name) else {
         let plain = name.len() <= 40 && name.bytes().all(|b| b.is_ascii_graphic());
         let named = if plain { format!("{name:?}") } else { "this".to_owned() };
-        problems.add(&origin, format!("{named} is not a key of stent"), unknown_mend(name, item));
+        problems.add(&origin, format!("{named} is not a key of stent"), unknown_mend(name));
         return None;
     };
     let text = match item {
@@ -129,10 +134,7 @@ fn entry(name: &str, item: &Item, origin: Origin, problems: &mut Problems) -> Op
     }
 }
 
-fn unknown_mend(name: &str, item: &Item) -> String {
-    if item.is_table() || item.is_array_of_tables() {
-        return "write the keys without a [table]".to_owned();
-    }
+fn unknown_mend(name: &str) -> String {
     match suggest::nearest(name, KEYS.iter().map(|row| row.name)) {
         Some(near) => format!("did you mean {near}?"),
         None => "remove it; `stent help` lists the keys".to_owned(),

@@ -98,7 +98,7 @@ const SHOWN_MAX: usize = 60;
 /// it might be a URL with a password that was put into the wrong place.
 pub(crate) fn shown(value: &str) -> String {
     if value.contains("://") || value.contains('@') {
-        return "a value that is not repeated here (it looks like a URL)".to_owned();
+        return "a value that looks like a URL (and is not repeated here)".to_owned();
     }
     let mut short: String = value.chars().take(SHOWN_MAX).collect();
     if short.len() < value.len() {

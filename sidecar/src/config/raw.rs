@@ -75,12 +75,22 @@ impl Raw {
     }
 }
 
+/// The key's name, where its place does not say it: a flag and a variable do, a line does not.
+fn named(row: &Row, origin: &Origin) -> String {
+    match origin {
+        Origin::File { .. } => format!("{}: ", row.name),
+        Origin::Variable(_) | Origin::Flag(_) | Origin::UrlPart(..) | Origin::Default => {
+            String::new()
+        }
+    }
+}
+
 fn refusal(entry: &Entry, reason: &str) -> Problem {
     let row = entry.row;
     let value = match row.secrecy {
         Secrecy::Public => shown(entry.text.expose_secret()),
         Secrecy::Secret => "its value".to_owned(),
     };
-    let reason = format!("{}: {value} {reason}", row.name);
+    let reason = format!("{}{value} {reason}", named(row, &entry.origin));
     Problem::new(&entry.origin, reason, format!("write {}", row.expects))
 }

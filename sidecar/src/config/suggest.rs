@@ -2,17 +2,19 @@
 //!
 //! Invariant: the suggestion is one of the names it was given, never the wrong word itself.
 
-/// The nearest of `known` to `word`, if one is near enough to be a slip of the fingers: at most a
-/// third of the letters differ, or one name holds the other.
+/// The nearest of `known` to `word`, if one is near enough to be a slip: about a quarter of the
+/// letters differ at the most, or one name holds the other.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase().replace('-', "_");
     known
         .into_iter()
-        .map(|name| (distance(&word, name), name))
-        .filter(|(far, name)| {
-            *far <= 1 + name.len().max(word.len()) / 4
-                || (word.len() >= 4 && (name.contains(&word) || word.contains(name)))
+        .map(|name| {
+            let holds = word.len() >= 4 && (name.contains(&word) || word.contains(name));
+            let far = distance(&word, name);
+            // A word that was shortened or lengthened is nearer than one with other letters.
+            (if holds { far.min(2) } else { far }, name)
         })
+        .filter(|(far, name)| *far <= 1 + name.len().max(word.len()) / 4)
         .min()
         .map(|(_, name)| name)
 }

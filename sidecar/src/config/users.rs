@@ -37,7 +37,7 @@ pub(crate) fn read(
         Err(reason) => {
             problems.add(
                 &settings.auth_file.origin,
-                format!("auth_file: cannot read {path}: {reason}"),
+                format!("auth_file cannot be read: {path}: {reason}"),
                 "name a readable file with lines of the form \"user\" \"secret\"",
             );
             Vec::new()

@@ -64,7 +64,7 @@ impl KeyType for NonZeroU32 {
     const TOML: TomlShape = TomlShape::Integer;
     const EXPECTS: &'static str = "a whole number from 1";
     fn parse(text: &str) -> Result<Self, String> {
-        Self::new(whole(text)?).ok_or_else(|| "may not be 0".to_owned())
+        Self::new(whole(text)?).ok_or_else(|| "is too small".to_owned())
     }
     fn show(&self) -> String {
         self.to_string()
@@ -155,7 +155,7 @@ impl KeyType for PositiveSeconds {
     const EXPECTS: &'static str = "a number of seconds above 0, such as 15 or 0.5";
     fn parse(text: &str) -> Result<Self, String> {
         match seconds(text)? {
-            Duration::ZERO => Err("may not be 0".to_owned()),
+            Duration::ZERO => Err("is too small".to_owned()),
             time => Ok(Self(time)),
         }
     }

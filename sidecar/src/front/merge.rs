@@ -101,3 +101,51 @@ enum Quoted {
     Yes,
     Escape,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::pages;
+    use expect_test::expect;
+
+    #[test]
+    fn samples_of_one_family_stand_together_under_one_comment() {
+        let proxy = "# HELP up Is up.\n# TYPE up gauge\nup{c=\"proxy\"} 1\n\
+                     # TYPE t histogram\nt_bucket{le=\"+Inf\"} 2\nt_sum 3\nt_count 2\n";
+        let agent = "# HELP own Its own.\n# TYPE own counter\nown 7\n\
+                     # HELP up Is up.\n# TYPE up gauge\nup{c=\"agent\"} 1\n";
+        expect![[r#"
+            # HELP up Is up.
+            # TYPE up gauge
+            up{c="proxy"} 1
+            up{c="agent"} 1
+            # TYPE t histogram
+            t_bucket{le="+Inf"} 2
+            t_sum 3
+            t_count 2
+            # HELP own Its own.
+            # TYPE own counter
+            own 7
+        "#]]
+        .assert_eq(&pages(&[proxy, agent]));
+    }
+
+    #[test]
+    fn a_series_that_stands_twice_stays_once() {
+        let page = "# TYPE a gauge\na{x=\"1\"} 1\na{x=\"2\"} 1\n";
+        let twin = "# TYPE a gauge\na{x=\"1\"} 9\n";
+        let merged = pages(&[page, twin]);
+        assert_eq!(merged, page);
+    }
+
+    #[test]
+    fn label_values_may_hold_spaces_braces_and_quotes() {
+        let page = "# TYPE a gauge\na{q=\"select {1} \\\" # x\"} 1\na{q=\"other\"} 2\n";
+        assert_eq!(pages(&[page]), page);
+    }
+
+    #[test]
+    fn a_missing_page_and_rubbish_cost_nothing() {
+        let page = "# TYPE a gauge\na 1\n";
+        assert_eq!(pages(&["", page, "rubbish\n\n# a remark\n# TYPE b gauge\n"]), page);
+    }
+}

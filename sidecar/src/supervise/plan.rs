@@ -351,3 +351,7 @@ impl Plan {
 fn signal_number(signal: Signal) -> u8 {
     u8::try_from(signal.as_raw()).unwrap_or(0)
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

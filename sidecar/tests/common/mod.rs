@@ -5,9 +5,13 @@
 // Each test binary uses its own part of this module.
 #![allow(dead_code, reason = "shared by several test binaries")]
 
+pub(crate) mod http;
+pub(crate) mod running;
+
 use std::ffi::OsString;
 use std::process::Command;
 
+use expect_test::Expect;
 use stent::config::flags::Flags;
 use stent::config::problem::Problems;
 use stent::config::raw::{ConfigFile, Variables};
@@ -54,6 +58,25 @@ impl Written<'_> {
     }
 }
 
+/// Asserts what is said of a file.
+#[track_caller]
+pub(crate) fn file(text: &str, expected: Expect) {
+    expected.assert_eq(&Written { file: text, ..Written::default() }.problems());
+}
+
+/// Asserts what is said of a variable.
+#[track_caller]
+pub(crate) fn variable(name: &str, value: &str, expected: Expect) {
+    let written = Written { variables: &[(name, value)], ..Written::default() };
+    expected.assert_eq(&written.problems());
+}
+
+/// Asserts what is said of flags.
+#[track_caller]
+pub(crate) fn flags(flags: &[&str], expected: Expect) {
+    expected.assert_eq(&Written { flags, ..Written::default() }.problems());
+}
+
 /// The real binary, with none of the variables that would configure it.
 pub(crate) fn stent() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stent"));
@@ -64,18 +87,6 @@ pub(crate) fn stent() -> Command {
         }
     }
     command.env("STENT_CONFIG", "");
-    command
-}
-
-/// The binary on ports of its own, with nothing behind it and no proof asked of clients.
-pub(crate) fn stent_alone() -> Command {
-    let mut command = stent();
-    command
-        .env("DATABASE_URL", "postgres://ann:canary-5d1f@127.0.0.1:1/orders")
-        .env("STENT_AUTH_TYPE", "trust")
-        .env("STENT_LISTEN_PORT", port())
-        .env("STENT_ADMIN_LISTEN", format!("127.0.0.1:{}", port()))
-        .env("STENT_READY_TIMEOUT", "0");
     command
 }
 

@@ -1,0 +1,203 @@
+//! Values that cannot work together, and what is missing: refused, with the text that says so.
+
+mod common;
+
+use common::{Written, file, flags, variable};
+use expect_test::{Expect, expect};
+use stent::config::Role;
+use stent_testkit::TempDir;
+
+#[test]
+fn pool_sizes_that_contradict_each_other() {
+    file(
+        "min_pool_size = 30\n",
+        expect![[r#"
+        1 problem in the configuration:
+        stent.toml:1: min_pool_size (30) is more than default_pool_size (20)
+          mend: lower min_pool_size or raise default_pool_size"#]],
+    );
+    file(
+        "max_db_connections = 10\ndefault_pool_size = 20\n",
+        expect![[r#"
+        1 problem in the configuration:
+        stent.toml:1: default_pool_size (20) is more than max_db_connections (10)
+          mend: lower default_pool_size or raise max_db_connections"#]],
+    );
+}
+
+#[test]
+fn two_listeners_in_one_place() {
+    flags(
+        &["--admin-listen", "127.0.0.1:6432"],
+        expect![[r#"
+        1 problem in the configuration:
+        --admin-listen: admin_listen (127.0.0.1:6432) and listen_port (127.0.0.1:6432) are the same place
+          mend: give admin_listen another port"#]],
+    );
+    flags(
+        &["--admin-listen", "0.0.0.0:7000", "--listen-port", "7000"],
+        expect![[r#"
+        1 problem in the configuration:
+        --admin-listen: admin_listen (0.0.0.0:7000) and listen_port (127.0.0.1:7000) are the same place
+          mend: give admin_listen another port"#]],
+    );
+    let written = Written { flags: &["--agent-listen", "127.0.0.1:9187"], ..Written::default() };
+    assert!(written.load().is_ok(), "in `up` nobody listens on agent_listen");
+    let alone = written.load_as(Role::Agent).expect_err("the agent meets the proxy's endpoint");
+    expect![[r#"
+        1 problem in the configuration:
+        --agent-listen: agent_listen (127.0.0.1:9187) and admin_listen (127.0.0.1:9187) are the same place
+          mend: give agent_listen another port"#]].assert_eq(&alone.to_string());
+}
+
+#[test]
+fn no_listener_at_all() {
+    flags(
+        &["--listen-addr="],
+        expect![[r#"
+        1 problem in the configuration:
+        --listen-addr: listen_addr is empty and there is no unix_socket_dir: clients could not connect
+          mend: set one of them"#]],
+    );
+}
+
+#[test]
+fn a_socket_folder_that_no_socket_fits_into() {
+    let folder = format!("/{}", "x".repeat(95));
+    flags(
+        &["--unix-socket-dir", &folder],
+        expect![[r#"
+        1 problem in the configuration:
+        --unix-socket-dir: unix_socket_dir makes a socket path of 110 bytes, and the system allows 107
+          mend: name a folder with a shorter path"#]],
+    );
+    flags(
+        &["--unix-socket-dir", "run"],
+        expect![[r#"
+        1 problem in the configuration:
+        --unix-socket-dir: unix_socket_dir is not an absolute path
+          mend: write a path that begins with /"#]],
+    );
+}
+
+#[test]
+fn a_database_that_is_stent_itself() {
+    variable(
+        "DATABASE_URL",
+        "postgres://u:p@localhost:6432/db",
+        expect![[r#"
+        1 problem in the configuration:
+        DATABASE_URL: is the address on which stent itself listens
+          mend: name the database's own host and port, or give stent another listen_port"#]],
+    );
+    variable(
+        "DATABASE_URL",
+        "postgres://u:p@127.0.0.1:6432/db",
+        expect![[r#"
+        1 problem in the configuration:
+        DATABASE_URL: is the address on which stent itself listens
+          mend: name the database's own host and port, or give stent another listen_port"#]],
+    );
+    let elsewhere = ("DATABASE_URL", "postgres://u:p@127.0.0.2:6432/db");
+    assert!(Written { variables: &[elsewhere], ..Written::default() }.load().is_ok());
+}
+
+#[test]
+fn no_database() {
+    let problems = Written::default().load_bare().expect_err("there is no database");
+    expect![[r#"
+        1 problem in the configuration:
+        configuration: there is no database: neither DATABASE_URL nor PGHOST is set
+          mend: set DATABASE_URL=postgres://user:password@host:5432/database"#]]
+    .assert_eq(&problems.to_string());
+    variable(
+        "DATABASE_URL",
+        "",
+        expect![[r#"
+        1 problem in the configuration:
+        DATABASE_URL: is empty
+          mend: unset it, or write postgres://user:password@host:5432/database"#]],
+    );
+}
+
+#[test]
+fn nobody_who_could_log_in() {
+    variable(
+        "DATABASE_URL",
+        "postgres://u@h/db",
+        expect![[r#"
+        1 problem in the configuration:
+        DATABASE_URL: names no password, so with auth_type scram-sha-256 no client could log in
+          mend: add it, name an auth_file, or set auth_type trust where only trusted clients can connect"#]],
+    );
+    variable(
+        "DATABASE_URL",
+        "postgres://h/db",
+        expect![[r#"
+        1 problem in the configuration:
+        DATABASE_URL: names no user, so with auth_type scram-sha-256 no client could log in
+          mend: add it, name an auth_file, or set auth_type trust where only trusted clients can connect"#]],
+    );
+}
+
+#[test]
+fn tls_to_the_database() {
+    variable(
+        "DATABASE_URL",
+        "postgres://u:canary@h/db?sslmode=verify-full",
+        expect![[r#"
+        1 problem in the configuration:
+        DATABASE_URL: asks for TLS to the database, which this version of stent cannot do
+          mend: put stent beside the database or in its private network and write sslmode=disable, or connect to it through a TLS tunnel"#]],
+    );
+    let written =
+        Written { variables: &[("PGHOST", "h"), ("PGSSLMODE", "require")], ..Written::default() };
+    let problems = written.load_bare().expect_err("TLS is asked for");
+    expect![[r#"
+        1 problem in the configuration:
+        PGSSLMODE: asks for TLS to the database, which this version of stent cannot do
+          mend: put stent beside the database or in its private network and write sslmode=disable, or connect to it through a TLS tunnel"#]].assert_eq(&problems.to_string());
+}
+
+#[test]
+fn an_auth_file_with_its_line() {
+    let folder = TempDir::new("auth").expect("a folder");
+    let path = folder.path().join("userlist.txt");
+    let refused = |text: &str, expected: Expect| {
+        std::fs::write(&path, text).expect("written");
+        let flag = format!("--auth-file={}", path.display());
+        let written = Written { flags: &[&flag], ..Written::default() };
+        let problems = written.problems().replace(&path.display().to_string(), "USERLIST");
+        expected.assert_eq(&problems);
+    };
+    refused(
+        "\"ann\" \"canary\"\nbob canary\n",
+        expect![[r#"
+        1 problem in the configuration:
+        USERLIST:2: the line does not begin with a quoted user name
+          mend: write "name" "secret""#]],
+    );
+    refused(
+        "\"ann\" \"canary\"\n\"bob\" \"canary\n",
+        expect![[r#"
+        1 problem in the configuration:
+        USERLIST:2: a quoted string does not end on its line
+          mend: write a quote inside it twice ("")"#]],
+    );
+    let md5 = "\"ann\" \"x\"\n\"bob\" \"md5aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n";
+    refused(
+        md5,
+        expect![[r#"
+        1 problem in the configuration:
+        USERLIST:2: the secret of user "bob" is an md5 one, with which nobody can log in under auth_type scram-sha-256
+          mend: store the password or its SCRAM-SHA-256 secret, or set auth_type md5"#]],
+    );
+    std::fs::remove_file(&path).expect("removed");
+    let flag = format!("--auth-file={}", path.display());
+    let missing = Written { flags: &[&flag], ..Written::default() }.problems();
+    expect![[r#"
+        1 problem in the configuration:
+        --auth-file: auth_file cannot be read: USERLIST: it does not exist
+          mend: name a readable file with lines of the form "user" "secret""#]]
+    .assert_eq(&missing.replace(&path.display().to_string(), "USERLIST"));
+}
