@@ -82,6 +82,8 @@ fn say(text: &str) -> u8 {
 
 /// Writes one message to standard error, before there is a log or instead of one.
 pub(crate) fn complain(text: &str) {
+    // One write, so that what other processes write to the same file does not come in between.
+    let line = format!("stent: {text}\n");
     // Nothing is left to report to where standard error cannot be written.
-    let _ = writeln!(std::io::stderr(), "stent: {text}");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }

@@ -4,32 +4,28 @@ mod common;
 
 use std::io::Write as _;
 
-use common::running::{SOON, Stent, component, find, kill, wait_until_gone};
+use common::running::{SOON, Stent, component, ended, find, kill, wait_until_gone};
 use common::spawn;
 use stent_testkit::{Process, Signal, proc, wait_for};
-
-fn exit_code(process: &mut Process) -> Option<i32> {
-    process.wait(SOON).expect("it ends").code()
-}
 
 #[test]
 fn the_exit_code_of_the_command_is_passed_on() {
     for code in [0, 37, 255] {
         let mut process = Stent::alone().run(&format!("exit {code}"));
-        assert_eq!(exit_code(&mut process), Some(code), "{}", process.output());
+        assert_eq!(ended(&mut process), Some(code), "{}", process.output());
     }
 }
 
 #[test]
 fn a_command_that_a_signal_ended_gives_128_and_its_number() {
     let mut process = Stent::alone().run("kill -KILL $$");
-    assert_eq!(exit_code(&mut process), Some(137), "{}", process.output());
+    assert_eq!(ended(&mut process), Some(137), "{}", process.output());
 }
 
 #[test]
 fn a_command_that_does_not_exist_gives_127_and_says_so() {
     let mut process = Stent::alone().start(&["run", "--", "/nonexistent/command"]);
-    assert_eq!(exit_code(&mut process), Some(127));
+    assert_eq!(ended(&mut process), Some(127));
     let message = "stent: run: cannot execute /nonexistent/command: No such file or directory";
     assert!(process.stderr().contains(message), "{}", process.stderr());
 }
@@ -37,7 +33,7 @@ fn a_command_that_does_not_exist_gives_127_and_says_so() {
 #[test]
 fn a_command_that_cannot_be_executed_gives_126_and_says_so() {
     let mut process = Stent::alone().start(&["run", "--", "/etc/passwd"]);
-    assert_eq!(exit_code(&mut process), Some(126));
+    assert_eq!(ended(&mut process), Some(126));
     let message = "stent: run: cannot execute /etc/passwd: Permission denied";
     assert!(process.stderr().contains(message), "{}", process.stderr());
 }
@@ -49,7 +45,7 @@ fn arguments_and_standard_streams_are_the_commands() {
     let arguments = ["run", "--", "sh", "-c", script, "a b", "--listen-port", "--"];
     let mut process = Process::spawn_with_stdin(stent.command.args(arguments)).expect("starts");
     process.stdin().expect("a pipe").write_all(b"from stdin\n").expect("written");
-    assert_eq!(exit_code(&mut process), Some(0));
+    assert_eq!(ended(&mut process), Some(0));
     assert_eq!(process.stdout(), "a b|--listen-port|--\nfrom stdin\n");
     assert!(process.stderr().lines().any(|line| line == "oops"));
 }
@@ -68,7 +64,7 @@ fn the_command_is_led_to_the_proxy_and_sees_none_of_our_variables() {
         ("OTHER", "stays"),
     ]);
     let mut process = stent.run("env");
-    assert_eq!(exit_code(&mut process), Some(0), "{}", process.output());
+    assert_eq!(ended(&mut process), Some(0), "{}", process.output());
     let stdout = process.stdout();
     let mut lines: Vec<&str> = stdout
         .lines()
@@ -111,7 +107,7 @@ fn signals_are_forwarded_to_the_command() {
         process.signal(signal).expect("sent");
         process.wait_for_line(&format!("got {name}"), SOON).expect("forwarded");
     }
-    assert_eq!(exit_code(&mut process), Some(5));
+    assert_eq!(ended(&mut process), Some(5));
 }
 
 #[test]
@@ -121,7 +117,7 @@ fn a_command_that_ignores_sigterm_is_killed_at_shutdown_timeout() {
     let mut process = stent.run("trap '' TERM; echo armed; while :; do sleep 0.02; done");
     process.wait_for_line("armed", SOON).expect("armed");
     process.signal(Signal::TERM).expect("sent");
-    assert_eq!(exit_code(&mut process), Some(137), "{}", process.output());
+    assert_eq!(ended(&mut process), Some(137), "{}", process.output());
 }
 
 #[test]
@@ -145,7 +141,7 @@ fn orphans_of_the_command_are_adopted_and_reaped() {
     wait_for("no zombie of it is left", SOON, reaped).expect("it is reaped");
     // The statuses of our own were not taken with it.
     drop(process.stdin());
-    assert_eq!(exit_code(&mut process), Some(0), "{}", process.output());
+    assert_eq!(ended(&mut process), Some(0), "{}", process.output());
 }
 
 #[test]
@@ -153,7 +149,7 @@ fn many_orphans_at_once_cost_the_command_no_status() {
     let script = "for i in 1 2 3 4 5 6 7 8 9 10; do sh -c 'true & true & true &'; done; exit 9";
     for _ in 0..5 {
         let mut process = Stent::alone().run(script);
-        assert_eq!(exit_code(&mut process), Some(9), "{}", process.output());
+        assert_eq!(ended(&mut process), Some(9), "{}", process.output());
     }
 }
 
@@ -189,21 +185,16 @@ fn a_port_in_use_gives_3_and_the_command_is_not_started() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = holder.local_addr().expect("its address").port();
     let mut stent = Stent::alone();
-    stent.command.env("STENT_LISTEN_PORT", port.to_string());
+    stent.command.env("STENT_LISTEN_PORT", port.to_string()).env("STENT_READY_TIMEOUT", "30");
     let mut process = stent.run("echo started");
-    // With no wait for readiness the command could be there first, so it is waited for.
-    let mut patient = Stent::alone();
-    patient.command.env("STENT_LISTEN_PORT", port.to_string()).env("STENT_READY_TIMEOUT", "30");
-    let mut patient = patient.run("echo started");
-    assert_eq!(exit_code(&mut patient), Some(3), "{}", patient.output());
-    assert!(!patient.stdout().contains("started"));
-    assert!(patient.stderr().contains("Address already in use"), "{}", patient.stderr());
-    process.kill().expect("killed");
+    assert_eq!(ended(&mut process), Some(3), "{}", process.output());
+    assert!(!process.stdout().contains("started"));
+    assert!(process.stderr().contains("Address already in use"), "{}", process.stderr());
 }
 
 #[test]
 fn run_without_a_command_is_a_usage_error() {
     let mut process = spawn(common::stent().args(["run", "--listen-port", "1"]));
-    assert_eq!(exit_code(&mut process), Some(2));
+    assert_eq!(ended(&mut process), Some(2));
     assert!(process.stderr().contains("run: no command to run"), "{}", process.stderr());
 }

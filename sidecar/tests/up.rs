@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 
-use common::running::{SOON, Stent, component, find, kill, wait_until_gone};
+use common::running::{SOON, Stent, component, ended, find, kill, terminated, wait_until_gone};
 use common::{http, spawn};
 use stent_testkit::{Signal, TempDir, proc, wait_for};
 
@@ -35,10 +35,13 @@ fn both_components_share_one_page_with_each_family_once() {
 fn the_snapshot_has_both_halves() {
     let mut stent = Stent::alone();
     let _up = stent.up();
-    let snapshot = http::get(&stent.admin, "/snapshot").expect("a snapshot");
-    let snapshot: stent_contract::Snapshot = serde_json::from_str(&snapshot).expect("its form");
-    assert_eq!(snapshot.proxy.expect("the proxy's half").version, 1);
-    assert_eq!(snapshot.agent.expect("the agent's half").version, 1);
+    let halves = || {
+        let snapshot = http::get(&stent.admin, "/snapshot")?;
+        let snapshot: stent_contract::Snapshot = serde_json::from_str(&snapshot).ok()?;
+        Some((snapshot.proxy?.version, snapshot.agent?.version))
+    };
+    let versions = wait_for("both halves of the snapshot", SOON, halves).expect("both halves");
+    assert_eq!(versions, (1, 1));
 }
 
 #[test]
@@ -72,7 +75,7 @@ fn sigterm_ends_all_with_exit_code_0() {
     let mut up = stent.up();
     let children = proc::children(up.pid());
     assert_eq!(children.len(), 2);
-    assert_eq!(up.terminate(SOON).expect("it ends").code(), Some(0), "{}", up.output());
+    assert_eq!(terminated(&mut up), Some(0), "{}", up.output());
     wait_until_gone(&children);
 }
 
@@ -121,14 +124,14 @@ fn healthcheck_tells_alive_from_ready() {
         let mut command = common::stent();
         command.env("STENT_ADMIN_LISTEN", &stent.admin).arg("healthcheck").args(arguments);
         let mut process = spawn(&mut command);
-        let code = process.wait(SOON).expect("it ends").code();
+        let code = ended(&mut process);
         (code, process.output())
     };
     assert_eq!(check(&["--live"]), (Some(0), "/livez says 200: alive\n".to_owned()));
     let (code, output) = check(&[]);
     assert_eq!(code, Some(1));
     assert!(output.starts_with("stent: /readyz says 503: "), "{output}");
-    up.terminate(SOON).expect("it ends");
+    assert_eq!(terminated(&mut up), Some(0));
     let (code, output) = check(&["--live"]);
     assert_eq!(code, Some(1));
     assert!(output.contains("cannot connect"), "{output}");
@@ -139,7 +142,7 @@ fn a_healthcheck_of_something_that_hangs_ends_by_itself() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("its address").to_string();
     let mut process = spawn(common::stent().env("STENT_ADMIN_LISTEN", address).arg("healthcheck"));
-    assert_eq!(process.wait(SOON).expect("it ends").code(), Some(1));
+    assert_eq!(ended(&mut process), Some(1));
     assert!(process.stderr().contains("no answer within 3s"), "{}", process.stderr());
 }
 
@@ -161,7 +164,7 @@ fn a_unix_socket_as_endpoint_is_taken_over_from_the_dead_and_removed_at_the_end(
         status.success().then_some(())
     };
     wait_for("an answer over the socket", SOON, healthy).expect("it answers");
-    assert_eq!(up.terminate(SOON).expect("it ends").code(), Some(0));
+    assert_eq!(terminated(&mut up), Some(0));
     assert!(!socket.exists());
 }
 
@@ -172,7 +175,7 @@ fn an_admin_port_in_use_gives_3_and_says_which() {
     let mut stent = Stent::alone();
     stent.command.env("STENT_ADMIN_LISTEN", &address);
     let mut up = stent.start(&["up"]);
-    assert_eq!(up.wait(SOON).expect("it ends").code(), Some(3));
+    assert_eq!(ended(&mut up), Some(3));
     assert!(up.stderr().contains("cannot listen on admin_listen"), "{}", up.stderr());
     assert!(up.stderr().contains(&address), "{}", up.stderr());
 }
@@ -184,7 +187,7 @@ fn a_listen_port_in_use_gives_3() {
     let mut stent = Stent::alone();
     stent.command.env("STENT_LISTEN_PORT", port);
     let mut up = stent.start(&["up"]);
-    assert_eq!(up.wait(SOON).expect("it ends").code(), Some(3), "{}", up.output());
+    assert_eq!(ended(&mut up), Some(3), "{}", up.output());
 }
 
 #[test]
@@ -192,7 +195,7 @@ fn an_unwritable_socket_folder_gives_3() {
     let mut stent = Stent::alone();
     stent.command.env("STENT_UNIX_SOCKET_DIR", "/proc/self");
     let mut up = stent.start(&["up"]);
-    assert_eq!(up.wait(SOON).expect("it ends").code(), Some(3), "{}", up.output());
+    assert_eq!(ended(&mut up), Some(3), "{}", up.output());
     assert!(up.stderr().contains("/proc/self/.s.PGSQL."), "{}", up.stderr());
 }
 
@@ -202,7 +205,7 @@ fn a_wrong_configuration_gives_2_and_nothing_is_started() {
         let mut stent = Stent::alone();
         stent.command.env("STENT_MAX_CLIENT_CONN", "0").env("STENT_LISTEN_ADR", "x");
         let mut process = stent.start(&[command]);
-        assert_eq!(process.wait(SOON).expect("it ends").code(), Some(2), "{command}");
+        assert_eq!(ended(&mut process), Some(2), "{command}");
         let stderr = process.stderr();
         assert!(stderr.starts_with("stent: 2 problems in the configuration:\n"), "{stderr}");
         assert!(stderr.contains("STENT_LISTEN_ADR: is not a variable of stent"), "{stderr}");
@@ -213,7 +216,7 @@ fn a_wrong_configuration_gives_2_and_nothing_is_started() {
 fn a_component_whose_supervisor_has_gone_does_not_start() {
     // Process 1 is not the parent of what this test starts.
     let mut process = Stent::alone().start(&["proxy", "--supervisor", "1"]);
-    assert_eq!(process.wait(SOON).expect("it ends").code(), Some(4));
+    assert_eq!(ended(&mut process), Some(4));
     assert!(process.stderr().contains("the supervisor has ended"), "{}", process.stderr());
 }
 
@@ -221,7 +224,7 @@ fn a_component_whose_supervisor_has_gone_does_not_start() {
 fn every_log_line_is_json_with_its_time_level_and_target() {
     let mut stent = Stent::alone();
     let mut up = stent.up();
-    up.terminate(SOON).expect("it ends");
+    assert_eq!(terminated(&mut up), Some(0));
     let stderr = up.stderr();
     assert!(stderr.lines().count() >= 4, "{stderr}");
     for line in stderr.lines() {

@@ -195,6 +195,9 @@ fn target(part: &str) -> Result<Target, String> {
         None if part.bytes().all(|b| b.is_ascii_digit()) => (format!("pid-{part}"), Some(part)),
         None => (part.to_owned(), None),
     };
+    if name.contains('/') {
+        return Err("holds a path where the name of a process belongs".to_owned());
+    }
     if name.is_empty() || name.len() > TARGET_NAME_MAX || name.contains(char::is_control) {
         return Err(format!("holds a name that is empty or over {TARGET_NAME_MAX} bytes"));
     }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::flags::Flags;
 use super::keys::{KEYS, Row, row};
-use super::problem::{Origin, Problems};
+use super::problem::{Origin, Problems, shown};
 use super::raw::{ConfigFile, Entry, Variables};
 use super::suggest;
 use super::value::TomlShape;
@@ -46,7 +46,7 @@ pub(crate) fn read(
         Err(reason) => {
             problems.add(
                 &origin,
-                format!("cannot read {path}: {reason}"),
+                format!("cannot read the file {}: {reason}", shown(&path)),
                 "name a readable file, or leave it away",
             );
             None

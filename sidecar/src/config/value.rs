@@ -228,6 +228,9 @@ impl KeyType for OptionalPath {
         if text.contains('\0') {
             return Err("holds a NUL byte".to_owned());
         }
+        if text.contains("://") {
+            return Err("is a URL".to_owned());
+        }
         Ok(Self((!text.is_empty()).then(|| PathBuf::from(text))))
     }
     fn show(&self) -> String {

@@ -47,10 +47,14 @@ impl Stent {
         self.start(&["run", "--", "sh", "-c", script])
     }
 
-    /// Starts `stent up` and waits until both components answer.
+    /// Starts `stent up` and waits until both components answer, and the agent has had a round.
     pub(crate) fn up(&mut self) -> Process {
         let process = self.start(&["up"]);
-        wait_for("both components answer", SOON, || self.up_lines("1", "1")).expect("up");
+        let both = || {
+            let page = self.up_lines("1", "1")?;
+            page.contains("stent_agent_heartbeat_timestamp_seconds").then_some(())
+        };
+        wait_for("both components answer", SOON, both).expect("up");
         process
     }
 
@@ -62,6 +66,20 @@ impl Stent {
         };
         (says("proxy", proxy) && says("agent", agent)).then_some(page)
     }
+}
+
+/// Waits for the end of a process and of its output; its exit code.
+pub(crate) fn ended(process: &mut Process) -> Option<i32> {
+    let code = process.wait(SOON).expect("it ends").code();
+    // Nothing matches, so this returns when both streams are at their end.
+    let _ = process.wait_for_match("the end of the output", SOON, |_| None::<()>);
+    code
+}
+
+/// Asks a process to end by SIGTERM, and waits as [`ended`] does.
+pub(crate) fn terminated(process: &mut Process) -> Option<i32> {
+    process.signal(stent_testkit::Signal::TERM).expect("sent");
+    ended(process)
 }
 
 /// The process of a component below a supervisor, once it is there.
