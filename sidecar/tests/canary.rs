@@ -108,30 +108,29 @@ fn not_in_debug_dumps() {
     assert_silent("a dump of the agent's configuration", &format!("{agent:?}"));
 }
 
-/// Makes this test binary crash in [`crash`], as the program would.
+/// Tells the process that [`not_in_a_crash`] starts from the one that started it.
 const CRASH: &str = "CANARY_CRASH";
-
-/// Not a test of its own: [`not_in_a_crash`] runs it in a process of its own.
-#[test]
-fn crash() {
-    if std::env::var_os(CRASH).is_none() {
-        return;
-    }
-    let url = format!("postgres://ann:{CANARY}@h/db");
-    let written = Written { variables: &[("DATABASE_URL", &url)], ..Written::default() };
-    let loaded = written.load().expect("sound");
-    stent::logging::start(loaded.logging, loaded.secrets());
-    panic!("a message with {url}, with {CANARY} and with {loaded:?}");
-}
 
 #[test]
 fn not_in_a_crash() {
+    if std::env::var_os(CRASH).is_some() {
+        crash();
+    }
     let mut command = std::process::Command::new(std::env::current_exe().expect("its own path"));
-    command.args(["--exact", "crash", "--nocapture", "--test-threads=1"]);
+    command.args(["--exact", "not_in_a_crash", "--nocapture", "--test-threads=1"]);
     command.env(CRASH, "1").env("RUST_BACKTRACE", "1");
     let mut process = spawn(&mut command);
     assert_eq!(ended(&mut process), Some(101), "{}", process.output());
     let stderr = process.stderr();
     assert!(stderr.contains("bug: a message with ********, with ******** and with"), "{stderr}");
     assert_silent("a crash", &process.output());
+}
+
+/// Crashes as the program would, with the canary in the message.
+fn crash() -> ! {
+    let url = format!("postgres://ann:{CANARY}@h/db");
+    let written = Written { variables: &[("DATABASE_URL", &url)], ..Written::default() };
+    let loaded = written.load().expect("sound");
+    stent::logging::start(loaded.logging, loaded.secrets());
+    panic!("a message with {url}, with {CANARY} and with {loaded:?}");
 }

@@ -58,7 +58,7 @@ async fn clients_log_in_with_the_user_and_password_of_the_url() {
     let client = connect(&proxy_url(&stent, "postgres:rightword")).await.expect("a client");
     assert_eq!(number(&client, "select 43").await, 43);
     let refused = connect(&proxy_url(&stent, "postgres:wrongword")).await;
-    let error = refused.err().expect("a wrong password");
+    let error = refused.expect_err("a wrong password");
     assert_eq!(error.code().map(|code| code.code()), Some("28P01"), "{error:?}");
 }
 

@@ -13,7 +13,11 @@ use stent_testkit::{Signal, TempDir, proc, wait_for};
 fn both_components_share_one_page_with_each_family_once() {
     let mut stent = Stent::alone();
     let _up = stent.up();
-    let page = http::get(&stent.admin, "/metrics").expect("a page");
+    let whole = || {
+        let page = http::get(&stent.admin, "/metrics")?;
+        page.contains("stent_agent_heartbeat_timestamp_seconds").then_some(page)
+    };
+    let page = wait_for("the agent's first round", SOON, whole).expect("a page");
     let mut families = BTreeSet::new();
     for line in page.lines().filter(|line| line.starts_with("# TYPE ")) {
         assert!(families.insert(line), "{line} stands twice");

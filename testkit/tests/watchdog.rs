@@ -23,6 +23,21 @@ fn holder() -> (Process, u32, PathBuf) {
     (holder, pid, folder)
 }
 
+/// A program outside of every build folder has no template to copy, and makes its own cluster.
+#[test]
+fn a_holder_that_lies_in_no_build_folder_starts_postgresql_too() {
+    let folder = TempDir::new("away").unwrap();
+    let program = folder.path().join("holder");
+    std::fs::copy(env!("CARGO_BIN_EXE_stent-test-postgres"), &program).unwrap();
+    let mut holder = Process::spawn_with_stdin(&mut Command::new(&program)).unwrap();
+    let said =
+        holder.wait_for_match("pid ", SOON, |line| line.strip_prefix("pid ").map(str::to_owned));
+    let pid: u32 = said.unwrap().parse().unwrap();
+    assert!(proc::is_alive(pid));
+    drop(holder);
+    wait_until("the end of PostgreSQL", SOON, || !proc::is_alive(pid)).unwrap();
+}
+
 fn expect_nothing_left(pid: u32, folder: &std::path::Path) {
     wait_until("the end of PostgreSQL", SOON, || !proc::is_alive(pid)).expect("it goes");
     wait_until("the end of its folder", SOON, || !folder.exists()).expect("it goes");

@@ -11,6 +11,7 @@ mod check;
 mod file;
 pub mod flags;
 pub mod keys;
+mod percent;
 mod print;
 pub mod problem;
 pub mod publish;

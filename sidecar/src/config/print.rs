@@ -11,8 +11,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::Loaded;
 use super::keys::{KEYS, Row, Secrecy};
 use super::problem::Origin;
-use super::url;
 use super::value::TomlShape;
+use super::{percent, url};
 
 /// One line a key, and the warnings.
 pub(crate) fn report(loaded: &Loaded) -> String {
@@ -86,7 +86,7 @@ pub(crate) fn secrets(loaded: &Loaded) -> Vec<SecretString> {
     let passwords = users.map(|user| user.secret.clone());
     let own = loaded.database.iter().filter_map(|database| database.password.clone());
     for password in passwords.chain(own) {
-        secrets.push(SecretString::from(url::encoded(password.expose_secret())));
+        secrets.push(SecretString::from(percent::encoded(password.expose_secret())));
         secrets.push(password);
     }
     secrets.retain(|secret| secret.expose_secret().len() >= SCRUBBED_MIN);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::percent::{decoded, encoded};
 use super::value::{KeyType, Port, Timeout};
 
 /// What a database URL says.
@@ -238,42 +239,6 @@ pub(crate) fn render(
         url.push_str(&parameters.join("&"));
     }
     SecretString::from(url)
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters and `*`, which is a delimiter nowhere.
-pub(crate) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~*".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            write!(out, "%{byte:02X}").expect("a string takes everything");
-        }
-    }
-    out
-}
-
-fn decoded(text: &str) -> Result<String, UrlError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2).ok_or(UrlError::Percent)?;
-        let digits = std::str::from_utf8(digits).map_err(|_| UrlError::Percent)?;
-        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(UrlError::Percent);
-        }
-        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| UrlError::Percent)?);
-        rest = after;
-    }
-    if bytes.contains(&0) {
-        return Err(UrlError::Nul);
-    }
-    String::from_utf8(bytes).map_err(|_| UrlError::Percent)
 }
 
 fn decoded_or_none(text: &str) -> Result<Option<String>, UrlError> {

@@ -15,7 +15,7 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, WaitOptions};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::plan::{Ended, Part};
+use super::event::{Ended, Part};
 use crate::cli::{EXEC_COMMAND, SUPERVISOR_OPTION};
 
 /// The running parts.

@@ -8,6 +8,7 @@
 
 mod children;
 mod environment;
+mod event;
 mod plan;
 mod ready;
 mod signals;
@@ -26,7 +27,8 @@ use crate::exit::Exit;
 use crate::front::{self, Front, Restarts};
 use children::{Children, Reaped, Start};
 use environment::Private;
-use plan::{Action, Ended, Event, Expected, Mode, Part, Plan};
+use event::{Action, Ended, Event, Expected, Mode, Part};
+use plan::Plan;
 use signals::{Received, Signals};
 
 /// `stent up`.

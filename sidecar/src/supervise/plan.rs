@@ -12,79 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::event::{Action, Ended, Event, Expected, Mode, Part};
 use crate::exit::Exit;
-
-/// A child process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
-    Proxy,
-    Agent,
-    /// The command of `stent run`.
-    Command,
-}
-
-impl Part {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Proxy => "proxy",
-            Self::Agent => "agent",
-            Self::Command => "command",
-        }
-    }
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    Code(u8),
-    Signal(u8),
-}
-
-impl Ended {
-    /// The exit code that tells it: 128 and the signal, as shells do.
-    pub(crate) const fn code(self) -> u8 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => 128_u8.saturating_add(signal),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// The first event.
-    Begin,
-    /// The proxy has answered a request for the first time.
-    Live,
-    /// The proxy reaches its database, or `ready_timeout` is over.
-    Ready,
-    Ended(Part, Ended),
-    Signal(Signal),
-    /// A moment asked for by [`Plan::next_moment`] has come.
-    Time,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    Start(Part),
-    Send(Part, Signal),
-    /// All is done: end with this code.
-    Leave(u8),
-}
-
-/// Whether an end was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expected {
-    Yes,
-    No,
-}
-
-/// `stent up`, or `stent run` with its command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Up,
-    Run,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Action, Ended, Event, Mode, Part, Plan, REST_MAX};
+use super::{Plan, REST_MAX};
+use crate::supervise::event::{Action, Ended, Event, Mode, Part};
 use Action::{Leave, Send, Start};
 use Part::{Agent, Command, Proxy};
 

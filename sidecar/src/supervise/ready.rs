@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::plan::Event;
+use super::event::Event;
 use crate::config::address::Address;
 use crate::http;
 

@@ -93,6 +93,8 @@ impl Builder {
         let folder = temp::create("pg")?;
         let watchdog = Watchdog::start(End::Quit, Some(&folder))?;
         let mut server = Server::new(folder, owner, watchdog);
+        // initdb runs as the server's user and must be able to enter the folder.
+        owner.own(&server.folder)?;
         template::fill(&server.data(), &installation, owner)?;
         let hba = format!(
             "local all {SUPERUSER} trust\nlocal all all {auth}\nhost all all 127.0.0.1/32 {auth}\n\

@@ -31,10 +31,14 @@ pub(super) fn fill(data: &Path, installation: &Installation, owner: Owner) -> Re
     }
 }
 
-/// Where cargo builds this program: the folder above it that carries cargo's mark.
+/// What cargo leaves in a build folder: the first only in one that it has made itself.
+const MARKS: [&str; 2] = ["CACHEDIR.TAG", ".rustc_info.json"];
+
+/// Where cargo builds this program: the folder above it that carries one of cargo's marks.
 fn cache_folder() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
-    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file())?;
+    let target =
+        program.ancestors().find(|folder| MARKS.iter().any(|mark| folder.join(mark).is_file()))?;
     Some(target.join("stent-testkit"))
 }
 
