@@ -197,7 +197,7 @@ fn a_listen_port_in_use_gives_3() {
 #[test]
 fn an_unwritable_socket_folder_gives_3() {
     let mut stent = Stent::alone();
-    stent.command.env("STENT_UNIX_SOCKET_DIR", "/proc/self");
+    stent.command.env("STENT_UNIX_SOCKET_DIR", "/proc/self").env("STENT_LISTEN_ADDR", "");
     let mut up = stent.start(&["up"]);
     assert_eq!(ended(&mut up), Some(3), "{}", up.output());
     assert!(up.stderr().contains("/proc/self/.s.PGSQL."), "{}", up.stderr());

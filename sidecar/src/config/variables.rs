@@ -17,8 +17,8 @@ use super::suggest;
 /// Names the configuration file; empty: none is read.
 pub(crate) const CONFIG_VARIABLE: &str = "STENT_CONFIG";
 const PREFIX: &str = "STENT_";
-/// Variables with our prefix that are read by the test support and not by this program.
-const FOREIGN: [&str; 1] = ["STENT_PG_BIN"];
+/// Variables with our prefix that are for the tests, the demo and the benchmarks around this program.
+const FOREIGN: [&str; 4] = ["STENT_BIN", "STENT_PG_BIN", "STENT_PROMTOOL", "STENT_TEST_ENDPOINT"];
 
 /// The texts of `STENT_` variables.
 pub(crate) fn entries(variables: &Variables, problems: &mut Problems) -> Vec<Entry> {
