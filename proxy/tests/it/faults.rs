@@ -93,12 +93,17 @@ async fn an_idle_server_that_hangs_fails_its_probe_and_its_client_gets_another()
     for _ in 0..3 {
         client.batch_execute("select 1").await.unwrap();
     }
-    assert_eq!(proxy.snapshot().pools[0].totals.opened, 1, "healthy servers pass their probes");
-    let hanging = pg.backends().unwrap()[0];
-    let pid = rustix::process::Pid::from_raw(hanging as i32).unwrap();
-    rustix::process::kill_process(pid, Signal::STOP).unwrap();
+    assert!(proxy.snapshot().disconnects.is_empty(), "healthy servers pass their probes");
+    let hanging = pg.backends().unwrap();
+    let signal_all = |signal| {
+        for pid in &hanging {
+            let pid = rustix::process::Pid::from_raw(*pid as i32).unwrap();
+            rustix::process::kill_process(pid, signal).unwrap();
+        }
+    };
+    signal_all(Signal::STOP);
     client.batch_execute("select 1").await.unwrap();
-    rustix::process::kill_process(pid, Signal::CONT).unwrap();
+    signal_all(Signal::CONT);
     let ends = proxy.snapshot().disconnects;
     assert!(ends.iter().any(|end| end.cause == "probe_failed"), "{ends:?}");
 }

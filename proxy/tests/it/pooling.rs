@@ -221,7 +221,7 @@ async fn a_silent_holder_is_seen_with_its_state_and_statement() {
     assert_eq!(holder.application_name, "leaky");
     assert_eq!(holder.last_statement, "begin; select ? as answer");
     assert_eq!(snapshot.pools[0].servers_idle_in_transaction, 1);
-    assert_eq!(pg.backends().unwrap(), [holder.backend_pid]);
+    assert!(pg.backends().unwrap().contains(&holder.backend_pid));
 }
 
 #[test]

@@ -93,6 +93,11 @@ impl Proxy {
         if proxy.stopped.load(Ordering::SeqCst) {
             return proxy.thread.take().unwrap().join().unwrap().map(|()| proxy);
         }
+        // The proxy tries the way to PostgreSQL first of all; a test begins when it knows.
+        wait_for("the proxy's first word on PostgreSQL", PATIENCE, || {
+            (!proxy.get("/readyz").1.contains("not answered yet")).then_some(())
+        })
+        .unwrap();
         Ok(proxy)
     }
 
