@@ -30,12 +30,16 @@ fn a_holder_that_lies_in_no_build_folder_starts_postgresql_too() {
     let program = folder.path().join("holder");
     std::fs::copy(env!("CARGO_BIN_EXE_stent-test-postgres"), &program).unwrap();
     let mut holder = Process::spawn_with_stdin(&mut Command::new(&program)).unwrap();
-    let said =
-        holder.wait_for_match("pid ", SOON, |line| line.strip_prefix("pid ").map(str::to_owned));
-    let pid: u32 = said.unwrap().parse().unwrap();
+    let mut word = |key: &str| {
+        let line = |line: &str| line.strip_prefix(key).map(str::to_owned);
+        holder.wait_for_match(key, SOON, line).unwrap()
+    };
+    let pid: u32 = word("pid ").parse().unwrap();
+    let data = PathBuf::from(word("folder "));
     assert!(proc::is_alive(pid));
-    drop(holder);
-    wait_until("the end of PostgreSQL", SOON, || !proc::is_alive(pid)).unwrap();
+    holder.signal(Signal::KILL).unwrap();
+    holder.wait(SOON).unwrap();
+    expect_nothing_left(pid, &data);
 }
 
 fn expect_nothing_left(pid: u32, folder: &std::path::Path) {
