@@ -48,6 +48,8 @@ pub struct Config {
     pub server_connect_timeout: Duration,
     /// Time for a client's login.
     pub client_login_timeout: Duration,
+    /// How long clients may take to finish their transactions after the shutdown has begun.
+    pub drain_timeout: Duration,
     /// The most named statements kept on one server; 0 turns their translation off.
     pub max_prepared_statements: u32,
 }

@@ -45,8 +45,6 @@ use crate::admin::Admin;
 use crate::broker::Broker;
 use crate::listen::Listener;
 
-/// How long clients may take to finish their transactions after the shutdown has begun.
-const DRAIN_MAX: Duration = Duration::from_secs(25);
 /// How often the drain looks whether they have.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
@@ -111,7 +109,7 @@ async fn accept(broker: Rc<Broker>, listener: Listener) {
 /// Lets clients finish, up to a limit, then closes the servers.
 async fn drain(broker: &Rc<Broker>) {
     broker.drain();
-    let deadline = tokio::time::Instant::now() + DRAIN_MAX;
+    let deadline = tokio::time::Instant::now() + broker.config.drain_timeout;
     while broker.inner().clients.len() > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(DRAIN_STEP).await;
     }

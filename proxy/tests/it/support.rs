@@ -56,6 +56,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         server_check_delay: Duration::from_secs(30),
         server_connect_timeout: Duration::from_secs(10),
         client_login_timeout: Duration::from_secs(10),
+        drain_timeout: Duration::from_secs(1),
         max_prepared_statements: 200,
     }
 }

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use stent_agent::config::{CloudWatch, Emf, PostgresAccess};
@@ -83,8 +84,16 @@ fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_prox
         server_check_delay: settings.server_check_delay.value.0,
         server_connect_timeout: connect_timeout,
         client_login_timeout: settings.client_login_timeout.value.0,
+        drain_timeout: drain_timeout(settings.shutdown_timeout.value.0),
         max_prepared_statements: settings.max_prepared_statements.value,
     }
+}
+
+/// The proxy's part of `shutdown_timeout`: the rest is for its last words and its end.
+fn drain_timeout(shutdown: Option<Duration>) -> Duration {
+    const LAST_WORDS: Duration = Duration::from_secs(3);
+    const UNLIMITED: Duration = Duration::from_secs(24 * 3600);
+    shutdown.map_or(UNLIMITED, |limit| limit.saturating_sub(LAST_WORDS))
 }
 
 /// How the command of `stent run` and the agent enter the proxy. TCP before the unix socket:
