@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use stent_wire::inspect::Causes;
 
 /// Everything the proxy is told.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct Config {
     pub client_login_timeout: Duration,
     /// How long clients may take to finish their transactions after the shutdown has begun.
     pub drain_timeout: Duration,
+    /// Session state that clients may not make in transaction and statement mode.
+    pub forbidden_state: Causes,
     /// The most named statements kept on one server; 0 turns their translation off.
     pub max_prepared_statements: u32,
 }
@@ -70,6 +73,8 @@ pub enum PoolMode {
     Session,
     /// At the end of each transaction.
     Transaction,
+    /// At the end of each statement: transaction blocks are refused.
+    Statement,
 }
 
 impl PoolMode {
@@ -78,6 +83,7 @@ impl PoolMode {
         match self {
             Self::Session => "session",
             Self::Transaction => "transaction",
+            Self::Statement => "statement",
         }
     }
 }

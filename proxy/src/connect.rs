@@ -29,6 +29,7 @@ use crate::facts::Facts;
 use crate::link::{Link, Writing};
 use crate::messages::{Inbox, ReadError};
 use crate::stream::Stream;
+use crate::traces::Traces;
 
 /// The longest message of a login.
 const LOGIN_MESSAGE_MAX: usize = 64 * 1024;
@@ -343,6 +344,8 @@ impl Attempt<'_> {
             to_server: Vec::new(),
             last_words: None,
             writing: Writing::Open,
+            traces: Traces::default(),
+            heard: Vec::new(),
         });
         Opened { link, welcome: BaseWelcome::new(self.parameters) }
     }

@@ -10,6 +10,23 @@ use tracing::{debug, info, warn};
 use crate::connect::OpenError;
 use crate::disconnects::{Cause, Disconnects, Side};
 
+/// A server stays with its client, because its session holds state.
+pub(crate) struct Pinned<'a> {
+    pub(crate) database: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) causes: &'a str,
+    pub(crate) statement: &'a str,
+    pub(crate) backend_pid: u32,
+}
+
+impl Pinned<'_> {
+    /// Logs it; the pool's pins count it.
+    pub(crate) fn emit(&self) {
+        let Self { database, user, causes, statement, backend_pid } = self;
+        info!(database, user, causes, statement, backend_pid, "server stays with its client");
+    }
+}
+
 /// A connection ended.
 pub(crate) struct Ended<'a> {
     pub(crate) side: Side,

@@ -1,7 +1,7 @@
 //! A short exchange of our own with a server that nobody else has: a probe, a reset, parameters.
 //!
-//! Owns: one simple query and its answer, read to ReadyForQuery. Refuses: results; rows are
-//! dropped.
+//! Owns: one simple query and its answer, read to ReadyForQuery. Refuses: meaning; rows are kept
+//! as they came.
 //! Invariant: after `Ok` the link's book is quiet again; after any error the link is not to be
 //! lent (its book says so, or its socket is gone).
 
@@ -37,6 +37,8 @@ pub(crate) enum ExchangeError {
 pub(crate) struct Answer {
     /// ParameterStatus messages: name and value.
     pub(crate) parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The bodies of the rows, as many as fit the limit of an answer.
+    pub(crate) rows: Vec<Vec<u8>>,
 }
 
 /// A sign of life: an empty query, which touches no table and no transaction.
@@ -46,6 +48,15 @@ pub(crate) async fn probe(link: &mut Link) -> Result<(), ExchangeError> {
 
 /// Sends one simple query and reads its answer to the end.
 pub(crate) async fn query(link: &mut Link, sql: &[u8]) -> Result<Answer, ExchangeError> {
+    query_up_to(link, sql, ANSWER_MAX).await
+}
+
+/// The same with an answer of at most `max` bytes.
+pub(crate) async fn query_up_to(
+    link: &mut Link,
+    sql: &[u8],
+    max: usize,
+) -> Result<Answer, ExchangeError> {
     assert!(link.is_clean(), "a query of ours goes to a server that owes nothing");
     let mut message = Vec::with_capacity(sql.len() + 6);
     put_message(&mut message, b'Q', |out| {
@@ -54,24 +65,24 @@ pub(crate) async fn query(link: &mut Link, sql: &[u8]) -> Result<Answer, Exchang
     });
     link.ledger.request(Owed::Query);
     link.stream.write_whole(&message).await?;
-    read_answer(link).await
+    read_answer(link, max).await
 }
 
-async fn read_answer(link: &mut Link) -> Result<Answer, ExchangeError> {
+async fn read_answer(link: &mut Link, max: usize) -> Result<Answer, ExchangeError> {
     let mut answer = Answer::default();
     let mut refused = None;
     let mut buffer = Vec::with_capacity(1024);
     let mut seen = 0;
     while !link.ledger.is_settled() {
-        let mut chunk = [0; 1024];
+        let mut chunk = [0; 4096];
         let n = link.stream.read(&mut chunk).await?;
         if n == 0 {
             return Err(refused_or_eof(refused));
         }
         seen += n;
         buffer.extend_from_slice(&chunk[..n]);
-        if seen > ANSWER_MAX || buffer.len() > WHOLE_MESSAGE_LEN_MAX {
-            return Err(ExchangeError::OutOfStep(format!("an answer of over {ANSWER_MAX} bytes")));
+        if seen > max || buffer.len() > WHOLE_MESSAGE_LEN_MAX {
+            return Err(ExchangeError::OutOfStep(format!("an answer of over {max} bytes")));
         }
         let used = digest(link, &buffer, &mut answer, &mut refused)?;
         buffer.drain(..used);
@@ -107,6 +118,13 @@ fn digest(
             tag => {
                 let heard = link.ledger.backend(tag, body.first().copied());
                 heard.map_err(|error| out_of_step(error.to_string()))?;
+                match tag {
+                    b'D' => answer.rows.push(body.to_vec()),
+                    b'A' if !link.traces.pins.is_empty() => {
+                        link.heard.extend_from_slice(&buffer[frame.all.clone()]);
+                    }
+                    _ => {}
+                }
                 if tag == b'S'
                     && let Ok((name, value)) = parse_parameter_status(body)
                 {

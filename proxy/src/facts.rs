@@ -11,6 +11,7 @@ use std::time::Instant;
 use stent_contract::snapshot::HolderState;
 use stent_wire::cancel::CancelKey;
 use stent_wire::fingerprint::fingerprint;
+use stent_wire::inspect::Causes;
 use stent_wire::report::reply::TransactionStatus;
 
 use crate::clients::ClientId;
@@ -31,6 +32,7 @@ pub(crate) struct Facts {
     pub(crate) cancel_key: Option<CancelKey>,
     cancels: Cell<Cancels>,
     checkout: Cell<Option<Checkout>>,
+    pins: Cell<Causes>,
     statement: RefCell<Vec<u8>>,
 }
 
@@ -65,6 +67,7 @@ impl Facts {
             cancel_key,
             cancels: Cell::new(Cancels::default()),
             checkout: Cell::new(None),
+            pins: Cell::new(Causes::NONE),
             statement: RefCell::new(Vec::new()),
         }
     }
@@ -100,8 +103,19 @@ impl Facts {
         self.cancels.set(Cancels { on_the_way, sent: on_the_way });
     }
 
+    /// For what the server stays with its client.
+    pub(crate) const fn pins(&self) -> Causes {
+        self.pins.get()
+    }
+
+    /// The server stays with its client for these, or for nothing.
+    pub(crate) fn set_pins(&self, pins: Causes) {
+        self.pins.set(pins);
+    }
+
     /// The client gives it back; returns the checkout that ends.
     pub(crate) fn give_back(&self) -> Option<Checkout> {
+        self.pins.set(Causes::NONE);
         self.checkout.take()
     }
 

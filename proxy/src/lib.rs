@@ -19,17 +19,20 @@ mod error;
 mod events;
 mod exchange;
 mod facts;
+mod firewall;
 mod histogram;
 mod link;
 mod listen;
 mod login;
 mod messages;
 mod page;
+mod pins;
 mod pool_stats;
 mod scratch;
 mod session;
 mod snapshot;
 mod stream;
+mod traces;
 mod users;
 
 use std::future::Future;
@@ -64,6 +67,7 @@ async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result
     tokio::task::spawn_local(Rc::clone(&broker).watch_idle());
     tokio::task::spawn_local(Rc::clone(&broker).janitor());
     tokio::task::spawn_local(Rc::clone(&broker).warm());
+    tokio::task::spawn_local(Rc::clone(&broker).age_firewalls());
     if let Some(listener) = admin_listener {
         let admin = Admin::new(Rc::clone(&broker), Rc::clone(&on));
         tokio::task::spawn_local(admin.serve(listener));

@@ -13,6 +13,7 @@ use stent_wire::prepared::ServerStatements;
 
 use crate::facts::Facts;
 use crate::stream::Stream;
+use crate::traces::Traces;
 
 /// A server connection.
 #[derive(Debug)]
@@ -41,6 +42,10 @@ pub(crate) struct Link {
     pub(crate) last_words: Option<Box<str>>,
     /// Whether the socket still takes bytes.
     pub(crate) writing: Writing,
+    /// What its client's statements may have left on it.
+    pub(crate) traces: Traces,
+    /// Notifications that came while we asked it something: they are its client's.
+    pub(crate) heard: Vec<u8>,
 }
 
 /// Whether a socket still takes bytes.

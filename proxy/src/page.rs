@@ -124,6 +124,7 @@ impl Page<'_> {
                 (MetricId::Queries, pool.totals.queries as f64),
                 (MetricId::ReceivedBytes, pool.totals.received_bytes as f64),
                 (MetricId::SentBytes, pool.totals.sent_bytes as f64),
+                (MetricId::ServersPinned, f64::from(pool.servers_pinned)),
             ];
             for (id, value) in values {
                 self.set(id, &[database, user], value);
@@ -133,6 +134,12 @@ impl Page<'_> {
             for (sqlstate, count) in &entry.open_failures {
                 let labels = [&*entry.database, &*entry.user, sqlstate.as_str()];
                 self.set(MetricId::ConnectFailures, &labels, *count as f64);
+            }
+            let pool = [&*entry.database, &*entry.user];
+            let pins = entry.stats.pins.borrow();
+            self.set(MetricId::Inspections, &pool, pins.inspections() as f64);
+            for (cause, count) in pins.by_cause() {
+                self.set(MetricId::Pins, &[pool[0], pool[1], cause.as_str()], count as f64);
             }
         }
     }

@@ -2,11 +2,12 @@
 //!
 //! Invariant: one thread; counting is an addition.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use stent_contract::metric::{CONNECT_BUCKETS, LATENCY_BUCKETS};
 
 use crate::histogram::Histogram;
+use crate::pins::Pins;
 
 /// Counters and distributions of one pool.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct PoolStats {
     pub(crate) hold: Histogram,
     /// Opening a server.
     pub(crate) create: Histogram,
+    /// Servers that had to stay with their clients.
+    pub(crate) pins: RefCell<Pins>,
 }
 
 impl PoolStats {
@@ -38,6 +41,7 @@ impl PoolStats {
             wait: Histogram::new(LATENCY_BUCKETS),
             hold: Histogram::new(LATENCY_BUCKETS),
             create: Histogram::new(CONNECT_BUCKETS),
+            pins: RefCell::default(),
         }
     }
 }

@@ -98,7 +98,16 @@ fn pool_snapshot(
             closed: census.totals.closed,
         },
         connect_error: entry.open_error.as_ref().map(ToString::to_string),
+        servers_pinned: pinned(inner, pool),
+        pins: entry.stats.pins.borrow().kinds().to_vec(),
     }
+}
+
+/// How many servers stay with their clients.
+fn pinned(inner: &Inner, pool: PoolId) -> u32 {
+    let slots = inner.servers.iter().flatten().filter(|slot| slot.pool == pool);
+    let facts = slots.filter_map(|slot| slot.facts.as_ref());
+    u32::try_from(facts.filter(|facts| !facts.pins().is_empty()).count()).unwrap_or(u32::MAX)
 }
 
 /// How long each client that is silent in an open transaction has been so.
@@ -135,6 +144,7 @@ fn holder(inner: &Inner, slot: &Slot, now: Instant) -> Option<Holder> {
         held_ms: ms(now.saturating_duration_since(checkout.since)),
         state_ms: ms(now.saturating_duration_since(checkout.state_since)),
         last_statement: facts.fingerprint(),
+        pinned_by: facts.pins().iter().map(|cause| cause.as_str().to_owned()).collect(),
     })
 }
 

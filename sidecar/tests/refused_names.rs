@@ -152,7 +152,7 @@ fn all_problems_at_once() {
         stent.toml:1: listen_port: "0" is not a port
           mend: write a port from 1 to 65535
         stent.toml:3: pool_mode: "x" is not one of its values
-          mend: write session or transaction
+          mend: write session, transaction or statement
         DATABASE_URL: does not begin with postgres:// or postgresql://
           mend: write postgres://user:password@host:5432/database"#]]
     .assert_eq(&written.problems());

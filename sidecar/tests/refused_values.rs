@@ -26,7 +26,7 @@ fn a_wrong_type() {
         expect![[r#"
         1 problem in the configuration:
         stent.toml:1: pool_mode: is a TOML integer, which it cannot be
-          mend: write in quotes: session or transaction"#]],
+          mend: write in quotes: session, transaction or statement"#]],
     );
     file(
         "emf = 1\n",
@@ -151,11 +151,11 @@ fn a_bad_word() {
     );
     variable(
         "STENT_POOL_MODE",
-        "statement",
+        "query",
         expect![[r#"
             1 problem in the configuration:
-            STENT_POOL_MODE: "statement" is not one of its values
-              mend: write session or transaction"#]],
+            STENT_POOL_MODE: "query" is not one of its values
+              mend: write session, transaction or statement"#]],
     );
     variable(
         "STENT_LOG_LEVEL",

@@ -115,6 +115,12 @@ metrics! {
         "Bytes received from servers and sent to clients.";
     ConnectFailures: "stent_server_connect_failures_total", Some("ServerConnectFailures"), Counter,
         Count, &["database", "user", "sqlstate"], Proxy, "Server logins that failed, by SQLSTATE.";
+    Pins: "stent_pins_total", Some("Pins"), Counter, Count, &["database", "user", "cause"], Proxy,
+        "Servers that had to stay with their client after a transaction, by the kind of session state that was found.";
+    ServersPinned: "stent_servers_pinned", Some("ServersPinned"), Gauge, Count, POOL, Proxy,
+        "Servers that stay with their client because its session holds state.";
+    Inspections: "stent_session_inspections_total", None, Counter, Count, POOL, Proxy,
+        "Times PostgreSQL was asked what a session holds before its server was lent on.";
     // The proxy: clients and the ends of connections.
     Clients: "stent_clients", Some("Clients"), Gauge, Count, &["state"], Proxy,
         "Client connections by state: login, idle, active, waiting.";

@@ -99,6 +99,23 @@ pub struct PoolSnapshot {
     pub totals: PoolTotals,
     /// The newest failure to open a server, until one succeeds.
     pub connect_error: Option<String>,
+    /// Servers that stay with their client because its session holds state.
+    #[serde(default)]
+    pub servers_pinned: u32,
+    /// For what servers had to stay with their clients, and how often.
+    #[serde(default)]
+    pub pins: Vec<PinSnapshot>,
+}
+
+/// A kind of session state for which servers had to stay with their clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinSnapshot {
+    /// The cause, as in the label `cause` of `stent_pins_total`.
+    pub cause: String,
+    /// Fingerprint of the statement that made the state (literals replaced).
+    pub statement: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// Counters of a pool since the proxy's start.
@@ -163,6 +180,9 @@ pub struct Holder {
     pub state_ms: u64,
     /// Fingerprint of its last statement (literals replaced), empty where none was seen.
     pub last_statement: String,
+    /// The kinds of session state for which the server stays with this client.
+    #[serde(default)]
+    pub pinned_by: Vec<String>,
 }
 
 /// The end of one connection.

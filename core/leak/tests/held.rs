@@ -20,6 +20,7 @@ fn holder(client: u64, state: HolderState, held_ms: u64, state_ms: u64) -> Holde
         held_ms,
         state_ms,
         last_statement: "update orders set state = $1 where id = $2".to_owned(),
+        pinned_by: Vec::new(),
     }
 }
 

@@ -7,9 +7,7 @@
 
 use std::ops::Range;
 
-mod lexer;
-
-use lexer::{Lexer, Token};
+use crate::lexer::{Lexer, Token};
 
 /// The shape of `sql` in at most `max` bytes. `sql` may be the beginning of a longer text.
 ///

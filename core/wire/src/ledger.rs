@@ -47,6 +47,9 @@ pub enum Owed {
     OwnParse(Box<Registration>),
     /// A Close that the server need not see: we say CloseComplete when its turn comes.
     OwnClose(Option<Box<Removal>>),
+    /// A Query of ours in the place of a refused message: its error is the client's, its
+    /// ReadyForQuery is swallowed, and the client's messages up to its Sync are not sent.
+    Refusal,
     /// CopyDone or CopyFail sent before the server had asked for data: owes nothing.
     CopyEnd,
 }
@@ -151,7 +154,7 @@ impl Ledger {
 
     /// A Query or FunctionCall goes to the server.
     pub fn request(&mut self, owed: Owed) {
-        assert!(matches!(owed, Owed::Query | Owed::Call));
+        assert!(matches!(owed, Owed::Query | Owed::Call | Owed::Refusal));
         self.note_interrupted_copy();
         if !self.skipping {
             self.owed.push_back(owed);
@@ -162,7 +165,8 @@ impl Ledger {
 
     /// A message of the extended protocol goes to the server (or is answered by us in its place).
     pub fn extended(&mut self, owed: Owed) {
-        assert!(!matches!(owed, Owed::Query | Owed::Call | Owed::Sync | Owed::CopyEnd));
+        let simple = matches!(owed, Owed::Query | Owed::Call | Owed::Refusal);
+        assert!(!simple && !matches!(owed, Owed::Sync | Owed::CopyEnd));
         self.note_interrupted_copy();
         if self.skipping {
             self.undone.push(owed);
@@ -228,7 +232,10 @@ impl Ledger {
             self.doubtful |= syncs > 0;
             self.copy = Copy::None;
         }
-        if matches!(self.owed.front(), None | Some(Owed::Query | Owed::Call | Owed::Sync)) {
+        if matches!(
+            self.owed.front(),
+            None | Some(Owed::Query | Owed::Call | Owed::Sync | Owed::Refusal)
+        ) {
             return;
         }
         while let Some(front) = self.owed.front() {
@@ -275,14 +282,15 @@ impl Ledger {
     }
 
     fn ready(&mut self, status: Option<u8>) -> Result<Pass, OutOfStep> {
-        match self.owed.pop_front() {
-            Some(Owed::Query | Owed::Call | Owed::Sync) => {}
-            None if self.doubtful => {}
+        let pass = match self.owed.pop_front() {
+            Some(Owed::Query | Owed::Call | Owed::Sync) => Pass::Forward,
+            Some(Owed::Refusal) => Pass::Swallow,
+            None if self.doubtful => Pass::Forward,
             _ => return Err(OutOfStep { tag: b'Z' }),
-        }
+        };
         let status = status.and_then(TransactionStatus::parse);
         self.status = status.ok_or(OutOfStep { tag: b'Z' })?;
-        Ok(Pass::Forward)
+        Ok(pass)
     }
 
     /// A reply that answers exactly one kind of extended request.
@@ -308,7 +316,7 @@ impl Ledger {
             Some(Owed::Execute) => {
                 self.owed.pop_front();
             }
-            Some(Owed::Query) => {}
+            Some(Owed::Query | Owed::Refusal) => {}
             _ if self.doubtful || self.copy == Copy::Both => {}
             _ => return Err(OutOfStep { tag }),
         }

@@ -13,10 +13,11 @@ use stent_pool::{
 
 use super::{Broker, Inner, Slot};
 use crate::clients::Outcome;
+use crate::config::PoolMode;
 use crate::connect::{self, OpenError, Opened};
 use crate::disconnects::Cause;
 use crate::events;
-use crate::exchange;
+use crate::exchange::{self, ExchangeError};
 use crate::link::{Link, Writing};
 use crate::scratch;
 
@@ -93,9 +94,29 @@ impl Broker {
         let broker = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let started = Instant::now();
-            let opened = connect::open(&broker, pool, server).await;
+            let opened = match connect::open(&broker, pool, server).await {
+                Ok(opened) => broker.read_catalog(pool, opened).await,
+                Err(error) => Err(error),
+            };
             broker.opened(pool, server, opened, started.elapsed());
         });
+    }
+
+    /// Reads the catalog on the first server of a database, so that its first client's calls are
+    /// known.
+    async fn read_catalog(&self, pool: PoolId, mut opened: Opened) -> Result<Opened, OpenError> {
+        let firewall = self.firewall(pool);
+        if self.config.pool_mode == PoolMode::Session || !firewall.is_due() {
+            return Ok(opened);
+        }
+        let (timeout, target) = (self.config.server_connect_timeout, &self.config.upstream);
+        let target = connect::target(target);
+        match tokio::time::timeout(timeout, firewall.learn(&mut opened.link)).await {
+            Ok(Ok(()) | Err(ExchangeError::Refused(_))) => Ok(opened),
+            Ok(Err(ExchangeError::Io(source))) => Err(OpenError::Connect { target, source }),
+            Ok(Err(ExchangeError::OutOfStep(why))) => Err(OpenError::Protocol { target, why }),
+            Err(_) => Err(OpenError::Timeout { target, seconds: timeout.as_secs_f64() }),
+        }
     }
 
     fn opened(

@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use stent_pool::{Condition, Event, PoolId, Refusal, WaiterId};
+use stent_wire::effects::Effects;
+use stent_wire::inspect::Cause;
 use stent_wire::params::Params;
 
 use super::{Broker, PoolEntry};
@@ -79,6 +81,8 @@ impl Broker {
         let ended = link.writing == Writing::Failed || link.ledger.has_ended();
         if ended {
             self.hand_back(link, Condition::Broken);
+        } else if !link.traces.is_clean() {
+            self.clean(link);
         } else if link.facts.cancels().sent > 0 && link.is_clean() {
             self.quarantine(link);
         } else {
@@ -128,6 +132,38 @@ impl Broker {
                 }
                 Ok(Err(_)) | Err(_) => Condition::Doubtful,
             };
+            broker.hand_back(link, condition);
+        });
+    }
+
+    /// A client has left a server on which its session's state is or may be: it is taken off.
+    fn clean(self: &Rc<Self>, mut link: Box<Link>) {
+        // What was not asked about may be anything.
+        let known = !link.traces.effects().any(Effects::MAKES);
+        let sql = if known { link.traces.pins.reset_sql() } else { None };
+        let sql = match sql {
+            _ if !link.is_clean() => return self.hand_back(link, Condition::Doubtful),
+            _ if link.traces.pins.has(Cause::Load) || link.traces.effects().any(Effects::LOAD) => {
+                return self.hand_back(link, Condition::Doubtful);
+            }
+            Some(sql) => sql,
+            None => "DISCARD ALL".to_owned(),
+        };
+        let broker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let reset = exchange::query(&mut link, sql.as_bytes());
+            let condition = match tokio::time::timeout(RESET_TIMEOUT, reset).await {
+                Ok(Ok(_)) => Condition::Clean,
+                Ok(Err(_)) | Err(_) => Condition::Doubtful,
+            };
+            if sql == "DISCARD ALL" || link.traces.pins.has(Cause::Setting) {
+                link.applied = Rc::new(Params::default());
+            }
+            if sql == "DISCARD ALL" || link.traces.pins.has(Cause::Prepare) {
+                link.statements.clear();
+            }
+            link.traces.clear();
+            link.heard.clear();
             broker.hand_back(link, condition);
         });
     }

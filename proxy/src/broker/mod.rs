@@ -34,6 +34,7 @@ use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::events;
 use crate::facts::Facts;
+use crate::firewall::Firewall;
 use crate::link::Link;
 use crate::login::keys::KeyCache;
 use crate::pool_stats::PoolStats;
@@ -106,6 +107,8 @@ pub(crate) struct PoolEntry {
     pub(crate) user: Rc<str>,
     /// Counters.
     pub(crate) stats: Rc<PoolStats>,
+    /// What is known of the database's functions.
+    pub(crate) firewall: Rc<Firewall>,
     /// What a client is told at the end of its login.
     pub(crate) welcomes: WelcomeCache,
     /// Why the newest attempt to open a server failed; gone when one succeeds.
@@ -180,10 +183,13 @@ impl Broker {
         let mut inner = self.inner();
         let pool = inner.pools.pool(database, user)?;
         if pool.index() == inner.entries.len() {
+            let same = inner.entries.iter().find(|entry| &*entry.database == database);
+            let firewall = same.map(|entry| Rc::clone(&entry.firewall)).unwrap_or_default();
             inner.entries.push(PoolEntry {
                 database: database.into(),
                 user: user.into(),
                 stats: Rc::new(PoolStats::new()),
+                firewall,
                 welcomes: WelcomeCache::default(),
                 open_error: None,
                 open_failures: Vec::new(),
@@ -196,6 +202,20 @@ impl Broker {
     /// The counters of a pool.
     pub(crate) fn stats(&self, pool: PoolId) -> Rc<PoolStats> {
         Rc::clone(&self.inner().entries[pool.index()].stats)
+    }
+
+    /// What is known of the functions of a pool's database.
+    pub(crate) fn firewall(&self, pool: PoolId) -> Rc<Firewall> {
+        Rc::clone(&self.inner().entries[pool.index()].firewall)
+    }
+
+    /// Runs for ever: knowledge of functions grows old.
+    pub(crate) async fn age_firewalls(self: Rc<Self>) {
+        const STEP: Duration = Duration::from_secs(10);
+        loop {
+            tokio::time::sleep(STEP).await;
+            self.inner().entries.iter().for_each(|entry| entry.firewall.age());
+        }
     }
 
     /// Database and user of a pool.

@@ -12,10 +12,12 @@
 //!    ▲ ▲    refused      │                                                │
 //!    │ └─────────────────┘              ReadyForQuery, book quiet         │
 //!    └────────────────────────────────────────────────────────────────────┘
+//!   Linked ──▶ Inspecting (state may be left: PostgreSQL is asked) ──▶ Idle, or Linked again
 //!   any of them ──▶ Leaving (last words are flushed) ──▶ the end
 //! ```
 
 mod downward;
+mod inspect;
 mod prepare;
 mod refuse;
 mod upward;
@@ -34,11 +36,13 @@ use crate::broker::{Broker, Draining};
 use crate::clients::{ClientId, Outcome};
 use crate::config::PoolMode;
 use crate::disconnects::Cause;
+use crate::firewall::Firewall;
 use crate::link::Link;
 use crate::pool_stats::PoolStats;
 use crate::scratch::{self, Scratch};
 use crate::stream::Stream;
 
+use self::inspect::{Inspected, Verdict};
 use self::prepare::Prepared;
 
 /// How much of a queued client's further requests is taken in while it waits.
@@ -51,7 +55,11 @@ pub(crate) struct Session {
     pool: PoolId,
     stats: Rc<PoolStats>,
     stream: Stream,
+    /// The settings in force, wherever the next server is.
     params: Rc<Params>,
+    /// Those that it brought: RESET returns to them.
+    own: Rc<Params>,
+    firewall: Rc<Firewall>,
     names: ClientStatements,
     phase: Phase,
     /// Bytes from the client that could not be used yet.
@@ -72,6 +80,7 @@ enum Phase {
     Waiting,
     Preparing(Pin<Box<dyn Future<Output = Prepared>>>),
     Linked(Box<Link>),
+    Inspecting(Pin<Box<dyn Future<Output = Inspected>>>),
     Leaving(End),
 }
 
@@ -143,14 +152,16 @@ impl Session {
         params: Rc<Params>,
         unread: Vec<u8>,
     ) -> Self {
-        let stats = broker.stats(pool);
+        let (stats, firewall) = (broker.stats(pool), broker.firewall(pool));
         Self {
             broker,
             id,
             pool,
             stats,
             stream,
+            own: Rc::clone(&params),
             params,
+            firewall,
             names: ClientStatements::default(),
             phase: Phase::Idle,
             carry: unread,
@@ -229,6 +240,15 @@ impl Session {
         self.prepared(prepared)
     }
 
+    fn poll_inspecting(&mut self, cx: &mut Context<'_>) -> Step {
+        let Phase::Inspecting(future) = &mut self.phase else {
+            unreachable!("called in the phase Inspecting only")
+        };
+        let Poll::Ready(inspected) = future.as_mut().poll(cx) else { return Step::Wait };
+        self.phase = Phase::Idle;
+        self.inspected(inspected)
+    }
+
     /// Moves bytes both ways until neither side has any, or the server goes back.
     fn poll_linked(&mut self, cx: &mut Context<'_>) -> Step {
         let Phase::Linked(mut link) = std::mem::replace(&mut self.phase, Phase::Idle) else {
@@ -243,8 +263,17 @@ impl Session {
             (Moved::Ended(end), _) | (_, Moved::Ended(end)) => self.end_linked(link, end),
             (up, down) => {
                 if self.may_release(&link) {
-                    self.give_back(link);
-                    return self.after_release();
+                    match self.verdict_at_end(&link) {
+                        Verdict::Release => {
+                            self.give_back(link);
+                            return self.after_release();
+                        }
+                        Verdict::Ask => {
+                            self.ask(link);
+                            return Step::Again;
+                        }
+                        Verdict::Stay => {}
+                    }
                 }
                 self.phase = Phase::Linked(link);
                 match (up, down) {
@@ -272,11 +301,18 @@ impl Session {
     fn may_release(&self, link: &Link) -> bool {
         let done = match self.hearing {
             Hearing::Terminated => link.ledger.awaits_client() || link.ledger.has_ended(),
-            Hearing::Yes => {
-                self.broker.config.pool_mode == PoolMode::Transaction && link.is_clean()
-            }
+            Hearing::Yes => self.broker.config.pool_mode != PoolMode::Session && link.is_clean(),
         };
         done && (self.rest == 0 || self.hearing == Hearing::Terminated)
+    }
+
+    /// Whether the server can go back as it is. Of a client that leaves nothing is asked: its
+    /// server is cleaned of everything.
+    fn verdict_at_end(&self, link: &Link) -> Verdict {
+        match (self.hearing, self.broker.config.pool_mode) {
+            (Hearing::Terminated, _) | (_, PoolMode::Session) => Verdict::Release,
+            (Hearing::Yes, PoolMode::Transaction | PoolMode::Statement) => self.verdict(link),
+        }
     }
 
     fn after_release(&mut self) -> Step {
@@ -293,7 +329,9 @@ impl Session {
     fn give_back(&self, link: Box<Link>) {
         match self.broker.config.pool_mode {
             PoolMode::Session if link.is_clean() => self.broker.reset_and_release(self.id, link),
-            PoolMode::Session | PoolMode::Transaction => self.broker.release(self.id, link),
+            PoolMode::Session | PoolMode::Transaction | PoolMode::Statement => {
+                self.broker.release(self.id, link);
+            }
         }
     }
 
@@ -416,6 +454,7 @@ impl Future for Session {
                 Phase::Waiting => self.poll_waiting(cx),
                 Phase::Preparing(_) => self.poll_preparing(cx),
                 Phase::Linked(_) => self.poll_linked(cx),
+                Phase::Inspecting(_) => self.poll_inspecting(cx),
                 Phase::Leaving(_) => self.poll_leaving(cx),
             };
             match step {

@@ -34,8 +34,16 @@ impl Session {
 
     /// The preparation has ended.
     pub(super) fn prepared(&mut self, prepared: Prepared) -> Step {
-        let Prepared { link, result } = prepared;
+        let Prepared { mut link, result } = prepared;
+        self.to_client.append(&mut link.heard);
         match result {
+            Err(error) if !link.traces.pins.is_empty() && !link.is_clean() => {
+                self.server_lost(link, error.to_string())
+            }
+            Err(_) if !link.traces.pins.is_empty() => {
+                self.phase = Phase::Linked(link);
+                Step::Again
+            }
             Ok(()) => {
                 self.phase = Phase::Linked(link);
                 Step::Again

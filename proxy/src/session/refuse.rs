@@ -36,8 +36,7 @@ impl Session {
 
 /// The answer to a client that cancelled its own wait.
 pub(super) fn cancelled() -> Report {
-    let code = SqlState::parse(b"57014").expect("five digits are a code");
-    Report::error(code, "canceling statement due to user request")
+    Report::error(SqlState::QUERY_CANCELED, "canceling statement due to user request")
         .with_detail("The statement was still waiting for a server connection.")
 }
 

@@ -6,14 +6,16 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use stent_wire::effects::Effects;
 use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at};
 use stent_wire::ledger::Owed;
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
-use stent_wire::prepared::{Statements, Translation};
+use stent_wire::prepared::{Statement, Statements, Translation};
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
 use stent_wire::splice::Splice;
 
+use super::inspect::{Forbidden, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
 use crate::broker::Acquired;
 use crate::config::PoolMode;
@@ -203,17 +205,32 @@ impl Session {
     ) -> Passed {
         let body = &chunk[frame.body.clone()];
         match frame.tag {
+            b'S' => {
+                self.skip = Skip::No;
+                link.ledger.sync();
+            }
+            b'X' => return Passed::Terminate,
+            b'd' | b'c' | b'f' if !link.ledger.takes_copy_data() => return Passed::Dropped,
+            _ if self.skip == Skip::ToSync => return Passed::Dropped,
             b'Q' => {
                 note(link, body);
+                if !frame.is_whole() {
+                    link.traces.note(Effects::UNKNOWN, body);
+                }
+                if let Err(why) = self.suspect(link, body.strip_suffix(&[0]).unwrap_or(body)) {
+                    link.ledger.request(Owed::Query);
+                    put_refusal(splice.edit(), why);
+                    return Passed::Dropped;
+                }
                 link.ledger.request(Owed::Query);
             }
-            b'F' => link.ledger.request(Owed::Call),
-            b'S' => link.ledger.sync(),
+            b'F' => {
+                link.traces.note(Effects::UNKNOWN, b"function call");
+                link.ledger.request(Owed::Call);
+            }
             b'E' => link.ledger.extended(Owed::Execute),
             b'P' | b'B' | b'D' | b'C' => return self.named(link, chunk, frame, splice),
-            b'd' | b'c' | b'f' if !link.ledger.takes_copy_data() => return Passed::Dropped,
             b'c' | b'f' => link.ledger.copy_end(),
-            b'X' => return Passed::Terminate,
             _ => {}
         }
         splice.keep(frame.all.clone());
@@ -228,6 +245,14 @@ impl Session {
         frame: &Frame,
         splice: &mut Splice<'_>,
     ) -> Passed {
+        if frame.tag == b'P'
+            && let Err(why) = self.suspect_parse(link, &chunk[frame.body.clone()], frame)
+        {
+            link.ledger.request(Owed::Refusal);
+            put_refusal(splice.edit(), why);
+            self.skip = Skip::ToSync;
+            return Passed::Dropped;
+        }
         let config = &self.broker.config;
         if config.pool_mode == PoolMode::Session || config.max_prepared_statements == 0 {
             return pass_untranslated(link, chunk, frame, splice);
@@ -251,6 +276,8 @@ impl Session {
         match translation {
             Translation::Done(Some(statement)) => {
                 link.facts.note_statement(statement.sql());
+                drop(inner);
+                self.suspect_bind(link, frame.tag, &statement);
                 Passed::On
             }
             Translation::Done(None) => Passed::On,
@@ -263,6 +290,39 @@ impl Session {
             Translation::Incomplete => Passed::Incomplete,
             Translation::TooManyNames => Passed::Refused(too_many_names()),
         }
+    }
+
+    /// A Parse: of a named one only whether it is allowed, for it does nothing before its Bind.
+    fn suspect_parse(&self, link: &mut Link, body: &[u8], frame: &Frame) -> Result<(), Forbidden> {
+        let Some((name, tail)) = cstr(body) else { return Ok(()) };
+        let sql = cstr(tail).map_or(tail, |(sql, _)| sql);
+        if cstr(tail).is_none() && !frame.is_whole() {
+            link.traces.note(Effects::UNKNOWN, sql);
+        }
+        if name.is_empty() || !self.forbids() {
+            return match name.is_empty() {
+                true => self.suspect(link, sql),
+                false => Ok(()),
+            };
+        }
+        let before = link.traces.effects();
+        let result = self.suspect(link, sql);
+        debug_assert!(result.is_ok() || link.traces.effects() == before);
+        result
+    }
+
+    /// A named statement is bound: now it will do what it does.
+    fn suspect_bind(&self, link: &mut Link, tag: u8, statement: &Statement) {
+        if tag == b'B' {
+            let effects = statement.effects(&self.firewall.functions());
+            // What is forbidden was refused at its Parse.
+            link.traces.note(effects, statement.sql());
+        }
+    }
+
+    fn forbids(&self) -> bool {
+        let config = &self.broker.config;
+        config.pool_mode == PoolMode::Statement || !config.forbidden_state.is_empty()
     }
 
     /// Takes back what the server has skipped, if it has.

@@ -5,6 +5,7 @@
 mod bad_input;
 mod cancel;
 mod faults;
+mod firewall;
 mod login;
 mod pages;
 mod pgbench;

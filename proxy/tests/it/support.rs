@@ -57,6 +57,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         server_connect_timeout: Duration::from_secs(10),
         client_login_timeout: Duration::from_secs(10),
         drain_timeout: Duration::from_secs(1),
+        forbidden_state: stent_wire::inspect::Causes::NONE,
         max_prepared_statements: 200,
     }
 }

@@ -16,7 +16,7 @@ use super::publish::{Dimensions, EndpointUrl, Namespace, Region};
 use super::raw::Raw;
 use super::value::{
     AutoSwitch, DatabaseUrl, Interval, KeyType, LogFormat, LogLevel, OptionalPath, Port,
-    PositiveSeconds, Seconds, Size, Switch, Timeout, TomlShape,
+    PositiveSeconds, Seconds, Size, StateKinds, Switch, Timeout, TomlShape,
 };
 
 /// Whose key it is.
@@ -182,7 +182,9 @@ keys! {
         "Time for a client's login.";
     // The proxy's pools and servers.
     pool_mode: PoolMode = "transaction", "", Proxy, Public,
-        "When a server goes back to its pool: at the end of each transaction, or when its client leaves.";
+        "When a server goes back to its pool: at the end of each statement (transaction blocks are refused), at the end of each transaction, or when its client leaves.";
+    forbidden_state: StateKinds = "", "", Proxy, Public,
+        "Session state that clients may not make with pool_mode transaction or statement; a statement that would make it gets an error. Kinds: temp_table, advisory_lock, listen, held_cursor, prepare, role, setting, load, or all. Otherwise settings follow their client, and for the other kinds the server stays with its client until the state is gone.";
     default_pool_size: NonZeroU32 = "20", "servers", Proxy, Public,
         "The most servers of one pool (one database and user).";
     min_pool_size: u32 = "0", "servers", Proxy, Public,

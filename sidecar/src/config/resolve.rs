@@ -85,6 +85,7 @@ fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_prox
         server_connect_timeout: connect_timeout,
         client_login_timeout: settings.client_login_timeout.value.0,
         drain_timeout: drain_timeout(settings.shutdown_timeout.value.0),
+        forbidden_state: settings.forbidden_state.value.0,
         max_prepared_statements: settings.max_prepared_statements.value,
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use stent_proxy::config::{AuthMethod, PoolMode};
+use stent_wire::inspect::{Cause, Causes};
 
 /// How a value is written in TOML.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,8 +277,37 @@ words!(AuthMethod, "trust, md5 or scram-sha-256", Text,
     "trust" => AuthMethod::Trust, "md5" => AuthMethod::Md5,
     "scram-sha-256" => AuthMethod::ScramSha256);
 
-words!(PoolMode, "session or transaction", Text,
-    "session" => PoolMode::Session, "transaction" => PoolMode::Transaction);
+words!(PoolMode, "session, transaction or statement", Text,
+    "session" => PoolMode::Session, "transaction" => PoolMode::Transaction,
+    "statement" => PoolMode::Statement);
+
+impl KeyType for StateKinds {
+    const TOML: TomlShape = TomlShape::Text;
+    const EXPECTS: &'static str = "kinds of session state, separated by commas, or all";
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut causes = Causes::NONE;
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let mut named = Cause::ALL.into_iter().filter(|cause| *cause != Cause::Unknown);
+            if word == "all" {
+                named.for_each(|cause| causes.add(cause));
+                continue;
+            }
+            match named.find(|cause| cause.as_str() == word) {
+                Some(cause) => causes.add(cause),
+                None => return Err(format!("names {word:?}, which is no kind of session state")),
+            }
+        }
+        Ok(Self(causes))
+    }
+    fn show(&self) -> String {
+        let words: Vec<&str> = self.0.iter().map(Cause::as_str).collect();
+        words.join(",")
+    }
+}
+
+/// Kinds of session state.
+#[derive(Clone, Copy, Debug)]
+pub struct StateKinds(pub Causes);
 
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,5 +74,6 @@ pub(crate) fn silent_holder(client_id: u64, client_addr: &str, ms: u64) -> Holde
         held_ms: ms,
         state_ms: ms,
         last_statement: "select $1".to_owned(),
+        pinned_by: Vec::new(),
     }
 }

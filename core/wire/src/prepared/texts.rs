@@ -4,9 +4,11 @@
 //! by byte; an id is never used for a second statement.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
+use crate::effects::{Effects, Functions, scan};
 use crate::limits::STATEMENT_TEXTS_MAX;
 
 /// A statement: its text and the parameter types that its client declared.
@@ -14,6 +16,9 @@ use crate::limits::STATEMENT_TEXTS_MAX;
 pub struct Statement {
     id: u64,
     tail: Box<[u8]>,
+    /// Its effects as they were last judged, behind the version of the knowledge that they follow
+    /// from; 0 where they were not.
+    judged: AtomicU64,
 }
 
 impl Statement {
@@ -31,6 +36,18 @@ impl Statement {
     pub fn sql(&self) -> &[u8] {
         let end = memchr::memchr(0, &self.tail).unwrap_or(self.tail.len());
         &self.tail[..end]
+    }
+
+    /// What it may leave behind in a session: judged once for each state of knowledge.
+    pub fn effects(&self, functions: &Functions) -> Effects {
+        let version = u64::from(functions.version());
+        let judged = self.judged.load(Ordering::Relaxed);
+        if judged >> 16 == version && version > 0 {
+            return Effects::from_bits((judged & 0xffff) as u16);
+        }
+        let effects = scan(self.sql(), functions);
+        self.judged.store(version << 16 | u64::from(effects.bits()), Ordering::Relaxed);
+        effects
     }
 }
 
@@ -50,7 +67,8 @@ impl Texts {
         }
         self.make_room();
         self.next_id += 1;
-        let statement = Arc::new(Statement { id: self.next_id, tail: tail.into() });
+        let statement =
+            Arc::new(Statement { id: self.next_id, tail: tail.into(), judged: AtomicU64::new(0) });
         let previous = self.by_tail.insert(tail.into(), Arc::clone(&statement));
         assert!(previous.is_none(), "a text is interned once");
         statement

@@ -172,6 +172,7 @@ impl Statements<'_> {
                 | Owed::Execute
                 | Owed::Close
                 | Owed::OwnClose(None)
+                | Owed::Refusal
                 | Owed::CopyEnd => {}
             }
         }

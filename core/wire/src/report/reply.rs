@@ -8,6 +8,23 @@
 use crate::cancel::{BadCancelKey, CancelKey};
 use crate::frame::{cstr, put_message};
 
+/// The fields of a DataRow's body, NULL as `None`; `None` where it is no such body.
+pub fn parse_data_row(body: &[u8]) -> Option<Vec<Option<&[u8]>>> {
+    let (count, mut rest) = body.split_first_chunk::<2>()?;
+    let mut fields = Vec::new();
+    for _ in 0..u16::from_be_bytes(*count) {
+        let (len, after) = rest.split_first_chunk::<4>()?;
+        let Ok(len) = usize::try_from(i32::from_be_bytes(*len)) else {
+            fields.push(None);
+            rest = after;
+            continue;
+        };
+        fields.push(Some(after.get(..len)?));
+        rest = &after[len..];
+    }
+    rest.is_empty().then_some(fields)
+}
+
 /// The transaction status of a ReadyForQuery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionStatus {

@@ -45,6 +45,8 @@ impl SqlState {
     pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
     /// Not now: the thing is in the wrong state for it.
     pub const NOT_IN_PREREQUISITE_STATE: Self = Self(*b"55000");
+    /// A cancel request, or statement_timeout.
+    pub const QUERY_CANCELED: Self = Self(*b"57014");
     /// An administrator ended the connection.
     pub const ADMIN_SHUTDOWN: Self = Self(*b"57P01");
     /// Another process of the server crashed.

@@ -1,4 +1,4 @@
-//! Cuts SQL into the few kinds of token that a fingerprint knows.
+//! Cuts SQL into the few kinds of token that a fingerprint and a look at effects need.
 //!
 //! Owns: where a literal, a comment and a quoted name end. Refuses: grammar.
 //! Invariant: a byte of a literal is never part of another token. Where that cannot be known, or
@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// A token; the ranges are of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     /// A constant of any kind.
     Literal,
     /// A key word, a name (quoted or not), a `$1`.
@@ -22,16 +22,29 @@ pub(super) enum Token {
     Space,
 }
 
-pub(super) struct Lexer<'a> {
+pub(crate) struct Lexer<'a> {
     sql: &'a [u8],
     at: usize,
     /// How far the text is UTF-8, once somebody had to know.
     utf8_end: Option<usize>,
+    /// Whether the rest was taken for a literal because its end could not be known.
+    in_doubt: bool,
 }
 
 impl<'a> Lexer<'a> {
-    pub(super) const fn new(sql: &'a [u8]) -> Self {
-        Self { sql, at: 0, utf8_end: None }
+    pub(crate) const fn new(sql: &'a [u8]) -> Self {
+        Self { sql, at: 0, utf8_end: None, in_doubt: false }
+    }
+
+    /// Whether there may be tokens that were not seen, because the text ends inside a literal or
+    /// the end of one could not be known.
+    pub(crate) const fn is_unsure(&self) -> bool {
+        self.in_doubt
+    }
+
+    /// How many bytes have been taken.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
     }
 
     fn peek(&self, ahead: usize) -> Option<u8> {
@@ -50,6 +63,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_to_end(&mut self) {
+        self.in_doubt = true;
         self.at = self.sql.len();
     }
 

@@ -1,0 +1,284 @@
+//! The state firewall, as a session sees it: no state of one client reaches another.
+//!
+//! Owns: noting what statements may do, asking PostgreSQL after a transaction that may have left
+//! something, and what follows: the server goes back, or stays with its client (a pin).
+//! Refuses: reading statements (`stent_wire::effects`) and the answer (`stent_wire::inspect`).
+//! Invariant: a server leaves its client only with `traces.is_clean()`, or to be cleaned.
+
+use std::rc::Rc;
+
+use stent_wire::effects::Effects;
+use stent_wire::frame::put_message;
+use stent_wire::inspect::{Cause, Causes, Found, SETTINGS, question};
+use stent_wire::params::{Params, REPORTED};
+use stent_wire::report::SqlState;
+use stent_wire::report::reply::{parse_data_row, put_parameter_status};
+
+use super::{Phase, Session, Step};
+use crate::config::PoolMode;
+use crate::exchange::{self, ExchangeError};
+use crate::firewall::Firewall;
+use crate::link::{Link, Writing};
+
+/// How often a question is repeated that a late cancel request has hit.
+const ATTEMPTS: usize = 3;
+
+/// What becomes of a server whose transaction has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes back.
+    Release,
+    /// It stays: its session is known to hold state.
+    Stay,
+    /// PostgreSQL must be asked.
+    Ask,
+}
+
+/// A server with PostgreSQL's answer.
+pub(super) struct Inspected {
+    link: Box<Link>,
+    effects: Effects,
+    result: Result<Found, ExchangeError>,
+}
+
+/// Why a statement is not sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Forbidden {
+    /// `forbidden_state` names what it would make.
+    State(Cause),
+    /// `pool_mode` is `statement`.
+    Block,
+}
+
+impl Session {
+    /// Enters what a statement may leave behind. `sql` may be cut short.
+    pub(super) fn suspect(&self, link: &mut Link, sql: &[u8]) -> Result<(), Forbidden> {
+        if self.broker.config.pool_mode == PoolMode::Session {
+            return Ok(());
+        }
+        let effects = self.firewall.effects(sql);
+        self.suspect_of(link, effects, sql)
+    }
+
+    /// Enters known effects.
+    pub(super) fn suspect_of(
+        &self,
+        link: &mut Link,
+        effects: Effects,
+        sql: &[u8],
+    ) -> Result<(), Forbidden> {
+        if effects.is_none() {
+            return Ok(());
+        }
+        let config = &self.broker.config;
+        if config.pool_mode == PoolMode::Statement && effects.any(Effects::BLOCK) {
+            return Err(Forbidden::Block);
+        }
+        if let Some(cause) = config.forbidden_state.led_to_by(effects).iter().next() {
+            return Err(Forbidden::State(cause));
+        }
+        link.traces.note(effects, sql);
+        Ok(())
+    }
+
+    /// What becomes of a server that owes nothing.
+    pub(super) fn verdict(&self, link: &Link) -> Verdict {
+        let mut effects = link.traces.effects();
+        effects.add(self.firewall.hidden_effects());
+        let pinned = !link.traces.pins.is_empty();
+        let telling = Effects::MAKES.union(Effects::UNDOES);
+        let ask = if pinned { effects.any(telling) } else { effects.any(Effects::MAKES) };
+        if ask || self.firewall.is_due() {
+            return Verdict::Ask;
+        }
+        if pinned { Verdict::Stay } else { Verdict::Release }
+    }
+
+    /// Asks PostgreSQL.
+    pub(super) fn ask(&mut self, mut link: Box<Link>) {
+        let (mut effects, mut custom) = link.traces.take();
+        effects.add(self.firewall.hidden_effects());
+        if effects.any(Effects::DEFINES) {
+            self.firewall.forget();
+        } else if effects.any(Effects::UNKNOWN) {
+            self.firewall.met_unknown();
+        }
+        for params in [&self.params, &self.own] {
+            custom.extend(params.iter().map(|(name, _)| name.to_ascii_lowercase()));
+        }
+        custom.retain(|name| name.contains(&b'.') && is_plain(name));
+        custom.sort_unstable();
+        custom.dedup();
+        self.stats.pins.borrow_mut().count_inspection();
+        let (_, user) = self.broker.names(self.pool);
+        let firewall = Rc::clone(&self.firewall);
+        let timeout = self.broker.config.server_connect_timeout;
+        let sql = question(effects, &custom);
+        self.phase = Phase::Inspecting(Box::pin(async move {
+            let answer = inspect(&mut link, &sql, user.as_bytes(), &firewall);
+            let result = match tokio::time::timeout(timeout, answer).await {
+                Ok(result) => result,
+                Err(_) => {
+                    link.writing = Writing::Failed;
+                    Err(ExchangeError::OutOfStep("no answer in time".to_owned()))
+                }
+            };
+            Inspected { link, effects, result }
+        }));
+    }
+
+    /// PostgreSQL has answered.
+    pub(super) fn inspected(&mut self, inspected: Inspected) -> Step {
+        let Inspected { mut link, effects, result } = inspected;
+        self.to_client.append(&mut link.heard);
+        let found = match result {
+            Ok(found) => found,
+            Err(ExchangeError::Refused(_)) if link.is_clean() => {
+                let mut causes = link.traces.pins;
+                causes.add(Cause::Unknown);
+                return self.pin(link, causes);
+            }
+            Err(_) if !effects.any(Effects::MAKES) && link.traces.pins.is_empty() => {
+                // Only the catalog was read: the client has lost nothing.
+                self.broker.release_lost(self.id, link);
+                return self.after_release();
+            }
+            Err(error) => return self.server_lost(link, error.to_string()),
+        };
+        if effects.any(SETTINGS) {
+            link.applied = Rc::new(Params::default());
+            self.carry_settings(&found);
+        }
+        let mut causes = found.causes;
+        if effects.any(Effects::LOAD) || link.traces.pins.has(Cause::Load) {
+            causes.add(Cause::Load);
+        }
+        if causes.is_empty() {
+            link.traces.clear();
+            self.give_back(link);
+            return self.after_release();
+        }
+        self.pin(link, causes)
+    }
+
+    /// The server stays with its client.
+    fn pin(&mut self, mut link: Box<Link>, causes: Causes) -> Step {
+        let before = std::mem::replace(&mut link.traces.pins, causes);
+        let mut new = Causes::NONE;
+        causes.iter().filter(|cause| !before.has(*cause)).for_each(|cause| new.add(cause));
+        link.facts.set_pins(causes);
+        if !new.is_empty() {
+            let statement = link.traces.fingerprint();
+            self.stats.pins.borrow_mut().count(new, &statement);
+            let (database, user) = self.broker.names(self.pool);
+            let causes: Vec<&str> = new.iter().map(Cause::as_str).collect();
+            let pid = link.facts.backend_pid;
+            let event = crate::events::Pinned {
+                database: &database,
+                user: &user,
+                causes: &causes.join(","),
+                statement: &statement,
+                backend_pid: pid,
+            };
+            event.emit();
+        }
+        self.take(link);
+        Step::Again
+    }
+
+    /// The settings that the session was found to have become the client's: its next server gets
+    /// them too. What it brought at its start-up and has set back is in force again.
+    fn carry_settings(&mut self, found: &Found) {
+        let mut params = Params::default();
+        let has = |name: &[u8]| {
+            let found = found.settings.iter().find(|(of, _)| of.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.as_slice())
+        };
+        let mut kept = true;
+        // In the order of before, so that nothing differs where nothing has changed.
+        for (name, _) in self.params.iter() {
+            if let Some(value) = has(name).or_else(|| self.own.get(name)) {
+                kept &= params.set(name, value).is_ok();
+            }
+        }
+        let rest = found.settings.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        for (name, value) in self.own.iter().chain(rest) {
+            if params.get(name).is_none() {
+                kept &= params.set(name, has(name).unwrap_or(value)).is_ok();
+            }
+        }
+        if !kept {
+            tracing::warn!("a client has more settings than can be carried along");
+        }
+        if params == *self.params {
+            return;
+        }
+        for name in REPORTED {
+            let now = params.get(name.as_bytes());
+            if let Some(value) = now.filter(|now| self.params.get(name.as_bytes()) != Some(*now)) {
+                put_parameter_status(&mut self.to_client, name.as_bytes(), value);
+            }
+        }
+        self.params = Rc::new(params);
+        let params = Rc::clone(&self.params);
+        self.broker.inner().clients.get_mut(self.id).params = Some(params);
+    }
+}
+
+/// Asks, and where it is due reads the catalog too.
+async fn inspect(
+    link: &mut Link,
+    sql: &[u8],
+    user: &[u8],
+    firewall: &Firewall,
+) -> Result<Found, ExchangeError> {
+    let mut attempt = 1;
+    let answer = loop {
+        match exchange::query(link, sql).await {
+            Err(ExchangeError::Refused(report))
+                if report.code == SqlState::QUERY_CANCELED && attempt < ATTEMPTS =>
+            {
+                attempt += 1;
+            }
+            answer => break answer?,
+        }
+    };
+    let mut found = Found::default();
+    for row in answer.rows.iter().filter_map(|row| parse_data_row(row)) {
+        found.row(&row, user);
+    }
+    if firewall.is_due() {
+        match firewall.learn(link).await {
+            Ok(()) | Err(ExchangeError::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+fn is_plain(name: &[u8]) -> bool {
+    name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.$".contains(byte))
+}
+
+/// Appends a Query that fails in PostgreSQL's own way, transaction and all.
+pub(super) fn put_refusal(out: &mut Vec<u8>, why: Forbidden) {
+    let (message, hint) = match why {
+        Forbidden::State(cause) => (
+            format!("session state of the kind {} is forbidden by forbidden_state", cause.as_str()),
+            "It would keep a server connection with this client. Use the transaction''s own form \
+             (SET LOCAL, pg_advisory_xact_lock), or a pool with pool_mode = session.",
+        ),
+        Forbidden::Block => (
+            "transaction blocks are not allowed with pool_mode = statement".to_owned(),
+            "Send single statements, or use a pool with pool_mode = transaction.",
+        ),
+    };
+    put_message(out, b'Q', |out| {
+        let sql = format!(
+            "DO LANGUAGE plpgsql $stent$BEGIN RAISE EXCEPTION USING \
+             ERRCODE = '0A000', MESSAGE = '{message}', HINT = '{hint}'; END$stent$"
+        );
+        out.extend_from_slice(sql.as_bytes());
+        out.push(0);
+    });
+}
