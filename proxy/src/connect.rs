@@ -26,7 +26,7 @@ use crate::broker::{BaseWelcome, Broker};
 use crate::config::Upstream;
 use crate::exchange::report_of;
 use crate::facts::Facts;
-use crate::link::{Link, Writing};
+use crate::link::{Link, Replay, Writing};
 use crate::messages::{Inbox, ReadError};
 use crate::stream::Stream;
 use crate::traces::Traces;
@@ -346,6 +346,7 @@ impl Attempt<'_> {
             writing: Writing::Open,
             traces: Traces::default(),
             heard: Vec::new(),
+            replay: Replay::default(),
         });
         Opened { link, welcome: BaseWelcome::new(self.parameters) }
     }

@@ -46,6 +46,30 @@ pub(crate) struct Link {
     pub(crate) traces: Traces,
     /// Notifications that came while we asked it something: they are its client's.
     pub(crate) heard: Vec<u8>,
+    /// The client's last words, in case PostgreSQL asks for a statement to be parsed again.
+    pub(crate) replay: Replay,
+}
+
+/// A client's requests that can be sent once more, because nothing of their answer has reached it
+/// and a stale plan has kept PostgreSQL from running any of them.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    /// As the client sent them; empty where they cannot be repeated.
+    pub(crate) bytes: Vec<u8>,
+    /// How far it is.
+    pub(crate) state: Healing,
+}
+
+/// See [`Replay`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Healing {
+    /// Nothing is wrong.
+    #[default]
+    No,
+    /// The error was swallowed; so will its ReadyForQuery be.
+    UntilReady,
+    /// The requests are to be read again.
+    Due,
 }
 
 /// Whether a socket still takes bytes.

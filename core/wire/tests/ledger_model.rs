@@ -95,8 +95,8 @@ fn send(ledger: &mut Ledger, step: Step) {
     match step {
         Step::Query { .. } => ledger.request(Owed::Query),
         Step::Parse { .. } => ledger.extended(Owed::Parse(None)),
-        Step::Bind { .. } => ledger.extended(Owed::Bind),
-        Step::Describe => ledger.extended(Owed::Describe),
+        Step::Bind { .. } => ledger.extended(Owed::Bind(0)),
+        Step::Describe => ledger.extended(Owed::Describe(0)),
         Step::Execute { .. } => ledger.extended(Owed::Execute),
         Step::Close => ledger.extended(Owed::Close),
         Step::Sync => ledger.sync(),

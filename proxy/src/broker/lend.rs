@@ -14,7 +14,7 @@ use stent_wire::params::Params;
 use super::{Broker, PoolEntry};
 use crate::clients::{ClientId, ClientState, Outcome};
 use crate::exchange::{self, ExchangeError};
-use crate::link::{Link, Writing};
+use crate::link::{Link, Replay, Writing};
 
 /// How long a reset between two sessions may take.
 const RESET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -199,6 +199,8 @@ impl Broker {
             Condition::Clean | Condition::Doubtful | Condition::Broken => condition,
         };
         link.ledger.shrink();
+        link.statements.unnamed.lent();
+        link.replay = Replay::default();
         self.put_idle(link);
         self.handle(Event::Release { server, condition });
     }

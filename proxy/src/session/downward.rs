@@ -13,6 +13,7 @@ use stent_wire::report::reply::{TransactionStatus, parse_parameter_status};
 use stent_wire::report::{Fields, Severity};
 use stent_wire::splice::Splice;
 
+use super::heal::{Hold, Said};
 use super::{End, Ended, Moved, Session, gone_end};
 use crate::facts::silent_state;
 use crate::link::{Link, Writing};
@@ -69,7 +70,24 @@ impl Session {
                     break;
                 }
             };
-            match self.message_down(link, chunk, &frame) {
+            match self.hold(link, chunk, &frame) {
+                Hold::No => {}
+                Hold::Wait => break,
+                Hold::Drop => {
+                    at = frame.all.end;
+                    continue;
+                }
+            }
+            let said = if splice.is_empty() { Said::Nothing } else { Said::Something };
+            let healed = self.heals(link, chunk, &frame, said);
+            if !healed && link.ledger.owes_own_reply() {
+                link.ledger.own_replies(splice.edit());
+            }
+            let heard = match healed {
+                true => Ok(Heard::On(Pass::Swallow)),
+                false => self.message_down(link, chunk, &frame),
+            };
+            match heard {
                 Ok(Heard::On(Pass::Forward)) => splice.keep(frame.all.clone()),
                 Ok(Heard::On(Pass::Swallow)) => {}
                 Ok(Heard::Incomplete) => break,
@@ -80,14 +98,19 @@ impl Session {
             }
             at = frame.all.end;
             link.rest = frame.missing;
-            if link.ledger.owes_own_reply() {
-                link.ledger.own_replies(splice.edit());
-            }
+        }
+        if link.ledger.owes_only_own() {
+            link.ledger.own_replies(splice.edit());
         }
         if at < total {
             link.carry = chunk[at..total].to_vec();
         }
         let out = splice.finish();
+        if !out.is_empty() {
+            link.replay.bytes.clear();
+            self.repeats = 0;
+        }
+        self.repeat(link);
         add(&self.stats.sent, out.len());
         if let Err(end) = self.send_to_client(out) {
             return Moved::Ended(Ended::Client(end));
@@ -131,7 +154,7 @@ impl Session {
         Ok(Heard::On(pass))
     }
 
-    fn error_down(&mut self, link: &mut Link, body: &[u8]) {
+    pub(super) fn error_down(&mut self, link: &mut Link, body: &[u8]) {
         let fields = Fields::new(body);
         let severity = fields.severity().unwrap_or(Severity::Error);
         link.ledger.error(severity);

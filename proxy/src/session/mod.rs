@@ -17,6 +17,7 @@
 //! ```
 
 mod downward;
+mod heal;
 mod inspect;
 mod prepare;
 mod refuse;
@@ -71,6 +72,8 @@ pub(crate) struct Session {
     skip: Skip,
     /// Bytes for the client that its socket has not taken yet.
     to_client: Vec<u8>,
+    /// How often its requests were repeated without an answer that it saw.
+    repeats: u8,
     hearing: Hearing,
     reachable: Reachable,
 }
@@ -170,6 +173,7 @@ impl Session {
             fate: Fate::Forward,
             skip: Skip::No,
             to_client: Vec::new(),
+            repeats: 0,
             hearing: Hearing::Yes,
             reachable: Reachable::NotYet,
         }
@@ -326,7 +330,8 @@ impl Session {
     }
 
     /// A server goes back: with its session's state taken off it where the mode asks for that.
-    fn give_back(&self, link: Box<Link>) {
+    fn give_back(&mut self, mut link: Box<Link>) {
+        self.keep_unnamed(&mut link);
         match self.broker.config.pool_mode {
             PoolMode::Session if link.is_clean() => self.broker.reset_and_release(self.id, link),
             PoolMode::Session | PoolMode::Transaction | PoolMode::Statement => {

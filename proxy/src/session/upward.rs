@@ -10,7 +10,7 @@ use stent_wire::effects::Effects;
 use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at};
 use stent_wire::ledger::Owed;
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
-use stent_wire::prepared::{Statement, Statements, Translation};
+use stent_wire::prepared::{Statement, Statements, Translation, drop_unnamed};
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
 use stent_wire::splice::Splice;
@@ -138,7 +138,8 @@ impl Session {
         mut at: usize,
         total: usize,
     ) -> Moved {
-        let chunk = &scratch.read[..total];
+        let (chunk, from) = (&scratch.read[..total], at);
+        let fresh = link.is_clean() && self.rest == 0;
         let mut splice = Splice::new(chunk, &mut scratch.edit);
         let mut outcome = Moved::Something;
         let mut carried = Carried::Partial;
@@ -182,7 +183,12 @@ impl Session {
             self.rest = frame.missing;
         }
         self.undo_skipped(link);
-        link.ledger.own_replies(&mut self.to_client);
+        // Behind them comes what the server says: then they wait for their turn in front of it.
+        if link.ledger.owes_only_own() {
+            link.ledger.own_replies(&mut self.to_client);
+        }
+        let repeatable = fresh && self.rest == 0 && self.to_client.is_empty();
+        self.keep_for_replay(link, if repeatable { &chunk[from..at] } else { b"" });
         let out = splice.finish();
         add(&self.stats.received, out.len());
         if !out.is_empty() {
@@ -222,6 +228,7 @@ impl Session {
                     put_refusal(splice.edit(), why);
                     return Passed::Dropped;
                 }
+                drop_unnamed(&mut self.names, &mut link.statements);
                 link.ledger.request(Owed::Query);
             }
             b'F' => {
@@ -325,6 +332,21 @@ impl Session {
         config.pool_mode == PoolMode::Statement || !config.forbidden_state.is_empty()
     }
 
+    /// The server goes: the unnamed statement stays the client's.
+    pub(super) fn keep_unnamed(&mut self, link: &mut Link) {
+        if self.broker.config.pool_mode == PoolMode::Session {
+            return;
+        }
+        let mut inner = self.broker.inner();
+        Statements {
+            texts: &mut inner.texts,
+            client: &mut self.names,
+            server: &mut link.statements,
+            ledger: &mut link.ledger,
+        }
+        .keep_unnamed();
+    }
+
     /// Takes back what the server has skipped, if it has.
     pub(super) fn undo_skipped(&mut self, link: &mut Link) {
         if !link.ledger.has_undone() {
@@ -352,8 +374,8 @@ fn pass_untranslated(
     }
     link.ledger.extended(match frame.tag {
         b'P' => Owed::Parse(None),
-        b'B' => Owed::Bind,
-        b'D' => Owed::Describe,
+        b'B' => Owed::Bind(0),
+        b'D' => Owed::Describe(0),
         _ => Owed::Close,
     });
     splice.keep(frame.all.clone());

@@ -12,4 +12,5 @@ mod pgbench;
 mod pooling;
 mod prepared;
 mod raw;
+mod statements;
 mod support;

@@ -10,18 +10,38 @@ use super::Statement;
 use crate::limits::CLIENT_STATEMENTS_MAX;
 
 /// Statements by the client's name for them.
-type ByName = FxHashMap<Box<[u8]>, Arc<Statement>>;
+type ByName = FxHashMap<Box<[u8]>, Named>;
+
+/// A statement, and when the client parsed it.
+#[derive(Debug)]
+struct Named {
+    statement: Arc<Statement>,
+    parsed: u64,
+}
 
 /// A client's statements by name.
 #[derive(Debug, Default)]
 pub struct ClientStatements {
     by_name: Option<Box<ByName>>,
+    /// The unnamed one, between two servers.
+    pub(super) unnamed: Option<Arc<Statement>>,
 }
 
 impl ClientStatements {
     /// The statement of that name.
     pub fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
-        self.by_name.as_ref()?.get(name)
+        self.by_name.as_ref()?.get(name).map(|named| &named.statement)
+    }
+
+    /// When the client last parsed a statement, under whatever name; 0 where it did not.
+    #[expect(clippy::disallowed_methods, reason = "the maximum does not depend on the order")]
+    pub(crate) fn parsed(&self, id: u64) -> u64 {
+        let names = self.by_name.iter().flat_map(|map| map.values());
+        names
+            .filter(|named| named.statement.id() == id)
+            .map(|named| named.parsed)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Whether there is room for one more name.
@@ -40,15 +60,15 @@ impl ClientStatements {
     }
 
     /// Gives a name its statement. The name must be free.
-    pub(crate) fn insert(&mut self, name: Box<[u8]>, statement: Arc<Statement>) {
+    pub(crate) fn insert(&mut self, name: Box<[u8]>, statement: Arc<Statement>, parsed: u64) {
         let map = self.by_name.get_or_insert_with(Box::default);
-        let previous = map.insert(name, statement);
+        let previous = map.insert(name, Named { statement, parsed });
         debug_assert!(previous.is_none(), "a name is given away once");
     }
 
     /// Frees a name.
     pub(crate) fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
-        self.by_name.as_mut()?.remove(name)
+        self.by_name.as_mut()?.remove(name).map(|named| named.statement)
     }
 
     /// Frees a name if it still means that statement.

@@ -3,7 +3,7 @@
 //! Owns: which statement a client means by a name ([`ClientStatements`]), which statements a
 //! server knows ([`ServerStatements`]), the texts behind both ([`Texts`]), and the rewriting of
 //! Parse, Bind, Describe and Close between the two ([`translate`]).
-//! Refuses: the unnamed statement and SQL-level PREPARE, which pass as they are.
+//! Refuses: SQL-level PREPARE, which passes as it is.
 //! Invariant: a name is a client's exactly from the Parse that PostgreSQL accepted (or would have)
 //! until its Close; whatever PostgreSQL skips after an error is undone.
 
@@ -11,11 +11,13 @@ mod client;
 mod server;
 mod texts;
 pub mod translate;
+mod unnamed;
 
 pub use client::ClientStatements;
-pub use server::ServerStatements;
+pub use server::{ServerStatements, Younger};
 pub use texts::{Statement, Texts};
-pub use translate::{Statements, Translation};
+pub use translate::{Statements, Translation, drop_unnamed};
+pub use unnamed::Unnamed;
 
 use std::sync::Arc;
 

@@ -5,26 +5,47 @@
 
 use rustc_hash::FxHashMap;
 
+use super::{ClientStatements, Unnamed};
+
 /// Statement ids on one server.
 #[derive(Debug)]
 pub struct ServerStatements {
-    last_used: FxHashMap<u64, u64>,
+    last_used: FxHashMap<u64, Use>,
     clock: u64,
     limit: usize,
+    /// Statements whose plan PostgreSQL refuses: to be closed before they are parsed again.
+    stale: Vec<u64>,
+    /// The unnamed statement.
+    pub unnamed: Unnamed,
+}
+
+/// A statement on a server.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    /// When it was last used, by this server's count.
+    used: u64,
+    /// When it was parsed, in ticks of the texts.
+    parsed: u64,
 }
 
 impl ServerStatements {
     /// A server that knows nothing, and never more than `limit` statements (at least one).
     pub fn new(limit: usize) -> Self {
         assert!(limit > 0, "a server must hold the statement it executes");
-        Self { last_used: FxHashMap::default(), clock: 0, limit }
+        Self {
+            last_used: FxHashMap::default(),
+            clock: 0,
+            limit,
+            stale: Vec::new(),
+            unnamed: Unnamed::default(),
+        }
     }
 
     /// Whether the server knows the statement; if so, it has been used now.
     pub(crate) fn touch(&mut self, id: u64) -> Known {
         self.clock += 1;
         match self.last_used.get_mut(&id) {
-            Some(used) => {
+            Some(Use { used, .. }) => {
                 *used = self.clock;
                 Known::Yes
             }
@@ -33,16 +54,32 @@ impl ServerStatements {
     }
 
     /// Adds a statement; `evict` is told each one that must be closed to keep the limit.
-    pub(crate) fn insert(&mut self, id: u64, mut evict: impl FnMut(u64)) {
+    pub(crate) fn insert(&mut self, id: u64, parsed: u64, mut evict: impl FnMut(u64)) {
         while self.last_used.len() >= self.limit {
             let Some(oldest) = self.oldest() else { break };
             self.last_used.remove(&oldest);
             evict(oldest);
         }
         self.clock += 1;
-        let previous = self.last_used.insert(id, self.clock);
+        let previous = self.last_used.insert(id, Use { used: self.clock, parsed });
         debug_assert!(previous.is_none(), "a statement is brought to a server once");
         assert!(self.last_used.len() <= self.limit);
+    }
+
+    /// PostgreSQL refuses the statement's plan: the next use parses it anew. Returns whether this
+    /// client's Parse is younger than the plan: then on a connection of its own it would have one
+    /// that holds.
+    pub fn spoil(&mut self, id: u64, client: &ClientStatements) -> Younger {
+        let Some(at) = self.last_used.remove(&id) else { return Younger::Plan };
+        self.stale.push(id);
+        assert!(!self.last_used.contains_key(&id), "a stale statement is not used");
+        if at.parsed < client.parsed(id) { Younger::Client } else { Younger::Plan }
+    }
+
+    /// Whether the statement must be closed before it is parsed again; asked once.
+    pub(crate) fn take_stale(&mut self, id: u64) -> bool {
+        let at = self.stale.iter().position(|stale| *stale == id);
+        at.map(|at| self.stale.swap_remove(at)).is_some()
     }
 
     /// Forgets a statement.
@@ -54,12 +91,13 @@ impl ServerStatements {
     /// evictions of one pipeline; the next insertion brings the number down again.
     pub(crate) fn restore(&mut self, id: u64) {
         assert!(id > 0, "statements are numbered from 1");
-        self.last_used.entry(id).or_insert(0);
+        self.last_used.entry(id).or_insert(Use { used: 0, parsed: 0 });
     }
 
     /// Forgets all (DEALLOCATE ALL, DISCARD ALL).
     pub fn clear(&mut self) {
         self.last_used.clear();
+        self.stale.clear();
     }
 
     /// How many statements the server knows.
@@ -78,8 +116,17 @@ impl ServerStatements {
     /// together (time 0) the lowest number goes first.
     #[expect(clippy::disallowed_methods, reason = "the minimum does not depend on the order")]
     fn oldest(&self) -> Option<u64> {
-        self.last_used.iter().min_by_key(|(id, used)| (**used, **id)).map(|(id, _)| *id)
+        self.last_used.iter().min_by_key(|(id, at)| (at.used, **id)).map(|(id, _)| *id)
     }
+}
+
+/// Which of two Parses of a text came later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Younger {
+    /// The client's.
+    Client,
+    /// The one that made the server's plan.
+    Plan,
 }
 
 /// An answer of [`ServerStatements::touch`].

@@ -56,6 +56,7 @@ impl Statement {
 pub struct Texts {
     by_tail: FxHashMap<Box<[u8]>, Arc<Statement>>,
     next_id: u64,
+    ticks: u64,
     sweep_at: usize,
 }
 
@@ -72,6 +73,12 @@ impl Texts {
         let previous = self.by_tail.insert(tail.into(), Arc::clone(&statement));
         assert!(previous.is_none(), "a text is interned once");
         statement
+    }
+
+    /// A moment after every moment before: tells which of two Parses came first.
+    pub(crate) const fn tick(&mut self) -> u64 {
+        self.ticks += 1;
+        self.ticks
     }
 
     /// How many texts are kept.

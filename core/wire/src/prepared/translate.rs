@@ -11,8 +11,10 @@ use super::server::Known;
 use super::{
     ClientStatements, OnServer, Registration, Removal, ServerStatements, Statement, Texts,
 };
+use crate::fingerprint::first_keyword;
 use crate::frame::{Frame, cstr, put_message};
 use crate::ledger::{Ledger, Owed};
+use crate::report::reply::TransactionStatus;
 use crate::splice::Splice;
 
 /// The beginning of every statement name that a server gets from us.
@@ -49,6 +51,7 @@ impl Statements<'_> {
             return self.pass(frame, splice, Owed::Parse(None));
         };
         if name.is_empty() {
+            self.server.unnamed.parsed(if frame.is_whole() { tail } else { b"" });
             return self.pass(frame, splice, Owed::Parse(None));
         }
         if !frame.is_whole() {
@@ -70,7 +73,8 @@ impl Statements<'_> {
             return Translation::TooManyNames;
         }
         let statement = self.texts.intern(tail);
-        self.client.insert(name.into(), Arc::clone(&statement));
+        let now = self.texts.tick();
+        self.client.insert(name.into(), Arc::clone(&statement), now);
         self.register(name, &statement, splice);
         Translation::Done(Some(statement))
     }
@@ -80,16 +84,19 @@ impl Statements<'_> {
         let body = &chunk[frame.body.clone()];
         let names = cstr(body).and_then(|(portal, rest)| Some((portal, cstr(rest)?)));
         let Some((portal, (name, _))) = names else {
-            return self.cut_short(frame, splice, Owed::Bind);
+            return self.cut_short(frame, splice, Owed::Bind(0));
         };
+        if name.is_empty() {
+            self.bring_unnamed(splice);
+        }
         let statement = self.client.get(name).cloned();
         if statement.is_none() && !is_ours(name) {
-            return self.pass(frame, splice, Owed::Bind);
+            return self.pass(frame, splice, Owed::Bind(0));
         }
         if let Some(statement) = &statement {
             self.bring(statement, splice);
         }
-        self.ledger.extended(Owed::Bind);
+        self.ledger.extended(Owed::Bind(id(statement.as_deref())));
         assert!(self.ledger.has_undone() || !self.ledger.is_settled(), "a Bind is on the book");
         let server_name = ServerName::of(statement.as_deref(), name);
         let server_name = server_name.bytes();
@@ -113,17 +120,20 @@ impl Statements<'_> {
         frame: &Frame,
         splice: &mut Splice<'_>,
     ) -> Translation {
+        if chunk[frame.body.clone()].starts_with(b"S\0") {
+            self.bring_unnamed(splice);
+        }
         let Some(name) = statement_name(&chunk[frame.body.clone()]) else {
-            return self.cut_short(frame, splice, Owed::Describe);
+            return self.cut_short(frame, splice, Owed::Describe(0));
         };
         let statement = self.client.get(name).cloned();
         if statement.is_none() && !is_ours(name) {
-            return self.pass(frame, splice, Owed::Describe);
+            return self.pass(frame, splice, Owed::Describe(0));
         }
         if let Some(statement) = &statement {
             self.bring(statement, splice);
         }
-        self.ledger.extended(Owed::Describe);
+        self.ledger.extended(Owed::Describe(id(statement.as_deref())));
         let server_name = ServerName::of(statement.as_deref(), name);
         put_statement(splice.edit(), b'D', server_name.bytes());
         Translation::Done(statement)
@@ -131,6 +141,9 @@ impl Statements<'_> {
 
     /// A Close, whole. The server keeps the statement: other clients may use the same text.
     pub fn close(&mut self, chunk: &[u8], frame: &Frame, splice: &mut Splice<'_>) -> Translation {
+        if chunk[frame.body.clone()].starts_with(b"S\0") {
+            self.drop_unnamed();
+        }
         let Some(name) = statement_name(&chunk[frame.body.clone()]) else {
             return self.cut_short(frame, splice, Owed::Close);
         };
@@ -156,19 +169,22 @@ impl Statements<'_> {
                         self.server.remove(id);
                     }
                 }
+                Owed::InjectedParse(0) | Owed::InjectedClose(0) => self.server.unnamed.lent(),
                 Owed::InjectedParse(id) => self.server.remove(id),
                 Owed::InjectedClose(id) => self.server.restore(id),
+                // Whether this one failed or was skipped is not known: the client parses again.
+                Owed::Parse(None) => self.drop_unnamed(),
                 Owed::OwnClose(Some(removal)) => {
                     if self.client.get(&removal.name).is_none() {
-                        self.client.insert(removal.name, removal.statement);
+                        let now = self.texts.tick();
+                        self.client.insert(removal.name, removal.statement, now);
                     }
                 }
                 Owed::Query
                 | Owed::Call
                 | Owed::Sync
-                | Owed::Parse(None)
-                | Owed::Bind
-                | Owed::Describe
+                | Owed::Bind(_)
+                | Owed::Describe(_)
                 | Owed::Execute
                 | Owed::Close
                 | Owed::OwnClose(None)
@@ -184,6 +200,45 @@ impl Statements<'_> {
         self.server.clear();
     }
 
+    fn drop_unnamed(&mut self) {
+        drop_unnamed(self.client, self.server);
+    }
+
+    /// The server leaves the client: its unnamed statement stays the client's.
+    pub fn keep_unnamed(&mut self) {
+        if self.server.unnamed.is_foreign() {
+            return;
+        }
+        let tail = self.server.unnamed.tail();
+        if tail.is_empty() {
+            self.client.unnamed = None;
+        } else if self.client.unnamed.as_ref().is_none_or(|known| known.tail() != tail) {
+            self.client.unnamed = Some(self.texts.intern(tail));
+        }
+    }
+
+    /// Makes the server's unnamed statement this client's.
+    fn bring_unnamed(&mut self, splice: &mut Splice<'_>) {
+        if !self.server.unnamed.is_foreign() {
+            return;
+        }
+        match self.client.unnamed.clone() {
+            Some(statement) => {
+                self.server.unnamed.parsed(statement.tail());
+                self.ledger.extended(Owed::InjectedParse(0));
+                put_message(splice.edit(), b'P', |out| {
+                    out.push(0);
+                    out.extend_from_slice(statement.tail());
+                });
+            }
+            None => {
+                self.server.unnamed.dropped();
+                self.ledger.extended(Owed::InjectedClose(0));
+                put_statement(splice.edit(), b'C', b"");
+            }
+        }
+    }
+
     /// Sends a new name's Parse to the server, or answers it where the server knows the text.
     fn register(&mut self, name: &[u8], statement: &Arc<Statement>, splice: &mut Splice<'_>) {
         let registration = |on_server| {
@@ -194,6 +249,11 @@ impl Statements<'_> {
             })
         };
         match self.server.touch(statement.id()) {
+            // In a failed transaction PostgreSQL says so, except of what ends it.
+            Known::Yes if self.ledger.status() == TransactionStatus::Failed && !ends(statement) => {
+                self.ledger.extended(Owed::Parse(Some(registration(OnServer::Known))));
+                put_parse(splice.edit(), statement);
+            }
             Known::Yes => self.ledger.extended(Owed::OwnParse(registration(OnServer::Known))),
             Known::No => {
                 self.make_room_for(statement.id(), splice);
@@ -215,8 +275,13 @@ impl Statements<'_> {
     }
 
     fn make_room_for(&mut self, id: u64, splice: &mut Splice<'_>) {
+        if self.server.take_stale(id) {
+            self.ledger.extended(Owed::InjectedClose(id));
+            put_statement(splice.edit(), b'C', ServerName::numbered(id).bytes());
+        }
+        let now = self.texts.tick();
         let ledger = &mut *self.ledger;
-        self.server.insert(id, |evicted| {
+        self.server.insert(id, now, |evicted| {
             ledger.extended(Owed::InjectedClose(evicted));
             put_statement(splice.edit(), b'C', ServerName::numbered(evicted).bytes());
         });
@@ -234,11 +299,30 @@ impl Statements<'_> {
     }
 }
 
+/// A Query goes to the server, or the unnamed statement is closed: there is none any more.
+pub fn drop_unnamed(client: &mut ClientStatements, server: &mut ServerStatements) {
+    server.unnamed.dropped();
+    client.unnamed = None;
+}
+
+/// Whether a statement is one of those that PostgreSQL takes in a failed transaction.
+fn ends(statement: &Statement) -> bool {
+    let first = first_keyword(statement.sql()).unwrap_or_default();
+    ["rollback", "commit", "abort", "end", "prepare"]
+        .iter()
+        .any(|word| first.eq_ignore_ascii_case(word))
+}
+
 /// The statement name of a Describe or Close, `None` for a portal or a malformed body.
 fn statement_name(body: &[u8]) -> Option<&[u8]> {
     let (kind, rest) = body.split_first()?;
     let (name, _) = cstr(rest)?;
     (*kind == b'S' && !name.is_empty()).then_some(name)
+}
+
+/// Its number; 0 for what is not one of ours.
+fn id(statement: Option<&Statement>) -> u64 {
+    statement.map_or(0, Statement::id)
 }
 
 fn is_ours(name: &[u8]) -> bool {

@@ -1,0 +1,129 @@
+//! A plan that PostgreSQL refuses after DDL: the statement is parsed again, and its client does not
+//! notice.
+//!
+//! A shared server statement outlives the client that brought it, so a client may meet a plan whose
+//! result type is of yesterday: "cached plan must not change result type". On a connection of its
+//! own a fresh Parse would have got a fresh plan.
+//! Owns: recognising that error by SQLSTATE and routine, swallowing it with its ReadyForQuery, and
+//! reading the client's requests once more.
+//! Invariant: requests are repeated only outside a transaction, when none of their answer has
+//! reached the client, the Bind or Describe that failed was the first thing that could have run,
+//! and the client does not rely on the shape that the rows had.
+//! Source: PostgreSQL, `RevalidateCachedQuery` in `src/backend/utils/cache/plancache.c`.
+
+use stent_wire::frame::{Frame, Sender, frame_at};
+use stent_wire::prepared::Younger;
+use stent_wire::report::Fields;
+use stent_wire::report::reply::TransactionStatus;
+
+use super::{Carried, Session};
+use crate::config::PoolMode;
+use crate::link::{Healing, Link};
+
+/// The longest requests that are kept for a repetition.
+const REPLAY_MAX: usize = 16 * 1024;
+/// How often in a row a client's requests are repeated: each server may know the stale plan.
+const REPEATS_MAX: u8 = 100;
+
+impl Session {
+    /// Keeps a client's requests, where they bind a named statement and end in one Sync.
+    pub(super) fn keep_for_replay(&self, link: &mut Link, bytes: &[u8]) {
+        link.replay.bytes.clear();
+        let fits = (1..=REPLAY_MAX).contains(&bytes.len());
+        let may = self.broker.config.pool_mode != PoolMode::Session && self.repeats < REPEATS_MAX;
+        if fits && may && link.ledger.binds_named() && link.ledger.ends_in_one_sync() {
+            link.replay.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Whether a message belongs to a failure that is being healed.
+    pub(super) fn heals(
+        &mut self,
+        link: &mut Link,
+        chunk: &[u8],
+        frame: &Frame,
+        said: Said,
+    ) -> bool {
+        match frame.tag {
+            b'E' if frame.is_whole() => {}
+            b'Z' if link.replay.state == Healing::UntilReady && frame.is_whole() => {
+                let status = chunk[frame.body.clone()].first().copied();
+                let known = link.ledger.backend(b'Z', status);
+                debug_assert!(known.is_ok(), "the Sync was counted when the error came");
+                link.replay.state = Healing::Due;
+                return true;
+            }
+            _ => return false,
+        }
+        let body = &chunk[frame.body.clone()];
+        if !Fields::new(body).is_stale_plan() {
+            return false;
+        }
+        let Some(id) = link.ledger.front_statement() else { return false };
+        let silent = said == Said::Nothing && self.to_client.is_empty();
+        let heal = silent
+            && !link.replay.bytes.is_empty()
+            && link.ledger.status() == TransactionStatus::Idle
+            && link.ledger.ends_in_one_sync();
+        let younger = link.statements.spoil(id, &self.names);
+        // A client that knows the old shape of the rows and does not ask for the new one must get
+        // the error, as it would from PostgreSQL: it would take the rows for what they are not.
+        let heal = heal && (younger == Younger::Client || link.ledger.describes());
+        if heal {
+            self.error_down(link, body);
+            link.replay.state = Healing::UntilReady;
+        }
+        heal
+    }
+
+    /// The description of a statement's parameters comes right before the error that its plan is
+    /// stale: what it says is held back until it is known what follows.
+    pub(super) fn hold(&self, link: &Link, chunk: &[u8], frame: &Frame) -> Hold {
+        let matters = frame.tag == b't' && !link.replay.bytes.is_empty();
+        if !matters || link.ledger.front_statement().is_none() {
+            return Hold::No;
+        }
+        match frame_at(chunk, frame.all.end, Sender::Backend) {
+            Ok(None) => Hold::Wait,
+            Ok(Some(next)) if next.tag == b'E' && !next.is_whole() => Hold::Wait,
+            Ok(Some(next)) if next.tag == b'E' => {
+                match Fields::new(&chunk[next.body]).is_stale_plan() {
+                    true => Hold::Drop,
+                    false => Hold::No,
+                }
+            }
+            Ok(Some(_)) | Err(_) => Hold::No,
+        }
+    }
+
+    /// Brings the requests back in front of what the client has said since.
+    pub(super) fn repeat(&mut self, link: &mut Link) {
+        if link.replay.state != Healing::Due {
+            return;
+        }
+        link.replay.state = Healing::No;
+        self.repeats = self.repeats.saturating_add(1);
+        let mut bytes = std::mem::take(&mut link.replay.bytes);
+        bytes.append(&mut self.carry);
+        self.carry = bytes;
+        self.carried = Carried::Unread;
+    }
+}
+
+/// What becomes of a message before it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It is looked at.
+    No,
+    /// More must come first.
+    Wait,
+    /// The error behind it is healed, so it never was.
+    Drop,
+}
+
+/// Whether the client has been told anything of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Nothing,
+    Something,
+}
