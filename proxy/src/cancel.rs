@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use stent_wire::cancel::{CancelKey, CancelRequest};
 
-use crate::broker::Broker;
-use crate::clients::ClientState;
+use crate::broker::{Broker, Inner};
+use crate::clients::{Client, ClientState};
+use crate::config::PoolMode;
 use crate::connect;
 use crate::facts::Facts;
 use crate::link::Link;
@@ -60,7 +61,11 @@ pub(crate) async fn cancel_running(broker: &Rc<Broker>, link: &Link) {
 
 fn find(broker: &Broker, request: &CancelRequest) -> Found {
     let inner = broker.inner();
-    let Some(client) = inner.clients.by_cancel_pid(request.pid) else { return Found::Nobody };
+    let client = match broker.config.pool_mode {
+        PoolMode::Session => by_backend_pid(&inner, request.pid),
+        PoolMode::Transaction | PoolMode::Statement => inner.clients.by_cancel_pid(request.pid),
+    };
+    let Some(client) = client else { return Found::Nobody };
     if CancelKey::new(&client.secret).ok().as_ref() != Some(&request.key) {
         return Found::Nobody;
     }
@@ -71,6 +76,13 @@ fn find(broker: &Broker, request: &CancelRequest) -> Found {
         Some(facts) => Found::Running(Rc::clone(facts)),
         None => Found::Idle,
     }
+}
+
+/// The client whose server has that process id: in session mode clients are told the real one.
+fn by_backend_pid(inner: &Inner, pid: i32) -> Option<&Client> {
+    let facts = inner.servers.iter().flatten().filter_map(|slot| slot.facts.as_ref());
+    let mut named = facts.filter(|facts| i32::try_from(facts.backend_pid) == Ok(pid));
+    inner.clients.get(named.find_map(|facts| facts.checkout())?.client)
 }
 
 /// Sends the request on a connection of its own and waits until PostgreSQL has read it: it closes

@@ -22,8 +22,8 @@ use stent_wire::report::{Report, Severity, SqlState, is_permanent_login_failure}
 use stent_wire::startup::StartupRequest;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::broker::{BaseWelcome, Broker};
-use crate::config::Upstream;
+use crate::broker::{BaseWelcome, Broker, Start};
+use crate::config::{PoolMode, Upstream};
 use crate::exchange::report_of;
 use crate::facts::Facts;
 use crate::link::{Link, Replay, Writing};
@@ -125,9 +125,10 @@ pub(crate) async fn open(
     broker: &Rc<Broker>,
     pool: PoolId,
     server: ServerId,
+    start: Start,
 ) -> Result<Opened, OpenError> {
     let timeout = broker.config.server_connect_timeout;
-    match tokio::time::timeout(timeout, login(broker, pool, server)).await {
+    match tokio::time::timeout(timeout, login(broker, pool, server, start)).await {
         Ok(result) => result,
         Err(_) => Err(OpenError::Timeout {
             target: target(&broker.config.upstream),
@@ -155,7 +156,12 @@ pub(crate) async fn dial(upstream: &Upstream) -> io::Result<Stream> {
     TcpStream::connect((upstream.host.as_str(), upstream.port)).await.map(Stream::tcp)
 }
 
-async fn login(broker: &Rc<Broker>, pool: PoolId, server: ServerId) -> Result<Opened, OpenError> {
+async fn login(
+    broker: &Rc<Broker>,
+    pool: PoolId,
+    server: ServerId,
+    start: Start,
+) -> Result<Opened, OpenError> {
     let (database, user) = broker.names(pool);
     let upstream = &broker.config.upstream;
     let connected = dial(upstream).await;
@@ -172,11 +178,12 @@ async fn login(broker: &Rc<Broker>, pool: PoolId, server: ServerId) -> Result<Op
         parameters: Vec::new(),
     };
     let mut packet = Vec::new();
-    let request = StartupRequest { user: &user, database: &database, params: &Params::default() };
+    let (params, replication) = (&*start.params, start.replication);
+    let request = StartupRequest { user: &user, database: &database, params, replication };
     request.put(&mut packet).map_err(|error| attempt.protocol(error))?;
     attempt.send(&packet).await?;
     attempt.run().await?;
-    Ok(attempt.opened(pool, server))
+    Ok(attempt.opened(pool, server, start))
 }
 
 /// A login in progress.
@@ -329,7 +336,12 @@ impl Attempt<'_> {
         OpenError::Proof { user: self.user.to_owned(), why: why.to_string() }
     }
 
-    fn opened(self, pool: PoolId, server: ServerId) -> Opened {
+    fn opened(self, pool: PoolId, server: ServerId, started: Start) -> Opened {
+        let welcome = BaseWelcome::new(self.parameters);
+        let greeting = match self.broker.config.pool_mode {
+            PoolMode::Session => Some(welcome.clone()),
+            PoolMode::Transaction | PoolMode::Statement => None,
+        };
         let limit = self.broker.config.max_prepared_statements.max(1) as usize;
         let link = Box::new(Link {
             stream: self.stream,
@@ -347,7 +359,9 @@ impl Attempt<'_> {
             traces: Traces::default(),
             heard: Vec::new(),
             replay: Replay::default(),
+            started,
+            greeting,
         });
-        Opened { link, welcome: BaseWelcome::new(self.parameters) }
+        Opened { link, welcome }
     }
 }

@@ -11,6 +11,7 @@ use stent_wire::ledger::Ledger;
 use stent_wire::params::Params;
 use stent_wire::prepared::ServerStatements;
 
+use crate::broker::{BaseWelcome, Start};
 use crate::facts::Facts;
 use crate::stream::Stream;
 use crate::traces::Traces;
@@ -48,6 +49,10 @@ pub(crate) struct Link {
     pub(crate) heard: Vec<u8>,
     /// The client's last words, in case PostgreSQL asks for a statement to be parsed again.
     pub(crate) replay: Replay,
+    /// With what it was started.
+    pub(crate) started: Start,
+    /// What it said of itself then, kept where clients are told (session mode).
+    pub(crate) greeting: Option<BaseWelcome>,
 }
 
 /// A client's requests that can be sent once more, because nothing of their answer has reached it

@@ -310,7 +310,8 @@ fn a_request_of_ours_with_a_nul_is_not_written() {
     let params = Params::default();
     let mut out = b"before".to_vec();
     for (user, database) in [("u\0", "d"), ("u", "d\0x")] {
-        let request = StartupRequest { user, database, params: &params };
+        let request =
+            StartupRequest { user, database, params: &params, replication: Replication::Off };
         assert!(matches!(request.put(&mut out), Err(BadStartupRequest::Nul { .. })));
     }
     assert_eq!(out, b"before");
@@ -321,7 +322,12 @@ fn a_request_of_ours_that_no_server_reads_is_not_written() {
     let params = Params::default();
     let user = "u".repeat(10_000);
     let mut out = b"before".to_vec();
-    let request = StartupRequest { user: &user, database: "d", params: &params };
+    let request = StartupRequest {
+        user: &user,
+        database: "d",
+        params: &params,
+        replication: Replication::Off,
+    };
     assert!(matches!(request.put(&mut out), Err(BadStartupRequest::TooLong { .. })));
     assert_eq!(out, b"before");
 }
@@ -378,7 +384,7 @@ proptest! {
             params.set(name.as_bytes(), value.as_bytes()).unwrap();
         }
         let mut out = Vec::new();
-        StartupRequest { user: &user, database: &database, params: &params }.put(&mut out).unwrap();
+        StartupRequest { user: &user, database: &database, params: &params , replication: Replication::Off}.put(&mut out).unwrap();
         let Ok(Parsed::Complete { packet: Packet::Startup(startup), consumed }) = parse(&out) else {
             panic!("not a startup packet: {:?}", parse(&out));
         };

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use stent_pool::{
     CloseCause, Condition, Decision, Event, OpenFailure, PoolId, ProbeResult, ServerId, WaiterId,
 };
+use stent_wire::report::is_permanent_login_failure;
 
-use super::{Broker, Inner, Slot};
+use super::{Broker, Inner, Slot, Start};
 use crate::clients::Outcome;
 use crate::config::PoolMode;
 use crate::connect::{self, OpenError, Opened};
@@ -94,12 +95,29 @@ impl Broker {
         let broker = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let started = Instant::now();
-            let opened = match connect::open(&broker, pool, server).await {
+            let opened = match broker.open_for_whom_it_waits(pool, server).await {
                 Ok(opened) => broker.read_catalog(pool, opened).await,
                 Err(error) => Err(error),
             };
             broker.opened(pool, server, opened, started.elapsed());
         });
+    }
+
+    /// Opens a server as the first waiting client wants it. Parameters that PostgreSQL does not take
+    /// are that client's business, not the pool's: it hears of them in its own login.
+    async fn open_for_whom_it_waits(
+        self: &Rc<Self>,
+        pool: PoolId,
+        server: ServerId,
+    ) -> Result<Opened, OpenError> {
+        let start = self.next_start(pool);
+        let own = !start.params.is_empty();
+        match connect::open(self, pool, server, start).await {
+            Err(OpenError::Refused(report)) if own && !is_permanent_login_failure(report.code) => {
+                connect::open(self, pool, server, Start::plain()).await
+            }
+            opened => opened,
+        }
     }
 
     /// Reads the catalog on the first server of a database, so that its first client's calls are
@@ -199,7 +217,7 @@ impl Broker {
     /// Ends a server: Terminate, then wait for the server to hang up, so that its place is free
     /// on PostgreSQL's side too when the pool hears of it.
     fn close(self: &Rc<Self>, server: ServerId, cause: CloseCause, events: &mut VecDeque<Event>) {
-        let link = self.inner().take_idle(server);
+        let mut link = self.inner().take_idle(server);
         self.inner().servers[server.index()] = None;
         let detail = link.last_words.as_deref().unwrap_or("");
         self.server_ended(link.pool, &link.facts, Cause::of_close(cause), detail);
@@ -213,7 +231,7 @@ impl Broker {
             if !link.ledger.awaits_client() {
                 crate::cancel::cancel_running(&broker, &link).await;
             }
-            let _ = tokio::time::timeout(CLOSE_GRACE, hang_up(link)).await;
+            let _ = tokio::time::timeout(CLOSE_GRACE, hang_up(&mut link)).await;
             broker.handle(Event::Closed { server });
         });
     }
@@ -265,7 +283,7 @@ impl Inner {
 }
 
 /// Terminate, then read until the server hangs up.
-async fn hang_up(mut link: Box<Link>) {
+pub(super) async fn hang_up(link: &mut Link) {
     if link.writing == Writing::Open && link.to_server.is_empty() {
         let _ = link.stream.try_write(&[b'X', 0, 0, 0, 4]);
     }

@@ -10,6 +10,7 @@ use stent_pool::{Condition, Event, PoolId, Refusal, WaiterId};
 use stent_wire::effects::Effects;
 use stent_wire::inspect::Cause;
 use stent_wire::params::Params;
+use stent_wire::startup::Replication;
 
 use super::{Broker, PoolEntry};
 use crate::clients::{ClientId, ClientState, Outcome};
@@ -121,6 +122,10 @@ impl Broker {
     /// A client of session mode gives its server back: its session's state is taken off it first.
     pub(crate) fn reset_and_release(self: &Rc<Self>, client: ClientId, mut link: Box<Link>) {
         self.client_lets_go(client, &link);
+        if link.started.replication != Replication::Off {
+            // A replication connection is good for one client.
+            return self.hand_back(link, Condition::Doubtful);
+        }
         let broker = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let reset = exchange::query(&mut link, b"DISCARD ALL");

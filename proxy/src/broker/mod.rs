@@ -7,6 +7,7 @@
 //! no borrow of the inside is held across an `await` or a wake.
 
 mod carry_out;
+mod dedicate;
 mod idle;
 mod lend;
 mod warm;
@@ -40,6 +41,7 @@ use crate::login::keys::KeyCache;
 use crate::pool_stats::PoolStats;
 use crate::users::Users;
 
+pub(crate) use dedicate::{Lent, Start};
 pub(crate) use lend::Acquired;
 pub(crate) use welcome::{BaseWelcome, WelcomeCache};
 
@@ -109,6 +111,8 @@ pub(crate) struct PoolEntry {
     pub(crate) stats: Rc<PoolStats>,
     /// What is known of the database's functions.
     pub(crate) firewall: Rc<Firewall>,
+    /// How clients that wait in session mode want their servers to be started.
+    pub(crate) wanted: VecDeque<Start>,
     /// What a client is told at the end of its login.
     pub(crate) welcomes: WelcomeCache,
     /// Why the newest attempt to open a server failed; gone when one succeeds.
@@ -190,6 +194,7 @@ impl Broker {
                 user: user.into(),
                 stats: Rc::new(PoolStats::new()),
                 firewall,
+                wanted: VecDeque::new(),
                 welcomes: WelcomeCache::default(),
                 open_error: None,
                 open_failures: Vec::new(),

@@ -13,7 +13,7 @@ use stent_wire::params::{Params, ParamsKey};
 use stent_wire::report::reply::put_parameter_status;
 use stent_wire::report::{Report, SqlState};
 
-use super::{Acquired, Broker};
+use super::{Acquired, Broker, Lent};
 use crate::clients::{ClientId, Outcome};
 use crate::exchange::{self, ExchangeError};
 use crate::link::Link;
@@ -45,7 +45,7 @@ impl BaseWelcome {
     }
 
     /// The same with some values changed, rendered.
-    fn with<'a>(&self, changed: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Welcome {
+    pub(crate) fn with<'a>(&self, changed: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Welcome {
         let mut values = self.0.clone();
         for (name, value) in changed {
             if let Some(known) = values.iter_mut().find(|(n, _)| n.eq_ignore_ascii_case(name)) {
@@ -133,7 +133,7 @@ impl Broker {
         base.with(params.iter())
     }
 
-    async fn wait_for_link(
+    pub(super) async fn wait_for_link(
         self: &Rc<Self>,
         client: ClientId,
         pool: PoolId,
@@ -160,17 +160,20 @@ impl Broker {
     async fn learn(
         self: &Rc<Self>,
         client: ClientId,
-        mut link: Box<Link>,
+        link: Box<Link>,
         params: &Rc<Params>,
         key: ParamsKey,
     ) -> Result<Welcome, Report> {
         let pool = link.pool;
         let base = self.inner().entries[pool.index()].welcomes.base.clone().unwrap_or_default();
         let sql = params.sync_sql(&link.applied);
+        // The login may be given up while PostgreSQL thinks.
+        let mut lent = Lent::new(self, client, link);
         let answer = match sql {
             None => Ok(exchange::Answer::default()),
-            Some(sql) => exchange::query(&mut link, &sql).await,
+            Some(sql) => exchange::query(lent.link(), &sql).await,
         };
+        let mut link = lent.into_link();
         match answer {
             Ok(answer) => {
                 link.applied = Rc::clone(params);

@@ -19,10 +19,12 @@ use stent_wire::report::reply::{TransactionStatus, put_backend_key_data, put_rea
 use stent_wire::report::{Report, Severity, SqlState};
 use stent_wire::startup::{EncryptionAsked, Packet, Parsed, Replication, Startup, parse};
 
-use crate::broker::{Broker, Draining};
+use crate::broker::{Broker, Draining, Lent, Start};
 use crate::cancel;
 use crate::clients::{ClientId, ClientState};
+use crate::config::PoolMode;
 use crate::disconnects::Cause;
+use crate::link::Link;
 use crate::messages::Inbox;
 use crate::session::Session;
 use crate::stream::{Peer, Stream};
@@ -65,6 +67,14 @@ pub(crate) struct Login {
     pub(crate) inbox: Inbox,
 }
 
+/// What a client has at the end of its login.
+pub(crate) struct Home {
+    pub(crate) pool: PoolId,
+    pub(crate) params: Rc<Params>,
+    /// Its server: in session mode from here on.
+    pub(crate) server: Option<Box<Link>>,
+}
+
 /// Takes a socket from its first byte to the start of its session.
 pub(crate) async fn serve(broker: Rc<Broker>, stream: Stream, peer: Peer) {
     let Ok(secret) = broker.entropy.bytes() else { return };
@@ -73,8 +83,8 @@ pub(crate) async fn serve(broker: Rc<Broker>, stream: Stream, peer: Peer) {
     let timeout = broker.config.client_login_timeout;
     let result = tokio::time::timeout(timeout, login.run(CancelKey::new(&secret))).await;
     let failed = match result {
-        Ok(Ok((pool, params))) => {
-            let session = login.into_session(pool, params);
+        Ok(Ok(home)) => {
+            let session = login.into_session(home);
             tokio::task::spawn_local(run_session(broker, id, session));
             return;
         }
@@ -101,7 +111,7 @@ impl Login {
     async fn run(
         &mut self,
         key: Result<CancelKey, stent_wire::cancel::BadCancelKey>,
-    ) -> Result<(PoolId, Rc<Params>), Failed> {
+    ) -> Result<Home, Failed> {
         let startup = self.startup().await?;
         self.admit(&startup)?;
         let mut hello = Vec::new();
@@ -117,17 +127,35 @@ impl Login {
         })?;
         let params = Rc::new(startup.params);
         broker.inner().clients.set_home(self.id, pool, Rc::clone(&params));
-        let welcome = broker.welcome(self.id, pool, &params).await;
-        let welcome = welcome.map_err(|report| Failed::report(Cause::LoginFailed, report))?;
+        let failed = |report| Failed::report(Cause::LoginFailed, report);
+        let mut server = None;
+        let (welcome, pid) = match broker.config.pool_mode {
+            PoolMode::Session => {
+                let start = Start { params: Rc::clone(&params), replication: startup.replication };
+                let mut lent = broker.dedicate(self.id, pool, &start).await.map_err(failed)?;
+                let link = lent.link();
+                let greeting = link.greeting.as_ref().map(|said| said.with(std::iter::empty()));
+                let pid = i32::try_from(link.facts.backend_pid).unwrap_or_default();
+                server = Some(lent);
+                (greeting.unwrap_or_default(), pid)
+            }
+            PoolMode::Transaction | PoolMode::Statement => {
+                let welcome = broker.welcome(self.id, pool, &params).await.map_err(failed)?;
+                (welcome, self.id.cancel_pid())
+            }
+        };
         let mut last = Vec::new();
         put_ok(&mut last);
         last.extend_from_slice(&welcome);
         let key = key.expect("four bytes are a key");
-        put_backend_key_data(&mut last, self.id.cancel_pid(), &key);
+        put_backend_key_data(&mut last, pid, &key);
         put_ready_for_query(&mut last, TransactionStatus::Idle);
         self.stream.write_whole(&last).await.map_err(Failed::gone)?;
-        broker.inner().clients.set_state(self.id, ClientState::Idle);
-        Ok((pool, params))
+        let server = server.map(Lent::into_link);
+        if server.is_none() {
+            broker.inner().clients.set_state(self.id, ClientState::Idle);
+        }
+        Ok(Home { pool, params, server })
     }
 
     /// Reads the start-up packet, past requests for encryption, which we do not serve.
@@ -176,12 +204,15 @@ impl Login {
             let report = Report::fatal(SqlState::CANNOT_CONNECT_NOW, "the proxy is shutting down");
             return Err(Failed::report(Cause::Shutdown, report));
         }
-        if startup.replication != Replication::Off {
+        let mode = self.broker.config.pool_mode;
+        if startup.replication != Replication::Off && mode != PoolMode::Session {
             let report = Report::fatal(
                 SqlState::FEATURE_NOT_SUPPORTED,
-                "the proxy does not carry replication connections yet",
+                format!("replication connections need pool_mode session, not {}", mode.as_str()),
             )
-            .with_hint("Connect replication clients to PostgreSQL directly.");
+            .with_hint(
+                "Connect replication clients to PostgreSQL directly, or to a proxy of their own.",
+            );
             return Err(Failed::report(Cause::LoginFailed, report));
         }
         let counts = self.broker.inner().clients.counts(max);
@@ -196,9 +227,9 @@ impl Login {
         Ok(())
     }
 
-    fn into_session(self, pool: PoolId, params: Rc<Params>) -> Session {
+    fn into_session(self, home: Home) -> Session {
         let Self { broker, id, stream, inbox } = self;
-        Session::new(broker, id, pool, stream, params, inbox.into_bytes())
+        Session::new(broker, id, home, stream, inbox.into_bytes())
     }
 
     /// Says the last word, if there is one, and writes the end into the ledger.

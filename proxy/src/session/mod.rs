@@ -19,6 +19,7 @@
 mod downward;
 mod heal;
 mod inspect;
+mod leave;
 mod prepare;
 mod refuse;
 mod upward;
@@ -31,7 +32,7 @@ use std::task::{Context, Poll};
 use stent_pool::PoolId;
 use stent_wire::params::Params;
 use stent_wire::prepared::ClientStatements;
-use stent_wire::report::{Report, SqlState};
+use stent_wire::report::Report;
 
 use crate::broker::{Broker, Draining};
 use crate::clients::{ClientId, Outcome};
@@ -39,6 +40,7 @@ use crate::config::PoolMode;
 use crate::disconnects::Cause;
 use crate::firewall::Firewall;
 use crate::link::Link;
+use crate::login::Home;
 use crate::pool_stats::PoolStats;
 use crate::scratch::{self, Scratch};
 use crate::stream::Stream;
@@ -150,11 +152,11 @@ impl Session {
     pub(crate) fn new(
         broker: Rc<Broker>,
         id: ClientId,
-        pool: PoolId,
+        home: Home,
         stream: Stream,
-        params: Rc<Params>,
         unread: Vec<u8>,
     ) -> Self {
+        let Home { pool, params, server } = home;
         let (stats, firewall) = (broker.stats(pool), broker.firewall(pool));
         Self {
             broker,
@@ -166,7 +168,7 @@ impl Session {
             params,
             firewall,
             names: ClientStatements::default(),
-            phase: Phase::Idle,
+            phase: server.map_or(Phase::Idle, Phase::Linked),
             carry: unread,
             carried: Carried::Unread,
             rest: 0,
@@ -189,9 +191,7 @@ impl Session {
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Step {
         if self.broker.draining() == Draining::Yes {
-            let report = Report::fatal(SqlState::ADMIN_SHUTDOWN, "the proxy is shutting down")
-                .with_hint("Connect again: another proxy, or this one restarted, will answer.");
-            return self.leave_with(&report, End::because(Cause::Shutdown));
+            return self.leave_for_shutdown();
         }
         match self.flush(cx) {
             Poll::Ready(Ok(())) => {}
@@ -258,6 +258,10 @@ impl Session {
         let Phase::Linked(mut link) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             unreachable!("called in the phase Linked only")
         };
+        if self.broker.draining() == Draining::Yes && self.is_at_rest(&link) {
+            self.give_back(link);
+            return self.leave_for_shutdown();
+        }
         let up = self.move_up(cx, &mut link);
         let down = match up {
             Moved::Ended(_) => Moved::Nothing,
@@ -338,51 +342,6 @@ impl Session {
                 self.broker.release(self.id, link);
             }
         }
-    }
-
-    /// The session ends while it has a server.
-    fn end_linked(&mut self, link: Box<Link>, end: Ended) -> Step {
-        match end {
-            Ended::Client(end) => {
-                self.give_back(link);
-                Step::End(end)
-            }
-            Ended::Protocol(report) => {
-                self.give_back(link);
-                let end = End { cause: Cause::ProtocolError, detail: report.message.to_string() };
-                self.leave_with(&report, end)
-            }
-            Ended::Server(detail) => self.server_lost(link, detail),
-        }
-    }
-
-    fn server_lost(&mut self, mut link: Box<Link>, detail: String) -> Step {
-        let end = End { cause: Cause::ServerLost, detail: detail.clone() };
-        // In the middle of a message there is no place for a word of ours; and where the server
-        // has said FATAL itself, that is the better word.
-        let silent = link.rest > 0 || link.ledger.has_ended();
-        let pid = link.facts.backend_pid;
-        if link.last_words.is_none() {
-            link.last_words = Some(detail.into_boxed_str());
-        }
-        self.broker.release_lost(self.id, link);
-        if silent {
-            self.phase = Phase::Leaving(end);
-            return Step::Again;
-        }
-        let report = Report::fatal(
-            SqlState::CONNECTION_FAILURE,
-            "the server closed the connection unexpectedly",
-        )
-        .with_detail(format!("Backend process {pid} ended: {}.", end.detail));
-        self.leave_with(&report, end)
-    }
-
-    /// Says a last word and ends.
-    fn leave_with(&mut self, report: &Report, end: End) -> Step {
-        report.put(&mut self.to_client);
-        self.phase = Phase::Leaving(end);
-        Step::Again
     }
 
     /// Writes what the client's socket has not taken yet.

@@ -12,5 +12,6 @@ mod pgbench;
 mod pooling;
 mod prepared;
 mod raw;
+mod session_mode;
 mod statements;
 mod support;

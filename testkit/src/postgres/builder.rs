@@ -98,7 +98,8 @@ impl Builder {
         template::fill(&server.data(), &installation, owner)?;
         let hba = format!(
             "local all {SUPERUSER} trust\nlocal all all {auth}\nhost all all 127.0.0.1/32 {auth}\n\
-             local replication {SUPERUSER} trust\n",
+             local replication {SUPERUSER} trust\n\
+             host replication all 127.0.0.1/32 {auth}\n",
             auth = self.auth
         );
         fs::write(server.data().join("pg_hba.conf"), hba).context("write pg_hba.conf")?;

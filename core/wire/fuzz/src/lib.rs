@@ -53,7 +53,10 @@ fn session(startup: &Startup) {
     assert!(sql.is_none_or(|sql| sql.is_ascii()));
     let Startup { user, database, params, .. } = startup;
     let mut again = Vec::new();
-    if (StartupRequest { user, database, params }).put(&mut again).is_ok() {
+    if (StartupRequest { user, database, params, replication: startup.replication })
+        .put(&mut again)
+        .is_ok()
+    {
         let Ok(Parsed::Complete { packet: Packet::Startup(read), .. }) = parse(&again) else {
             panic!("a request of ours is not read");
         };

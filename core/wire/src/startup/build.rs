@@ -4,7 +4,7 @@
 //! a server reads. (A CancelRequest writes itself: [`crate::cancel::CancelRequest::put`].)
 //! Invariant: [`super::parse`] reads what is written here.
 
-use super::{ProtocolVersion, SSL_REQUEST_CODE, STARTUP_LEN_MAX, STARTUP_LEN_MIN};
+use super::{ProtocolVersion, Replication, SSL_REQUEST_CODE, STARTUP_LEN_MAX, STARTUP_LEN_MIN};
 use crate::params::Params;
 
 /// A request that cannot be written.
@@ -31,9 +31,11 @@ pub struct StartupRequest<'a> {
     pub user: &'a str,
     /// Where.
     pub database: &'a str,
-    /// With what: values that every session of the pool has. A client's own are applied by
-    /// [`Params::sync_sql`], so that they can be taken back.
+    /// With what. In transaction mode a client's own parameters are not among them: they are
+    /// applied by [`Params::sync_sql`], so that they can be taken back.
     pub params: &'a Params,
+    /// Whether it is to be a replication connection.
+    pub replication: Replication,
 }
 
 impl StartupRequest<'_> {
@@ -48,7 +50,13 @@ impl StartupRequest<'_> {
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&ProtocolVersion::V3_0.code().to_be_bytes());
         let own = [("user", self.user), ("database", self.database)];
-        let own = own.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let replication = match self.replication {
+            Replication::Off => None,
+            Replication::Physical => Some(("replication", "true")),
+            Replication::Logical => Some(("replication", "database")),
+        };
+        let own =
+            own.iter().chain(&replication).map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         for (name, value) in own.chain(self.params.iter()) {
             out.extend_from_slice(name);
             out.push(0);

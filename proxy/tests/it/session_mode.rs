@@ -1,0 +1,175 @@
+//! Session mode: as on a direct connection.
+
+use std::num::NonZeroU32;
+use std::process::Command;
+
+use stent_proxy::config::PoolMode;
+use stent_testkit::Postgres;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use super::raw::{Raw, field, query, startup};
+use super::support::{Proxy, code, until};
+
+fn start(pg: &Postgres, size: u32) -> Proxy {
+    Proxy::start(pg, |config| {
+        config.pool_mode = PoolMode::Session;
+        config.default_pool_size = NonZeroU32::new(size).unwrap();
+    })
+}
+
+async fn rows(client: &Client, sql: &str) -> Vec<String> {
+    let messages = client.simple_query(sql).await.unwrap();
+    let row = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => {
+            let fields: Vec<&str> =
+                (0..row.len()).map(|at| row.get(at).unwrap_or("NULL")).collect();
+            Some(fields.join("|"))
+        }
+        SimpleQueryMessage::CommandComplete(_) | _ => None,
+    };
+    messages.iter().filter_map(row).collect()
+}
+
+async fn direct(pg: &Postgres, more: &str) -> Client {
+    let (host, port, user) = (pg.host(), pg.port(), pg.superuser());
+    let mut dsn = format!("host={host} port={port} user={user} dbname=postgres {more}");
+    if let Some(password) = pg.password() {
+        dsn.push_str(&format!(" password={password}"));
+    }
+    let (client, connection) = tokio_postgres::connect(&dsn, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Checklist 17, 18.
+#[tokio::test]
+async fn a_clients_own_parameters_are_its_sessions_defaults_as_on_a_direct_connection() {
+    let pg = Postgres::start().unwrap();
+    let proxy = start(&pg, 1);
+    let own = "options='-c work_mem=9MB -c app.tenant=a\\\\ b --statement-timeout=77s' \
+               application_name=mine";
+    let look = "select name, setting, reset_val, source from pg_settings \
+                where source in ('client', 'session') or name = 'work_mem' order by name";
+    let expected = {
+        let direct = direct(&pg, own).await;
+        rows(&direct, look).await
+    };
+    let dsn = format!("{} {own}", proxy.dsn("postgres", "postgres"));
+    let client = proxy.connect(&dsn).await.unwrap();
+    assert_eq!(rows(&client, look).await, expected);
+    for undo in ["reset all", "discard all", "reset work_mem"] {
+        client.batch_execute("set work_mem = '7MB'").await.unwrap();
+        client.batch_execute(undo).await.unwrap();
+        assert_eq!(rows(&client, look).await, expected, "{undo}");
+    }
+    assert_eq!(rows(&client, "select current_setting('app.tenant')").await, ["a b"]);
+    drop(client);
+    let plain = proxy.client().await;
+    assert_eq!(rows(&plain, "show work_mem").await, ["4MB"]);
+}
+
+/// Checklist 29.
+#[test]
+fn the_process_id_is_the_real_one_and_cancels_with_a_secret_of_our_own() {
+    let pg = Postgres::start().unwrap();
+    let proxy = start(&pg, 2);
+    let mut raw = Raw::connect(&proxy);
+    raw.send(&startup(&[("user", "postgres"), ("database", "postgres")]));
+    let hello = raw.until_ready();
+    let key = &hello.iter().find(|(tag, _)| *tag == b'K').unwrap().1;
+    let pid = i32::from_be_bytes(key[..4].try_into().unwrap());
+    raw.send(&query("select pg_backend_pid()"));
+    let said = raw.until_ready();
+    assert!(said[1].1.ends_with(pid.to_string().as_bytes()), "{said:?}");
+    raw.send(&query("select pg_sleep(60)"));
+    let cancel = [&[0, 0, 0, 16, 4, 210, 22, 46][..], key].concat();
+    let runs =
+        || proxy.snapshot().holders.iter().any(|holder| holder.last_statement.contains("sleep"));
+    stent_testkit::wait_for("the sleep", super::support::PATIENCE, || runs().then_some(()))
+        .unwrap();
+    Raw::connect(&proxy).send(&cancel);
+    let said = raw.until_ready();
+    let error = said.iter().find(|(tag, _)| *tag == b'E').unwrap();
+    assert_eq!(field(&error.1, b'C'), "57014");
+}
+
+#[tokio::test]
+async fn a_server_started_alike_is_used_again_and_another_is_started_in_its_place() {
+    let pg = Postgres::start().unwrap();
+    let proxy = start(&pg, 1);
+    let pid = "select pg_backend_pid()";
+    let dsn = proxy.dsn("postgres", "postgres");
+    let mut pids = Vec::new();
+    for name in ["one", "one", "two"] {
+        let client = proxy.connect(&format!("{dsn} application_name={name}")).await.unwrap();
+        assert_eq!(rows(&client, "show application_name").await, [name]);
+        client.batch_execute("create temp table t (a int); set work_mem = '7MB'").await.unwrap();
+        pids.extend(rows(&client, pid).await);
+        drop(client);
+        until("the server to be back", || proxy.snapshot().pools[0].servers_idle == 1).await;
+    }
+    assert_eq!(pids[0], pids[1]);
+    assert_ne!(pids[1], pids[2]);
+    let count = "select count(*) from pg_stat_activity where application_name in ('one', 'two')";
+    assert_eq!(rows(&direct(&pg, "").await, count).await, ["1"], "the old one has ended");
+}
+
+/// Checklist 16, 17.
+#[tokio::test]
+async fn what_postgresql_refuses_at_start_up_comes_back_as_it_says_it_and_harms_nobody() {
+    let pg = Postgres::start().unwrap();
+    let proxy = start(&pg, 2);
+    for (dsn, sqlstate) in [
+        (proxy.dsn("postgres", "nosuch"), "3D000"),
+        (proxy.dsn("nobody", "postgres"), "28000"),
+        (format!("{} options='-c work_mem=much'", proxy.dsn("postgres", "postgres")), "22023"),
+        (format!("{} options='-c nosuch=1'", proxy.dsn("postgres", "postgres")), "42704"),
+    ] {
+        let error = proxy.connect(&dsn).await.expect_err("it is refused");
+        assert_eq!(code(&error), sqlstate, "{dsn}");
+    }
+    assert_eq!(rows(&proxy.client().await, "select 1").await, ["1"]);
+}
+
+#[tokio::test]
+async fn clients_beyond_the_pool_wait_in_their_login() {
+    let pg = Postgres::start().unwrap();
+    let proxy = start(&pg, 1);
+    let first = proxy.client().await;
+    let dsn = proxy.dsn("postgres", "postgres");
+    let second = tokio::spawn(async move { tokio_postgres::connect(&dsn, NoTls).await.map(drop) });
+    until("the second to wait", || proxy.snapshot().pools[0].clients_waiting == 1).await;
+    drop(first);
+    second.await.unwrap().unwrap();
+}
+
+/// Checklist 19, 64.
+#[test]
+fn replication_passes_in_session_mode() {
+    let pg = Postgres::start().unwrap();
+    let proxy = start(&pg, 2);
+    let mut raw = Raw::connect(&proxy);
+    raw.send(&startup(&[
+        ("user", "postgres"),
+        ("database", "postgres"),
+        ("replication", "database"),
+    ]));
+    raw.until_ready();
+    raw.send(&query("IDENTIFY_SYSTEM"));
+    assert_eq!(raw.tags(), "TDCZ");
+    drop(raw);
+    let folder = stent_testkit::TempDir::new("basebackup").unwrap();
+    let target = folder.path().join("data");
+    let output = Command::new("pg_basebackup")
+        .args(["-h", "127.0.0.1", "-U", "postgres", "-X", "stream", "-c", "fast", "-p"])
+        .arg(proxy.port.to_string())
+        .arg("-D")
+        .arg(&target)
+        .env("PGSSLMODE", "prefer")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(target.join("PG_VERSION").exists() && target.join("pg_wal").exists());
+    let pools = proxy.snapshot().pools;
+    assert!(pools.iter().map(|pool| pool.totals.checkouts).sum::<u64>() >= 3);
+}
