@@ -68,6 +68,8 @@ impl Admin {
         match stream {
             Stream::Tcp(stream) => http.serve_connection(TokioIo::new(stream), service).await,
             Stream::Unix(stream) => http.serve_connection(TokioIo::new(stream), service).await,
+            Stream::Tls(stream) => http.serve_connection(TokioIo::new(stream), service).await,
+            Stream::Gone => Ok(()),
         }
     }
 

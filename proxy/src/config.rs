@@ -25,6 +25,10 @@ pub struct Config {
     pub admin: Option<AdminAddr>,
     /// The database behind the proxy.
     pub upstream: Upstream,
+    /// How TLS is spoken to the database.
+    pub server_tls: ServerTls,
+    /// How TLS is spoken to clients.
+    pub client_tls: ClientTls,
     /// How clients prove who they are.
     pub auth: ClientAuth,
     /// When a server goes back to its pool.
@@ -101,6 +105,69 @@ pub struct Upstream {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<SecretString>,
+}
+
+/// libpq's `sslmode`, which PgBouncer uses for both sides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never.
+    #[default]
+    Disable,
+    /// Only if the other side insists.
+    Allow,
+    /// If the other side can.
+    Prefer,
+    /// Always, whoever the other side is.
+    Require,
+    /// Always, and an authority that we know has signed the other side's certificate.
+    VerifyCa,
+    /// The same, and the server's certificate has the server's name.
+    VerifyFull,
+}
+
+/// Where root certificates come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Roots {
+    /// A PEM file with one or more of them.
+    File(PathBuf),
+    /// The operating system.
+    System,
+}
+
+/// How TLS begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsNegotiation {
+    /// An SSLRequest asks for it.
+    #[default]
+    Postgres,
+    /// At once (PostgreSQL 17 and later).
+    Direct,
+}
+
+/// TLS towards the database.
+#[derive(Clone, Debug, Default)]
+pub struct ServerTls {
+    /// `server_tls_sslmode`.
+    pub mode: TlsMode,
+    /// `server_tls_ca_file`.
+    pub roots: Option<Roots>,
+    /// `server_tls_cert_file` and `server_tls_key_file`: our own certificate.
+    pub cert: Option<(PathBuf, PathBuf)>,
+    /// libpq's `sslnegotiation`.
+    pub negotiation: TlsNegotiation,
+}
+
+/// TLS towards clients.
+#[derive(Clone, Debug, Default)]
+pub struct ClientTls {
+    /// `client_tls_sslmode`.
+    pub mode: TlsMode,
+    /// `client_tls_cert_file`.
+    pub cert: PathBuf,
+    /// `client_tls_key_file`.
+    pub key: PathBuf,
+    /// `client_tls_ca_file`: who signs clients' certificates.
+    pub ca: Option<PathBuf>,
 }
 
 /// How clients prove who they are.

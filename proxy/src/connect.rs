@@ -8,6 +8,15 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::broker::{BaseWelcome, Broker, Start};
+use crate::config::PoolMode;
+use crate::dial::{DialError, Wish, dial, target};
+use crate::exchange::report_of;
+use crate::facts::Facts;
+use crate::link::{Link, Replay, Writing};
+use crate::messages::{Inbox, ReadError};
+use crate::stream::Stream;
+use crate::traces::Traces;
 use stent_pool::{PoolId, ServerId};
 use stent_wire::auth::scram_client::{self, ExpectServerFinal, ExpectServerFirst};
 use stent_wire::auth::{
@@ -20,16 +29,6 @@ use stent_wire::prepared::ServerStatements;
 use stent_wire::report::reply::{parse_backend_key_data, parse_parameter_status};
 use stent_wire::report::{Report, Severity, SqlState, is_permanent_login_failure};
 use stent_wire::startup::StartupRequest;
-use tokio::net::{TcpStream, UnixStream};
-
-use crate::broker::{BaseWelcome, Broker, Start};
-use crate::config::{PoolMode, Upstream};
-use crate::exchange::report_of;
-use crate::facts::Facts;
-use crate::link::{Link, Replay, Writing};
-use crate::messages::{Inbox, ReadError};
-use crate::stream::Stream;
-use crate::traces::Traces;
 
 /// The longest message of a login.
 const LOGIN_MESSAGE_MAX: usize = 64 * 1024;
@@ -74,6 +73,14 @@ pub(crate) enum OpenError {
         /// Why not.
         why: String,
     },
+    /// TLS is asked for and cannot be had.
+    #[error("no TLS connection to PostgreSQL at {target}: {why}")]
+    Tls {
+        /// Where.
+        target: String,
+        /// Why not.
+        why: String,
+    },
     /// What answered does not speak the protocol.
     #[error("what listens at {target} does not answer as PostgreSQL does: {why}")]
     Protocol {
@@ -90,7 +97,10 @@ impl OpenError {
         match self {
             Self::Refused(report) => is_permanent_login_failure(report.code),
             Self::Proof { .. } => true,
-            Self::Connect { .. } | Self::Timeout { .. } | Self::Protocol { .. } => false,
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Tls { .. }
+            | Self::Protocol { .. } => false,
         }
     }
 
@@ -99,7 +109,9 @@ impl OpenError {
         match self {
             Self::Refused(report) => report.code,
             Self::Proof { .. } => SqlState::INVALID_PASSWORD,
-            Self::Connect { .. } | Self::Timeout { .. } => SqlState::CANNOT_CONNECT,
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Tls { .. } => {
+                SqlState::CANNOT_CONNECT
+            }
             Self::Protocol { .. } => SqlState::PROTOCOL_VIOLATION,
         }
     }
@@ -110,6 +122,9 @@ impl OpenError {
             Self::Refused(report) => Report { severity: Severity::Error, ..(**report).clone() },
             Self::Proof { .. } => Report::error(self.sqlstate(), self.to_string()).with_hint(
                 "Give the user's password in DATABASE_URL, or in auth_file in a form that serves.",
+            ),
+            Self::Tls { .. } => Report::error(self.sqlstate(), self.to_string()).with_hint(
+                "Check server_tls_sslmode (or sslmode in DATABASE_URL) and server_tls_ca_file.",
             ),
             Self::Connect { .. } | Self::Timeout { .. } | Self::Protocol { .. } => {
                 Report::error(self.sqlstate(), self.to_string()).with_hint(
@@ -137,36 +152,38 @@ pub(crate) async fn open(
     }
 }
 
-/// Where the database is, for people.
-pub(crate) fn target(upstream: &Upstream) -> String {
-    if upstream.host.starts_with('/') {
-        format!("{}/.s.PGSQL.{}", upstream.host, upstream.port)
-    } else if upstream.host.contains(':') {
-        format!("[{}]:{}", upstream.host, upstream.port)
-    } else {
-        format!("{}:{}", upstream.host, upstream.port)
-    }
-}
-
-/// Connects, and no more.
-pub(crate) async fn dial(upstream: &Upstream) -> io::Result<Stream> {
-    if upstream.host.starts_with('/') {
-        return UnixStream::connect(target(upstream)).await.map(Stream::Unix);
-    }
-    TcpStream::connect((upstream.host.as_str(), upstream.port)).await.map(Stream::tcp)
-}
-
 async fn login(
     broker: &Rc<Broker>,
     pool: PoolId,
     server: ServerId,
     start: Start,
 ) -> Result<Opened, OpenError> {
+    let (wish, other) = Wish::of(broker.config.server_tls.mode);
+    let first = login_as(broker, pool, server, start.clone(), wish).await;
+    match (first, other) {
+        (Err(OpenError::Refused(report)), Some(other))
+            if report.code == SqlState::INVALID_AUTHORIZATION =>
+        {
+            let second = login_as(broker, pool, server, start, other).await;
+            second.map_err(|_| OpenError::Refused(report))
+        }
+        (Err(OpenError::Tls { .. }), Some(other)) => {
+            login_as(broker, pool, server, start, other).await
+        }
+        (first, _) => first,
+    }
+}
+
+/// One login, in clear or not.
+async fn login_as(
+    broker: &Rc<Broker>,
+    pool: PoolId,
+    server: ServerId,
+    start: Start,
+    wish: Wish,
+) -> Result<Opened, OpenError> {
     let (database, user) = broker.names(pool);
-    let upstream = &broker.config.upstream;
-    let connected = dial(upstream).await;
-    let stream =
-        connected.map_err(|source| OpenError::Connect { target: target(upstream), source })?;
+    let stream = dial(broker, wish).await.map_err(|error| not_reached(broker, error))?;
     let mut attempt = Attempt {
         broker,
         user: &user,
@@ -184,6 +201,18 @@ async fn login(
     attempt.send(&packet).await?;
     attempt.run().await?;
     Ok(attempt.opened(pool, server, start))
+}
+
+fn not_reached(broker: &Broker, error: DialError) -> OpenError {
+    let target = target(&broker.config.upstream);
+    match error {
+        DialError::Io(source) => OpenError::Connect { target, source },
+        DialError::Refused(report) => OpenError::Refused(report),
+        DialError::NoTls | DialError::Handshake(_) => {
+            OpenError::Tls { target, why: error.to_string() }
+        }
+        DialError::Protocol(_) => OpenError::Protocol { target, why: error.to_string() },
+    }
 }
 
 /// A login in progress.

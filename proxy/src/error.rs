@@ -23,12 +23,25 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// TLS cannot be set up.
+    #[error("{what}: {why}")]
+    Tls {
+        /// The file or key.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The operating system gives no unpredictable bytes.
     #[error("cannot read the operating system's random generator: {0}")]
     Entropy(io::Error),
 }
 
 impl Error {
+    /// A file of TLS that cannot be used.
+    pub(crate) fn tls(path: &std::path::Path, why: impl ToString) -> Self {
+        Self::Tls { what: path.display().to_string(), why: why.to_string() }
+    }
+
     /// A failure to listen, with what to do about its cause.
     pub(crate) fn listen(address: impl ToString, source: io::Error) -> Self {
         const MENDS: [(io::ErrorKind, &str); 4] = [

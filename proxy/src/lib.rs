@@ -13,6 +13,7 @@ mod cancel;
 mod clients;
 pub mod config;
 mod connect;
+mod dial;
 mod disconnects;
 mod entropy;
 mod error;
@@ -32,6 +33,7 @@ mod scratch;
 mod session;
 mod snapshot;
 mod stream;
+mod tls;
 mod traces;
 mod users;
 
@@ -76,7 +78,7 @@ async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result
         .into_iter()
         .map(|listener| tokio::task::spawn_local(accept(Rc::clone(&broker), listener)))
         .collect();
-    let upstream = connect::target(&broker.config.upstream);
+    let upstream = dial::target(&broker.config.upstream);
     events::Listening { on: &on, upstream: &upstream }.emit();
     shutdown.await;
     for task in accepting {

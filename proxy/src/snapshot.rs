@@ -12,7 +12,7 @@ use stent_pool::PoolId;
 use tikv_jemalloc_ctl::{epoch, stats};
 
 use crate::broker::{Broker, Inner, PoolEntry, Slot, unix_ms};
-use crate::connect::target;
+use crate::dial::target;
 
 impl Broker {
     /// Everything.

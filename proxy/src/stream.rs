@@ -7,11 +7,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
 
 /// Keepalive of both sides: below the 350 s after which AWS's NAT gateways and network load
 /// balancers forget a silent connection.
@@ -28,6 +29,10 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     /// Unix domain.
     Unix(UnixStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// None: it is in a handshake, or the handshake failed.
+    Gone,
 }
 
 impl Stream {
@@ -46,6 +51,17 @@ impl Stream {
         Self::Tcp(stream)
     }
 
+    /// Takes a TCP socket out, for a handshake.
+    pub(crate) fn take_tcp(&mut self) -> Option<TcpStream> {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Tcp(socket) => Some(socket),
+            other @ (Self::Unix(_) | Self::Tls(_) | Self::Gone) => {
+                *self = other;
+                None
+            }
+        }
+    }
+
     /// Reads into `buf`. `Ready(Ok(0))` is the end of the stream.
     pub(crate) fn poll_read(
         &mut self,
@@ -57,6 +73,8 @@ impl Stream {
         ready!(match self {
             Self::Tcp(stream) => std::pin::Pin::new(stream).poll_read(cx, &mut buf),
             Self::Unix(stream) => std::pin::Pin::new(stream).poll_read(cx, &mut buf),
+            Self::Tls(stream) => std::pin::Pin::new(stream).poll_read(cx, &mut buf),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         })?;
         Poll::Ready(Ok(buf.filled().len()))
     }
@@ -70,12 +88,37 @@ impl Stream {
         match self {
             Self::Tcp(stream) => std::pin::Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => std::pin::Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => std::pin::Pin::new(stream).poll_write(cx, bytes),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
-    /// Writes what the kernel takes at once, and no more.
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Sends what was taken and is not on its way yet: TLS keeps records that the socket has not
+    /// taken, the others keep nothing.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) | Self::Gone => Poll::Ready(Ok(())),
+            Self::Tls(stream) => std::pin::Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    /// Writes what the kernel takes at once, and no more. Under TLS some of it may be kept: flush
+    /// before writing or waiting.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let result = match self {
+            Self::Gone => Err(io::ErrorKind::NotConnected.into()),
+            Self::Tls(stream) => {
+                // Whoever writes flushes later with a waker of its own.
+                let mut cx = Context::from_waker(Waker::noop());
+                let taken = match std::pin::Pin::new(&mut *stream).poll_write(&mut cx, bytes) {
+                    Poll::Ready(taken) => taken,
+                    Poll::Pending => Ok(0),
+                };
+                if taken.is_ok() {
+                    let _ = std::pin::Pin::new(stream).poll_flush(&mut cx);
+                }
+                taken
+            }
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
         };
@@ -100,15 +143,24 @@ impl Stream {
             }
             bytes = &bytes[n..];
         }
-        Ok(())
+        std::future::poll_fn(|cx| self.poll_flush(cx)).await
     }
 
     /// Says that nothing more will be written.
-    pub(crate) fn shutdown_write(&self) {
+    pub(crate) fn shutdown_write(&mut self) {
         let _ = match self {
-            Self::Tcp(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            Self::Gone => Ok(()),
+            Self::Tls(stream) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                // Sends close_notify and ends the socket's side, as far as the socket takes it.
+                let _ = std::pin::Pin::new(stream).poll_shutdown(&mut cx);
+                Ok(())
+            }
+            Self::Tcp(stream) => {
+                socket2::SockRef::from(&*stream).shutdown(std::net::Shutdown::Write)
+            }
             Self::Unix(stream) => {
-                socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write)
+                socket2::SockRef::from(&*stream).shutdown(std::net::Shutdown::Write)
             }
         };
     }

@@ -32,7 +32,7 @@ pub(crate) fn proxy(flags: &Flags, parent: Option<Pid>) -> Exit {
     let ended = runtime.block_on(async { Ok(stent_proxy::run(config, shutdown()?).await) });
     finished(ended, |error| match error {
         stent_proxy::Error::Listen { .. } => Exit::Listen,
-        stent_proxy::Error::User { .. } => Exit::Usage,
+        stent_proxy::Error::User { .. } | stent_proxy::Error::Tls { .. } => Exit::Usage,
         stent_proxy::Error::Entropy(_) => Exit::Failure,
     })
 }

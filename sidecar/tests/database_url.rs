@@ -86,16 +86,22 @@ fn foreign_parameters_are_kept_and_tls_details_dropped() {
 }
 
 #[test]
-fn modes_without_tls_are_accepted_and_others_refused() {
-    for mode in ["disable", "allow", "prefer"] {
-        read(&format!("postgres://u:p@h/db?sslmode={mode}"));
-    }
-    for mode in ["require", "verify-ca", "verify-full", "no-verify"] {
-        refused(&format!("postgres://u:p@h/db?sslmode={mode}"), UrlError::Tls);
-    }
-    refused("postgres://u:p@h/db?ssl=true", UrlError::Tls);
+fn tls_is_libpqs() {
+    use stent_proxy::config::{TlsMode, TlsNegotiation};
+    let mode = |query: &str| read(&format!("postgres://u:p@h/db?{query}")).tls.mode;
+    assert_eq!(mode("a=b"), None);
+    assert_eq!(mode("sslmode=disable"), Some(TlsMode::Disable));
+    assert_eq!(mode("sslmode=verify-full"), Some(TlsMode::VerifyFull));
+    assert_eq!(mode("sslmode=no-verify"), Some(TlsMode::Require));
+    assert_eq!(mode("ssl=true"), Some(TlsMode::Require));
+    assert_eq!(mode("ssl=false"), None);
+    let tls =
+        read("postgres://u:p@h/db?sslrootcert=/ca&sslcert=/c&sslkey=/k&sslnegotiation=direct").tls;
+    assert_eq!(tls.roots.as_deref(), Some("/ca"));
+    assert_eq!((tls.cert.as_deref(), tls.key.as_deref()), (Some("/c"), Some("/k")));
+    assert_eq!(tls.negotiation, TlsNegotiation::Direct);
     refused("postgres://u:p@h/db?sslmode=maybe", UrlError::SslMode);
-    read("postgres://u:p@h/db?ssl=false");
+    refused("postgres://u:p@h/db?sslnegotiation=maybe", UrlError::SslMode);
 }
 
 #[test]
@@ -137,7 +143,7 @@ fn no_refusal_repeats_any_part_of_the_url() {
         "postgres://u:p@h/db?kanarienvogel",
         "postgres://u:p@h/db?sslmode=kanarienvogel",
         "postgres://u:p@h/db?connect_timeout=kanarienvogel",
-        "postgres://u:kanarienvogel@h/db?sslmode=require",
+        "postgres://u:kanarienvogel@h/db?sslmode=always",
     ] {
         let error = parse(url).expect_err(url);
         assert!(!format!("{error} {error:?} {}", error.mend()).contains(canary), "{error}");

@@ -147,16 +147,48 @@ fn tls_to_the_database() {
         "postgres://u:canary@h/db?sslmode=verify-full",
         expect![[r#"
         1 problem in the configuration:
-        DATABASE_URL: asks for TLS to the database, which this version of stent cannot do
-          mend: put stent beside the database or in its private network and write sslmode=disable, or connect to it through a TLS tunnel"#]],
+        DATABASE_URL: the server's certificate is to be verified, and no root certificates are named
+          mend: set server_tls_ca_file to the bundle of its authority (for RDS: AWS's global bundle), or to system"#]],
+    );
+    variable(
+        "STENT_SERVER_TLS_CERT_FILE",
+        "/cert.pem",
+        expect![[r#"
+        1 problem in the configuration:
+        STENT_SERVER_TLS_CERT_FILE: server_tls_cert_file and server_tls_key_file belong together
+          mend: set both, or none"#]],
     );
     let written =
-        Written { variables: &[("PGHOST", "h"), ("PGSSLMODE", "require")], ..Written::default() };
-    let problems = written.load_bare().expect_err("TLS is asked for");
+        Written { variables: &[("PGHOST", "h"), ("PGSSLMODE", "always")], ..Written::default() };
+    let problems = written.load_bare().expect_err("no such mode");
     expect![[r#"
         1 problem in the configuration:
-        PGSSLMODE: asks for TLS to the database, which this version of stent cannot do
-          mend: put stent beside the database or in its private network and write sslmode=disable, or connect to it through a TLS tunnel"#]].assert_eq(&problems.to_string());
+        PGSSLMODE: has an sslmode or sslnegotiation that PostgreSQL does not know
+          mend: write sslmode=disable, allow, prefer, require, verify-ca or verify-full, and sslnegotiation=postgres or direct"#]].assert_eq(&problems.to_string());
+}
+
+#[test]
+fn tls_for_clients() {
+    variable(
+        "STENT_CLIENT_TLS_SSLMODE",
+        "prefer",
+        expect![[r#"
+        1 problem in the configuration:
+        STENT_CLIENT_TLS_SSLMODE: TLS for clients needs a certificate and its key
+          mend: set client_tls_cert_file and client_tls_key_file, or client_tls_sslmode disable"#]],
+    );
+    variable(
+        "STENT_CLIENT_TLS_SSLMODE",
+        "verify-ca",
+        expect![[r#"
+        3 problems in the configuration:
+        STENT_CLIENT_TLS_SSLMODE: TLS for clients needs a certificate and its key
+          mend: set client_tls_cert_file and client_tls_key_file, or client_tls_sslmode disable
+        STENT_CLIENT_TLS_SSLMODE: clients' certificates are to be verified, and no authority is named
+          mend: set client_tls_ca_file
+        STENT_CLIENT_TLS_SSLMODE: the agent reaches PostgreSQL through the proxy and does not speak TLS there
+          mend: set unix_socket_dir, which needs no TLS, or postgres_sampling off"#]],
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::{Broker, Inner, Slot, Start};
 use crate::clients::Outcome;
 use crate::config::PoolMode;
 use crate::connect::{self, OpenError, Opened};
+use crate::dial;
 use crate::disconnects::Cause;
 use crate::events;
 use crate::exchange::{self, ExchangeError};
@@ -128,7 +129,7 @@ impl Broker {
             return Ok(opened);
         }
         let (timeout, target) = (self.config.server_connect_timeout, &self.config.upstream);
-        let target = connect::target(target);
+        let target = dial::target(target);
         match tokio::time::timeout(timeout, firewall.learn(&mut opened.link)).await {
             Ok(Ok(()) | Err(ExchangeError::Refused(_))) => Ok(opened),
             Ok(Err(ExchangeError::Io(source))) => Err(OpenError::Connect { target, source }),
@@ -240,7 +241,7 @@ impl Broker {
     pub(crate) fn say_goodbye(&self) {
         let mut inner = self.inner();
         for slot in inner.servers.iter_mut().flatten() {
-            if let Some(link) = slot.idle.take() {
+            if let Some(mut link) = slot.idle.take() {
                 let _ = link.stream.try_write(&[b'X', 0, 0, 0, 4]);
             }
         }

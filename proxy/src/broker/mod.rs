@@ -39,6 +39,7 @@ use crate::firewall::Firewall;
 use crate::link::Link;
 use crate::login::keys::KeyCache;
 use crate::pool_stats::PoolStats;
+use crate::tls;
 use crate::users::Users;
 
 pub(crate) use dedicate::{Lent, Start};
@@ -53,6 +54,10 @@ pub(crate) struct Broker {
     pub(crate) started: Instant,
     /// Who may log in.
     pub(crate) users: Users,
+    /// TLS towards PostgreSQL, if it is ever spoken.
+    pub(crate) server_tls: Option<tls::upstream::Upstream>,
+    /// TLS towards clients, if it is served.
+    pub(crate) client_tls: Option<tls::clients::Clients>,
     /// Unpredictable bytes.
     pub(crate) entropy: Entropy,
     /// What strangers are shown in place of a salt.
@@ -154,6 +159,8 @@ impl Broker {
             opening_max: OPENING_MAX,
         };
         Ok(Rc::new(Self {
+            server_tls: tls::upstream::Upstream::new(&config.server_tls, &config.upstream.host)?,
+            client_tls: tls::clients::Clients::new(&config.client_tls)?,
             config,
             users,
             entropy,

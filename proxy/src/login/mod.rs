@@ -5,6 +5,7 @@
 //! Invariant: before the proof nothing is looked up by the client's wish, every length is bounded,
 //! and a stranger gets the same exchange as a user.
 
+mod encrypt;
 pub(crate) mod keys;
 mod prove;
 
@@ -113,6 +114,7 @@ impl Login {
         key: Result<CancelKey, stent_wire::cancel::BadCancelKey>,
     ) -> Result<Home, Failed> {
         let startup = self.startup().await?;
+        self.must_be_encrypted()?;
         self.admit(&startup)?;
         let mut hello = Vec::new();
         startup.put_negotiation(&mut hello);
@@ -161,6 +163,9 @@ impl Login {
     /// Reads the start-up packet, past requests for encryption, which we do not serve.
     async fn startup(&mut self) -> Result<Startup, Failed> {
         let mut asked = EncryptionAsked::default();
+        if self.begins_with_tls().await? {
+            self.direct_tls().await?;
+        }
         loop {
             let parsed = parse(self.inbox.bytes());
             let (packet, consumed) = match parsed {
@@ -178,15 +183,15 @@ impl Login {
             asked.note(&packet).map_err(|error| refused(&error))?;
             self.inbox.consume(consumed);
             match packet {
+                Packet::SslRequest if self.can_encrypt() => {
+                    self.stream.write_whole(b"S").await.map_err(Failed::gone)?;
+                    self.encrypt().await?;
+                }
                 Packet::SslRequest | Packet::GssEncRequest => {
                     self.stream.write_whole(b"N").await.map_err(Failed::gone)?;
                 }
                 Packet::DirectTls => {
-                    let report = Report::fatal(
-                        SqlState::FEATURE_NOT_SUPPORTED,
-                        "the proxy does not serve TLS to clients yet",
-                    );
-                    return Err(Failed::report(Cause::LoginFailed, report));
+                    return Err(Failed::gone("a TLS handshake where none is served"));
                 }
                 Packet::Cancel(request) => {
                     cancel::cancel(&self.broker, &request).await;
@@ -234,7 +239,7 @@ impl Login {
 
     /// Says the last word, if there is one, and writes the end into the ledger.
     fn end(self, failed: Failed) {
-        let Self { broker, id, stream, .. } = self;
+        let Self { broker, id, mut stream, .. } = self;
         match failed {
             Failed::Quietly => drop(broker.inner().clients.remove(id)),
             Failed::Gone(detail) => broker.client_ended(id, Cause::Gone, &detail),

@@ -357,7 +357,7 @@ impl Session {
                 }
             }
         }
-        Poll::Ready(Ok(()))
+        self.stream.poll_flush(cx).map_err(|error| gone_end(Some(error)))
     }
 
     /// Brings bytes of the client to the front of the scratch buffer: those kept from before,

@@ -404,6 +404,13 @@ fn flush_to_server(cx: &mut Context<'_>, link: &mut Link) -> Poll<()> {
             Poll::Ready(Err(_)) => link.writing = Writing::Failed,
         }
     }
+    if link.writing == Writing::Open {
+        match link.stream.poll_flush(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => link.writing = Writing::Failed,
+        }
+    }
     Poll::Ready(())
 }
 

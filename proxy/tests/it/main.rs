@@ -15,3 +15,4 @@ mod raw;
 mod session_mode;
 mod statements;
 mod support;
+mod tls;

@@ -44,6 +44,8 @@ pub(crate) fn config(pg: &Postgres) -> Config {
             user: Some(pg.superuser().to_owned()),
             password: pg.password().map(Into::into),
         },
+        server_tls: Default::default(),
+        client_tls: Default::default(),
         auth: ClientAuth { method: AuthMethod::Trust, users: Vec::new() },
         pool_mode: PoolMode::Transaction,
         default_pool_size: NonZeroU32::new(4).unwrap(),

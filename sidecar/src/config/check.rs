@@ -26,6 +26,7 @@ pub(crate) fn all(
     socket_path(settings, problems);
     listeners(settings, problems);
     admin_ports(role, settings, problems);
+    super::check_tls::all(role, settings, upstream, problems);
     match role {
         Role::Proxy | Role::Both => {
             credentials(settings, upstream, users, problems);

@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 
 use secrecy::{ExposeSecret, SecretString};
-use stent_proxy::config::{AuthMethod, PoolMode};
+use stent_proxy::config::{AuthMethod, PoolMode, TlsMode};
 
 use super::address::{ListenAddr, OptionalAddress, Targets};
 use super::problem::Origin;
@@ -180,6 +180,23 @@ keys! {
         "The most clients at a time.";
     client_login_timeout: PositiveSeconds = "60", "seconds", Proxy, Public,
         "Time for a client's login.";
+    // TLS.
+    client_tls_sslmode: TlsMode = "disable", "", Proxy, Public,
+        "TLS for clients over TCP: require refuses clients without it, verify-ca asks for a certificate that client_tls_ca_file has signed. The unix socket needs none.";
+    client_tls_cert_file: OptionalPath = "", "", Proxy, Public,
+        "The certificate (with its chain, PEM) that clients are shown. A changed file is in use within a second or at the next connection, whichever is later.";
+    client_tls_key_file: OptionalPath = "", "", Proxy, Public,
+        "The key of that certificate, PEM.";
+    client_tls_ca_file: OptionalPath = "", "", Proxy, Public,
+        "The authorities, PEM, that sign clients' certificates.";
+    server_tls_sslmode: TlsMode = "prefer", "", Proxy, Public,
+        "TLS to the database, with libpq's meanings. Also read from sslmode in the database URL.";
+    server_tls_ca_file: OptionalPath = "", "", Proxy, Public,
+        "Root certificates of the database's authority, PEM, one or more; system: those of the operating system. Also read from sslrootcert in the database URL.";
+    server_tls_cert_file: OptionalPath = "", "", Proxy, Public,
+        "Our own certificate for the database, PEM. Also read from sslcert in the database URL.";
+    server_tls_key_file: OptionalPath = "", "", Proxy, Public,
+        "Its key, PEM. Also read from sslkey in the database URL.";
     // The proxy's pools and servers.
     pool_mode: PoolMode = "transaction", "", Proxy, Public,
         "When a server goes back to its pool: at the end of each statement (transaction blocks are refused), at the end of each transaction, or when its client leaves.";

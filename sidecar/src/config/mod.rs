@@ -8,6 +8,7 @@
 
 pub mod address;
 mod check;
+mod check_tls;
 mod file;
 pub mod flags;
 pub mod keys;
@@ -91,6 +92,8 @@ pub struct ClientAccess {
     /// The database URL's user, password, database and foreign parameters; the password is the
     /// `auth_file`'s where that holds a plain one.
     pub database: Database,
+    /// Whether clients over TCP have to use TLS.
+    pub tls_required: bool,
 }
 
 /// The database and where it was written.

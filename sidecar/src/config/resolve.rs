@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use stent_agent::config::{CloudWatch, Emf, PostgresAccess};
-use stent_proxy::config::{ClientAuth, Upstream as ProxyUpstream};
+use stent_proxy::config::{ClientAuth, ClientTls, Roots, ServerTls, Upstream as ProxyUpstream};
 
 use super::address::{Address, reachable_ip};
 use super::keys::Settings;
+use super::problem::Origin;
 use super::raw::{Raw, Variables};
 use super::url::Database;
 use super::users::User;
-use super::value::{AutoSwitch, Switch};
+use super::value::{AutoSwitch, OptionalPath, Switch};
 use super::{ClientAccess, Loaded, Logging, Role, Upstream};
 
 /// Puts everything together.
@@ -54,7 +55,7 @@ fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_prox
     let port = settings.listen_port.value.0;
     let connect_timeout = match (&settings.server_connect_timeout.origin, database.connect_timeout)
     {
-        (super::problem::Origin::Default, Some(time)) => time,
+        (Origin::Default, Some(time)) => time,
         _ => settings.server_connect_timeout.value.0,
     };
     stent_proxy::Config {
@@ -68,6 +69,13 @@ fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_prox
             database: database.database.clone(),
             user: database.user.clone(),
             password: database.password.clone(),
+        },
+        server_tls: server_tls(settings, database),
+        client_tls: ClientTls {
+            mode: settings.client_tls_sslmode.value,
+            cert: settings.client_tls_cert_file.value.0.clone().unwrap_or_default(),
+            key: settings.client_tls_key_file.value.0.clone().unwrap_or_default(),
+            ca: settings.client_tls_ca_file.value.0.clone(),
         },
         auth: ClientAuth {
             method: settings.auth_type.value,
@@ -87,6 +95,30 @@ fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_prox
         drain_timeout: drain_timeout(settings.shutdown_timeout.value.0),
         forbidden_state: settings.forbidden_state.value.0,
         max_prepared_statements: settings.max_prepared_statements.value,
+    }
+}
+
+/// TLS to the database: what a key says goes before what the URL says.
+pub(crate) fn server_tls(settings: &Settings, database: &Database) -> ServerTls {
+    let url = &database.tls;
+    let mode = &settings.server_tls_sslmode;
+    let path = |key: &OptionalPath, url: &Option<String>| {
+        key.0.clone().or_else(|| url.as_ref().map(PathBuf::from))
+    };
+    let roots = path(&settings.server_tls_ca_file.value, &url.roots);
+    let cert = path(&settings.server_tls_cert_file.value, &url.cert);
+    let key = path(&settings.server_tls_key_file.value, &url.key);
+    ServerTls {
+        mode: match (&mode.origin, url.mode) {
+            (Origin::Default, Some(asked)) => asked,
+            _ => mode.value,
+        },
+        roots: roots.map(|path| match path.to_str() {
+            Some("system") => Roots::System,
+            _ => Roots::File(path),
+        }),
+        cert: cert.zip(key),
+        negotiation: url.negotiation,
     }
 }
 
@@ -112,7 +144,8 @@ fn client_access(settings: &Settings, database: &Database, users: &[User]) -> Cl
     if let Some(entry) = entry.filter(|entry| is_plain(entry.secret.expose_secret())) {
         database.password = Some(entry.secret.clone());
     }
-    ClientAccess { host, port: settings.listen_port.value.0, database }
+    let tls_required = super::check_tls::must(settings.client_tls_sslmode.value);
+    ClientAccess { host, port: settings.listen_port.value.0, database, tls_required }
 }
 
 fn is_plain(secret: &str) -> bool {
@@ -128,7 +161,7 @@ fn agent(
     let dimensions = settings.dimensions.value.0.clone();
     let interval = settings.cloudwatch_interval.value.0;
     let postgres = match settings.postgres_sampling.value {
-        Switch::On => clients.and_then(postgres_access),
+        Switch::On => clients.and_then(|clients| postgres_access(clients, settings)),
         Switch::Off => None,
     };
     let cloudwatch = match settings.cloudwatch.value {
@@ -156,10 +189,11 @@ fn agent(
     }
 }
 
-fn postgres_access(clients: &ClientAccess) -> Option<PostgresAccess> {
+fn postgres_access(clients: &ClientAccess, settings: &Settings) -> Option<PostgresAccess> {
     let user = clients.database.user.clone()?;
+    let folder = settings.unix_socket_dir.value.0.as_ref().filter(|_| clients.tls_required);
     Some(PostgresAccess {
-        host: clients.host.clone(),
+        host: folder.map_or_else(|| clients.host.clone(), |path| path.display().to_string()),
         port: clients.port,
         database: clients.database.database.clone().unwrap_or_else(|| user.clone()),
         user,

@@ -1,8 +1,7 @@
 //! The database URL: `postgres://user:password@host:port/database?name=value`.
 //!
 //! Owns: taking it apart, and writing it again with another host (for the command of `stent run`).
-//! Refuses: several hosts, and TLS to the database, which this version cannot do and must not
-//! pretend to.
+//! Refuses: several hosts.
 //! Invariant: no error and no warning repeats any part of the URL but a parameter's name.
 //! Source: PostgreSQL documentation, libpq, "Connection URIs" (34.1.1.2).
 
@@ -10,6 +9,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use stent_proxy::config::{TlsMode, TlsNegotiation};
 
 use super::percent::{decoded, encoded};
 use super::value::{KeyType, Port, Timeout};
@@ -29,8 +29,25 @@ pub struct Database {
     pub database: Option<String>,
     /// `connect_timeout`.
     pub connect_timeout: Option<Duration>,
+    /// `sslmode` and its kin.
+    pub tls: UrlTls,
     /// Parameters that mean nothing to the proxy; the command of `stent run` gets them.
     pub parameters: Vec<(String, SecretString)>,
+}
+
+/// What a URL says of TLS; the keys of the configuration go before it.
+#[derive(Clone, Debug, Default)]
+pub struct UrlTls {
+    /// `sslmode`.
+    pub mode: Option<TlsMode>,
+    /// `sslrootcert`.
+    pub roots: Option<String>,
+    /// `sslcert`.
+    pub cert: Option<String>,
+    /// `sslkey`.
+    pub key: Option<String>,
+    /// `sslnegotiation`.
+    pub negotiation: TlsNegotiation,
 }
 
 /// Why a URL is refused. The texts hold nothing of the URL.
@@ -63,11 +80,8 @@ pub enum UrlError {
     /// A parameter without `=`, or with a name that none has.
     #[error("has a parameter part that is not name=value")]
     Parameter,
-    /// `sslmode=require` and stronger, or `ssl=true`.
-    #[error("asks for TLS to the database, which this version of stent cannot do")]
-    Tls,
-    /// Another `sslmode`.
-    #[error("has an sslmode that PostgreSQL does not know")]
+    /// Another `sslmode` or `sslnegotiation`.
+    #[error("has an sslmode or sslnegotiation that PostgreSQL does not know")]
     SslMode,
     /// `connect_timeout` is no number of seconds.
     #[error("has a connect_timeout that is not a number of seconds")]
@@ -80,11 +94,10 @@ impl UrlError {
         match self {
             Self::Scheme => "write postgres://user:password@host:5432/database",
             Self::ManyHosts => "name one host",
-            Self::Tls => {
-                "put stent beside the database or in its private network and write \
-                 sslmode=disable, or connect to it through a TLS tunnel"
+            Self::SslMode => {
+                "write sslmode=disable, allow, prefer, require, verify-ca or verify-full, and \
+                 sslnegotiation=postgres or direct"
             }
-            Self::SslMode => "write sslmode=disable or sslmode=prefer",
             Self::ConnectTimeout => "write a whole number, such as connect_timeout=10",
             Self::StrayAt
             | Self::Path
@@ -134,6 +147,7 @@ pub fn parse(url: &str) -> Result<Database, UrlError> {
         password: password.map(SecretString::from),
         database: decoded_or_none(path)?,
         connect_timeout: None,
+        tls: UrlTls::default(),
         parameters: Vec::new(),
     };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -172,9 +186,19 @@ fn libpq(host: String, get: impl Fn(&str) -> Option<String>) -> Result<Database,
         Some(port) => Port::parse(&port).map_err(|_| ("PGPORT", UrlError::Port))?.0,
         None => POSTGRES_PORT,
     };
-    if let Some(mode) = get("PGSSLMODE") {
-        check_sslmode(&mode).map_err(|error| ("PGSSLMODE", error))?;
-    }
+    let tls = UrlTls {
+        mode: match get("PGSSLMODE") {
+            Some(mode) => Some(sslmode(&mode).map_err(|error| ("PGSSLMODE", error))?),
+            None => None,
+        },
+        roots: get("PGSSLROOTCERT"),
+        cert: get("PGSSLCERT"),
+        key: get("PGSSLKEY"),
+        negotiation: match get("PGSSLNEGOTIATION") {
+            Some(how) => negotiation(&how).map_err(|error| ("PGSSLNEGOTIATION", error))?,
+            None => TlsNegotiation::default(),
+        },
+    };
     let connect_timeout = match get("PGCONNECT_TIMEOUT") {
         Some(time) => connect_timeout(&time).map_err(|error| ("PGCONNECT_TIMEOUT", error))?,
         None => None,
@@ -186,6 +210,7 @@ fn libpq(host: String, get: impl Fn(&str) -> Option<String>) -> Result<Database,
         password: get("PGPASSWORD").map(SecretString::from),
         database: get("PGDATABASE"),
         connect_timeout,
+        tls,
         parameters: Vec::new(),
     }))
 }
@@ -284,9 +309,8 @@ fn check_host(host: &str) -> Result<(), UrlError> {
     Err(UrlError::Host)
 }
 
-/// Parameters that only say how TLS would be done.
-const TLS_DETAILS: [&str; 7] =
-    ["sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcompression", "sslsni", "ssl"];
+/// Parameters of TLS that have no meaning here.
+const TLS_DETAILS: [&str; 4] = ["sslcrl", "sslcompression", "sslsni", "ssl"];
 
 fn parameter(database: &mut Database, pair: &str) -> Result<(), UrlError> {
     let (name, value) = pair.split_once('=').ok_or(UrlError::Parameter)?;
@@ -303,10 +327,14 @@ fn parameter(database: &mut Database, pair: &str) -> Result<(), UrlError> {
         "user" => database.user = Some(value),
         "password" => database.password = Some(SecretString::from(value)),
         "dbname" => database.database = Some(value),
-        "sslmode" => check_sslmode(&value)?,
+        "sslmode" => database.tls.mode = Some(sslmode(&value)?),
         "ssl" if !matches!(value.as_str(), "false" | "0" | "disable" | "prefer" | "allow") => {
-            return Err(UrlError::Tls);
+            database.tls.mode = Some(TlsMode::Require);
         }
+        "sslrootcert" => database.tls.roots = Some(value),
+        "sslcert" => database.tls.cert = Some(value),
+        "sslkey" => database.tls.key = Some(value),
+        "sslnegotiation" => database.tls.negotiation = negotiation(&value)?,
         "connect_timeout" => {
             database.connect_timeout = connect_timeout(&value)?;
             database.parameters.push((name.to_owned(), SecretString::from(value)));
@@ -317,11 +345,16 @@ fn parameter(database: &mut Database, pair: &str) -> Result<(), UrlError> {
     Ok(())
 }
 
-fn check_sslmode(mode: &str) -> Result<(), UrlError> {
-    match mode {
-        "disable" | "allow" | "prefer" => Ok(()),
-        // no-verify is node-postgres' word for TLS without a check.
-        "require" | "verify-ca" | "verify-full" | "no-verify" => Err(UrlError::Tls),
+fn sslmode(mode: &str) -> Result<TlsMode, UrlError> {
+    // no-verify is node-postgres' word for TLS without a check.
+    let mode = if mode == "no-verify" { "require" } else { mode };
+    TlsMode::parse(mode).map_err(|_| UrlError::SslMode)
+}
+
+fn negotiation(how: &str) -> Result<TlsNegotiation, UrlError> {
+    match how {
+        "postgres" => Ok(TlsNegotiation::Postgres),
+        "direct" => Ok(TlsNegotiation::Direct),
         _ => Err(UrlError::SslMode),
     }
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use stent_proxy::config::{AuthMethod, PoolMode};
+use stent_proxy::config::{AuthMethod, PoolMode, TlsMode};
 use stent_wire::inspect::{Cause, Causes};
 
 /// How a value is written in TOML.
@@ -280,6 +280,11 @@ words!(AuthMethod, "trust, md5 or scram-sha-256", Text,
 words!(PoolMode, "session, transaction or statement", Text,
     "session" => PoolMode::Session, "transaction" => PoolMode::Transaction,
     "statement" => PoolMode::Statement);
+
+words!(TlsMode, "disable, allow, prefer, require, verify-ca or verify-full", Text,
+    "disable" => TlsMode::Disable, "allow" => TlsMode::Allow, "prefer" => TlsMode::Prefer,
+    "require" => TlsMode::Require, "verify-ca" => TlsMode::VerifyCa,
+    "verify-full" => TlsMode::VerifyFull);
 
 impl KeyType for StateKinds {
     const TOML: TomlShape = TomlShape::Text;

@@ -99,12 +99,13 @@ const AROUND: [&str; 6] = [
 /// For the command of `stent run`: the proxy instead of the database, and none of our variables.
 pub(crate) fn command(access: &ClientAccess, command: Vec<OsString>) -> Start {
     let database = &access.database;
-    let url = url::render(database, &access.host, access.port, Some("disable"));
+    let mode = if access.tls_required { "require" } else { "disable" };
+    let url = url::render(database, &access.host, access.port, Some(mode));
     let mut set = vec![
         ("DATABASE_URL".to_owned(), url),
         ("PGHOST".to_owned(), access.host.clone().into()),
         ("PGPORT".to_owned(), access.port.to_string().into()),
-        ("PGSSLMODE".to_owned(), "disable".to_owned().into()),
+        ("PGSSLMODE".to_owned(), mode.to_owned().into()),
     ];
     let user = database.user.clone().map(SecretString::from);
     let name = database.database.clone().map(SecretString::from);

@@ -1,0 +1,123 @@
+//! Reaching PostgreSQL: the socket, and TLS where it is wished.
+//!
+//! Owns: the SSLRequest and its one-byte answer. Refuses: deciding what to try next (`connect`).
+//! Invariant: of the answer one byte is read and no more, so that nothing that came in clear behind
+//! it can be taken for the server's word (CVE-2021-23222).
+
+use std::io;
+
+use stent_wire::report::Report;
+use stent_wire::startup::put_ssl_request;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
+
+use crate::broker::Broker;
+use crate::config::{TlsMode, TlsNegotiation, Upstream};
+use crate::exchange::report_of;
+use crate::messages::{Inbox, ReadError};
+use crate::stream::Stream;
+
+/// The longest refusal in the place of an answer.
+const REFUSAL_MAX: usize = 64 * 1024;
+
+/// How a connection is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// In clear.
+    Plain,
+    /// TLS if the server can.
+    TlsIfCan,
+    /// TLS or nothing.
+    Tls,
+}
+
+impl Wish {
+    /// What a mode tries first, and what it tries when the server refuses that: as libpq does.
+    pub(crate) const fn of(mode: TlsMode) -> (Self, Option<Self>) {
+        match mode {
+            TlsMode::Disable => (Self::Plain, None),
+            TlsMode::Allow => (Self::Plain, Some(Self::Tls)),
+            TlsMode::Prefer => (Self::TlsIfCan, Some(Self::Plain)),
+            TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => (Self::Tls, None),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    /// No socket.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server has no TLS.
+    #[error("the server does not support TLS, and server_tls_sslmode asks for it")]
+    NoTls,
+    /// The handshake failed.
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(io::Error),
+    /// The server answered with an error.
+    #[error("{}", .0.message)]
+    Refused(Box<Report>),
+    /// The server answered something else.
+    #[error("it answers a request for TLS with a byte of {0:#04x}")]
+    Protocol(u8),
+}
+
+/// Connects.
+pub(crate) async fn dial(broker: &Broker, wish: Wish) -> Result<Stream, DialError> {
+    let upstream = &broker.config.upstream;
+    if upstream.host.starts_with('/') {
+        let path = target(upstream);
+        return Ok(Stream::Unix(UnixStream::connect(path).await?));
+    }
+    let socket = TcpStream::connect((upstream.host.as_str(), upstream.port)).await?;
+    let Stream::Tcp(mut socket) = Stream::tcp(socket) else {
+        unreachable!("a TCP socket makes a TCP stream")
+    };
+    let Some(tls) = broker.server_tls.as_ref().filter(|_| wish != Wish::Plain) else {
+        return Ok(Stream::Tcp(socket));
+    };
+    if broker.config.server_tls.negotiation == TlsNegotiation::Postgres {
+        match ask(&mut socket).await? {
+            b'S' => {}
+            b'N' if wish == Wish::TlsIfCan => return Ok(Stream::Tcp(socket)),
+            b'N' => return Err(DialError::NoTls),
+            b'E' => return Err(refusal(socket).await),
+            other => return Err(DialError::Protocol(other)),
+        }
+    }
+    let stream = tls.connect(socket).await.map_err(DialError::Handshake)?;
+    Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
+}
+
+/// Where the database is, for people.
+pub(crate) fn target(upstream: &Upstream) -> String {
+    if upstream.host.starts_with('/') {
+        format!("{}/.s.PGSQL.{}", upstream.host, upstream.port)
+    } else if upstream.host.contains(':') {
+        format!("[{}]:{}", upstream.host, upstream.port)
+    } else {
+        format!("{}:{}", upstream.host, upstream.port)
+    }
+}
+
+/// Asks for TLS.
+async fn ask(socket: &mut TcpStream) -> io::Result<u8> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut request = Vec::new();
+    put_ssl_request(&mut request);
+    socket.write_all(&request).await?;
+    socket.read_u8().await
+}
+
+/// The server said `E`: the rest is an ErrorResponse. It came in clear, so it is shown as what the
+/// server is said to have said, and nothing is concluded from it.
+async fn refusal(socket: TcpStream) -> DialError {
+    let mut stream = Stream::Tcp(socket);
+    let mut inbox = Inbox::beginning_with(b"E");
+    match inbox.backend(&mut stream, REFUSAL_MAX).await {
+        Ok((_, body)) => DialError::Refused(Box::new(report_of(&body))),
+        Err(ReadError::Io(error)) => DialError::Io(error),
+        Err(ReadError::Frame(_) | ReadError::TooLong { .. }) => DialError::Protocol(b'E'),
+    }
+}
