@@ -16,3 +16,4 @@ mod session_mode;
 mod statements;
 mod support;
 mod tls;
+mod vanish;

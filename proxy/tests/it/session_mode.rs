@@ -173,3 +173,82 @@ fn replication_passes_in_session_mode() {
     let pools = proxy.snapshot().pools;
     assert!(pools.iter().map(|pool| pool.totals.checkouts).sum::<u64>() >= 3);
 }
+
+#[tokio::test]
+async fn a_clients_wrong_parameter_is_its_own_affair_where_the_pool_has_no_server_yet() {
+    let pg = Postgres::start().unwrap();
+    pg.sql("create role app login").unwrap();
+    let proxy = start(&pg, 2);
+    let dsn = proxy.dsn("app", "postgres");
+    for (wrong, sqlstate) in
+        [("nosuch=1", "42704"), ("work_mem=much", "22023"), ("log_statement=all", "42501")]
+    {
+        let wrong = format!("{dsn} options='-c {wrong}'");
+        let (bad, good) = tokio::join!(proxy.connect(&wrong), proxy.connect(&dsn));
+        assert_eq!(code(&bad.expect_err("it is refused")), sqlstate);
+        assert_eq!(rows(&good.unwrap(), "select 1").await, ["1"]);
+        pg.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+            .unwrap();
+        until("the pool to be empty", || {
+            let pools = proxy.snapshot().pools;
+            pools.iter().all(|pool| pool.user != "app" || pool.servers_idle == 0)
+        })
+        .await;
+    }
+}
+
+/// A wait for a server is bounded by `query_wait_timeout`, as a request's is.
+#[tokio::test]
+async fn waiting_for_a_server_is_no_part_of_client_login_timeout() {
+    let pg = Postgres::start().unwrap();
+    let timeout = std::time::Duration::from_millis(300);
+    let proxy = Proxy::start(&pg, |config| {
+        config.pool_mode = PoolMode::Session;
+        config.default_pool_size = NonZeroU32::new(1).unwrap();
+        config.client_login_timeout = timeout;
+    });
+    let first = proxy.client().await;
+    let dsn = proxy.dsn("postgres", "postgres");
+    let second = tokio::spawn(async move { tokio_postgres::connect(&dsn, NoTls).await.map(drop) });
+    until("the second to wait for longer", || {
+        proxy.snapshot().pools[0].maxwait_ms > 2 * timeout.as_millis() as u64
+    })
+    .await;
+    drop(first);
+    second.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_wait_for_a_server_ends_at_query_wait_timeout_with_the_holders_names() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.pool_mode = PoolMode::Session;
+        config.default_pool_size = NonZeroU32::new(1).unwrap();
+        config.query_wait_timeout = Some(std::time::Duration::from_millis(200));
+    });
+    let _first = proxy.client().await;
+    let error = proxy.connect(&proxy.dsn("postgres", "postgres")).await.expect_err("none is free");
+    let error = error.as_db_error().unwrap();
+    assert_eq!((error.code().code(), error.severity()), ("53300", "FATAL"));
+    assert!(error.detail().unwrap().contains("1 of 1 servers are held"), "{error:?}");
+}
+
+/// The client's cancel request overtakes its end: the next client never pays for it.
+#[tokio::test]
+async fn a_cancel_request_on_its_way_never_hits_the_next_client() {
+    let pg = Postgres::start().unwrap();
+    let proxy = start(&pg, 1);
+    for _ in 0..50 {
+        let client = proxy.client().await;
+        let token = client.cancel_token();
+        let slow = tokio::spawn(async move {
+            let _ = client.batch_execute("select pg_sleep(0.002)").await;
+        });
+        let cancel = tokio::spawn(async move { token.cancel_query(NoTls).await });
+        slow.await.unwrap();
+        let next = proxy.client().await;
+        next.batch_execute("select pg_sleep(0.005)").await.unwrap();
+        cancel.await.unwrap().unwrap();
+        next.batch_execute("select pg_sleep(0.005)").await.unwrap();
+    }
+}
