@@ -178,15 +178,20 @@ fn replication_passes_in_session_mode() {
 async fn a_clients_wrong_parameter_is_its_own_affair_where_the_pool_has_no_server_yet() {
     let pg = Postgres::start().unwrap();
     pg.sql("create role app login").unwrap();
-    let proxy = start(&pg, 2);
+    let proxy = start(&pg, 1);
     let dsn = proxy.dsn("app", "postgres");
     for (wrong, sqlstate) in
         [("nosuch=1", "42704"), ("work_mem=much", "22023"), ("log_statement=all", "42501")]
     {
         let wrong = format!("{dsn} options='-c {wrong}'");
-        let (bad, good) = tokio::join!(proxy.connect(&wrong), proxy.connect(&dsn));
+        let good = async { rows(&proxy.connect(&dsn).await.unwrap(), "select 1").await };
+        let also = async { rows(&proxy.connect(&dsn).await.unwrap(), "select 1").await };
+        let bad = async { proxy.connect(&wrong).await.map(drop) };
+        let (worse, bad) = (async { proxy.connect(&wrong).await.map(drop) }, bad);
+        let (good, bad, worse, also) = tokio::join!(good, bad, worse, also);
         assert_eq!(code(&bad.expect_err("it is refused")), sqlstate);
-        assert_eq!(rows(&good.unwrap(), "select 1").await, ["1"]);
+        assert_eq!(code(&worse.expect_err("it is refused")), sqlstate);
+        assert_eq!([good, also], [["1"], ["1"]]);
         pg.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
             .unwrap();
         until("the pool to be empty", || {
