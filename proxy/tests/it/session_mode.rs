@@ -1,7 +1,6 @@
 //! Session mode: as on a direct connection.
 
 use std::num::NonZeroU32;
-use std::process::Command;
 
 use stent_proxy::config::PoolMode;
 use stent_testkit::Postgres;
@@ -141,37 +140,6 @@ async fn clients_beyond_the_pool_wait_in_their_login() {
     until("the second to wait", || proxy.snapshot().pools[0].clients_waiting == 1).await;
     drop(first);
     second.await.unwrap().unwrap();
-}
-
-/// Checklist 19, 64.
-#[test]
-fn replication_passes_in_session_mode() {
-    let pg = Postgres::start().unwrap();
-    let proxy = start(&pg, 2);
-    let mut raw = Raw::connect(&proxy);
-    raw.send(&startup(&[
-        ("user", "postgres"),
-        ("database", "postgres"),
-        ("replication", "database"),
-    ]));
-    raw.until_ready();
-    raw.send(&query("IDENTIFY_SYSTEM"));
-    assert_eq!(raw.tags(), "TDCZ");
-    drop(raw);
-    let folder = stent_testkit::TempDir::new("basebackup").unwrap();
-    let target = folder.path().join("data");
-    let output = Command::new("pg_basebackup")
-        .args(["-h", "127.0.0.1", "-U", "postgres", "-X", "stream", "-c", "fast", "-p"])
-        .arg(proxy.port.to_string())
-        .arg("-D")
-        .arg(&target)
-        .env("PGSSLMODE", "prefer")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(target.join("PG_VERSION").exists() && target.join("pg_wal").exists());
-    let pools = proxy.snapshot().pools;
-    assert!(pools.iter().map(|pool| pool.totals.checkouts).sum::<u64>() >= 3);
 }
 
 #[tokio::test]
