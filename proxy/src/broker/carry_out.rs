@@ -222,7 +222,7 @@ impl Broker {
     /// a cancel request ends, so that is repeated until it hangs up.
     async fn end(self: &Rc<Self>, link: &mut Link) {
         let mut pause = CANCEL_AGAIN;
-        if link.ledger.awaits_client() {
+        if link.ledger.awaits_client() || link.ledger.streams_both_ways() {
             return hang_up(link).await;
         }
         loop {
