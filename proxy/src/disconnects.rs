@@ -58,6 +58,8 @@ pub(crate) enum Cause {
     Retired,
     /// Server: its place was needed by another pool.
     MakeRoom,
+    /// Server: a client of session mode needed one that was started with its own parameters.
+    Restarted,
 }
 
 impl Cause {
@@ -78,6 +80,7 @@ impl Cause {
             Self::ProbeFailed => "probe_failed",
             Self::Retired => "retired",
             Self::MakeRoom => "make_room",
+            Self::Restarted => "restarted",
         }
     }
 

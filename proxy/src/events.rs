@@ -49,6 +49,7 @@ impl Ended<'_> {
             | Cause::Lifetime
             | Cause::IdleTimeout
             | Cause::MakeRoom
+            | Cause::Restarted
             | Cause::Retired
             | Cause::Shutdown => {
                 debug!(side, cause, database, user, who, age_ms, detail, "connection ended");

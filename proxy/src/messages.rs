@@ -9,6 +9,9 @@ use stent_wire::frame::{FrameError, HEADER_LEN, Sender, frame_at};
 
 use crate::stream::Stream;
 
+/// How much a client may say before it is answered.
+const EARLY_BYTES_MAX: usize = 64 * 1024;
+
 /// Why no message came.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
@@ -103,6 +106,19 @@ impl Inbox {
         }
         self.bytes.extend_from_slice(&chunk[..n]);
         Ok(())
+    }
+
+    /// Reads on while nobody answers, until the client has gone. The end of one that has said
+    /// something meanwhile is heard later: it may wait for the answer.
+    pub(crate) async fn until_gone(&mut self, stream: &mut Stream) -> io::Error {
+        while self.bytes.len() < EARLY_BYTES_MAX {
+            match self.fill(stream).await {
+                Ok(()) => {}
+                Err(error) if self.bytes.is_empty() => return error,
+                Err(_) => break,
+            }
+        }
+        std::future::pending().await
     }
 
     /// The bytes that are there.

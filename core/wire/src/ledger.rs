@@ -132,6 +132,11 @@ impl Ledger {
         self.owed.is_empty() || matches!(self.copy, Copy::In { .. })
     }
 
+    /// Whether both sides talk at will, in a replication stream.
+    pub fn streams_both_ways(&self) -> bool {
+        self.copy == Copy::Both
+    }
+
     /// Whether replies are outstanding up to the limit: read no further requests meanwhile.
     pub fn is_full(&self) -> bool {
         self.owed.len() >= OWED_MAX

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 use stent_pool::{
     CloseCause, Condition, Decision, Event, OpenFailure, PoolId, ProbeResult, ServerId, WaiterId,
 };
-use stent_wire::report::is_permanent_login_failure;
 
-use super::{Broker, Inner, Slot, Start};
+use super::{Broker, Inner, Slot};
 use crate::clients::Outcome;
 use crate::config::PoolMode;
-use crate::connect::{self, OpenError, Opened};
+use crate::connect::{OpenError, Opened};
 use crate::dial;
 use crate::disconnects::Cause;
 use crate::events;
@@ -25,6 +24,8 @@ use crate::scratch;
 
 /// How long a server may take to hang up after Terminate before its socket is simply dropped.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
+/// How long to wait for that before the first repetition of a cancel request.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -102,23 +103,6 @@ impl Broker {
             };
             broker.opened(pool, server, opened, started.elapsed());
         });
-    }
-
-    /// Opens a server as the first waiting client wants it. Parameters that PostgreSQL does not take
-    /// are that client's business, not the pool's: it hears of them in its own login.
-    async fn open_for_whom_it_waits(
-        self: &Rc<Self>,
-        pool: PoolId,
-        server: ServerId,
-    ) -> Result<Opened, OpenError> {
-        let start = self.next_start(pool);
-        let own = !start.params.is_empty();
-        match connect::open(self, pool, server, start).await {
-            Err(OpenError::Refused(report)) if own && !is_permanent_login_failure(report.code) => {
-                connect::open(self, pool, server, Start::plain()).await
-            }
-            opened => opened,
-        }
     }
 
     /// Reads the catalog on the first server of a database, so that its first client's calls are
@@ -229,12 +213,25 @@ impl Broker {
         }
         let broker = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            if !link.ledger.awaits_client() {
-                crate::cancel::cancel_running(&broker, &link).await;
-            }
-            let _ = tokio::time::timeout(CLOSE_GRACE, hang_up(&mut link)).await;
+            let _ = tokio::time::timeout(CLOSE_GRACE, broker.end(&mut link)).await;
             broker.handle(Event::Closed { server });
         });
+    }
+
+    /// Ends a server whatever it is doing. It may have more requests before it than the one that
+    /// a cancel request ends, so that is repeated until it hangs up.
+    async fn end(self: &Rc<Self>, link: &mut Link) {
+        let mut pause = CANCEL_AGAIN;
+        if link.ledger.awaits_client() || link.ledger.streams_both_ways() {
+            return hang_up(link).await;
+        }
+        loop {
+            crate::cancel::cancel_running(self, link).await;
+            match tokio::time::timeout(pause, hang_up(link)).await {
+                Ok(()) => return,
+                Err(_) => pause *= 2,
+            }
+        }
     }
 
     /// The proxy ends: every idle server is told so.

@@ -3,12 +3,13 @@
 //! Owns: finding a server that was started with the client's own start-up parameters, or making
 //! one of it, so that RESET, DISCARD ALL and `pg_settings` say what they say on a direct
 //! connection. Refuses: policy; the cap is the pool's, and a server is started anew in its place.
-//! Invariant: a link taken for a login that fails or is dropped goes back ([`Lent`]).
+//! Invariant: a link taken for a login that fails or is dropped goes back ([`Lent`]), and a wish
+//! for a server is kept exactly as long as its client waits ([`Wanted`]).
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use stent_pool::PoolId;
+use stent_pool::{PoolId, ServerId};
 use stent_wire::params::Params;
 use stent_wire::report::{Report, Severity};
 use stent_wire::startup::Replication;
@@ -16,7 +17,8 @@ use stent_wire::startup::Replication;
 use super::carry_out::hang_up;
 use super::{Acquired, Broker};
 use crate::clients::ClientId;
-use crate::connect::{self, Opened};
+use crate::connect::{self, OpenError, Opened};
+use crate::disconnects::Cause;
 use crate::link::{Link, Writing};
 
 /// How long the old server may take to hang up before the new one is opened all the same.
@@ -69,7 +71,25 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Some(link) = self.link.take() {
-            self.broker.release_lost(self.client, link);
+            self.broker.release_spoilt(self.client, link);
+        }
+    }
+}
+
+/// A client's wish for a server started its way, until it is fulfilled or given up.
+struct Wanted<'a> {
+    broker: &'a Broker,
+    pool: PoolId,
+    params: &'a Rc<Params>,
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.broker.inner();
+        let wanted = &mut inner.entries[self.pool.index()].wanted;
+        let mine = wanted.iter().position(|start| Rc::ptr_eq(&start.params, self.params));
+        if let Some(at) = mine {
+            wanted.remove(at);
         }
     }
 }
@@ -82,13 +102,13 @@ impl Broker {
         pool: PoolId,
         start: &Start,
     ) -> Result<Lent, Report> {
-        self.want(pool, start);
+        let wanted = self.want(pool, start);
         let acquired = match self.acquire(client, pool) {
             Acquired::Link(link) => Ok(link),
             Acquired::Refused(refusal) => Err(self.refusal_report(pool, refusal)),
             Acquired::Later => self.wait_for_link(client, pool).await,
         };
-        self.want_no_more(pool, start);
+        drop(wanted);
         let lent = Lent::new(self, client, acquired.map_err(fatal)?);
         if lent.link.as_ref().is_some_and(|link| link.started.serves(start)) {
             return Ok(lent);
@@ -104,12 +124,17 @@ impl Broker {
         if link.started.params == start.params && link.started.replication == start.replication {
             return Ok(lent);
         }
+        let ended = Rc::clone(&link.facts);
         let _ = tokio::time::timeout(HANG_UP_MAX, hang_up(link)).await;
         link.writing = Writing::Failed;
+        let began = Instant::now();
         let opened = connect::open(self, pool, server, start.clone()).await;
         let Opened { link: fresh, welcome } = opened.map_err(|error| error.report())?;
+        self.server_ended(pool, &ended, Cause::Restarted, "");
         let mut inner = self.inner();
-        inner.entries[pool.index()].welcomes.set_base(welcome);
+        let entry = &mut inner.entries[pool.index()];
+        entry.stats.create.record(began.elapsed());
+        entry.welcomes.set_base(welcome);
         let slot = inner.slot(server).expect("a lent server keeps its place");
         slot.facts = Some(Rc::clone(&fresh.facts));
         fresh.facts.take(client, Instant::now());
@@ -120,24 +145,42 @@ impl Broker {
     }
 
     /// A client waits for a server started this way: the next that is opened can be one.
-    fn want(&self, pool: PoolId, start: &Start) {
+    fn want<'a>(&'a self, pool: PoolId, start: &'a Start) -> Wanted<'a> {
         self.inner().entries[pool.index()].wanted.push_back(start.clone());
-    }
-
-    fn want_no_more(&self, pool: PoolId, start: &Start) {
-        let mut inner = self.inner();
-        let wanted = &mut inner.entries[pool.index()].wanted;
-        let mine = wanted.iter().position(|wanted| Rc::ptr_eq(&wanted.params, &start.params));
-        if let Some(at) = mine {
-            wanted.remove(at);
-        }
+        Wanted { broker: self, pool, params: &start.params }
     }
 
     /// How the next server of a pool is started.
-    pub(super) fn next_start(&self, pool: PoolId) -> Start {
+    fn next_start(&self, pool: PoolId) -> Start {
         let next = self.inner().entries[pool.index()].wanted.pop_front();
         next.unwrap_or_else(Start::plain)
     }
+
+    /// Opens a server as the first waiting client wants it. Parameters that PostgreSQL does not
+    /// take are that client's business, not the pool's: it hears of them in its own login.
+    pub(super) async fn open_for_whom_it_waits(
+        self: &Rc<Self>,
+        pool: PoolId,
+        server: ServerId,
+    ) -> Result<Opened, OpenError> {
+        let start = self.next_start(pool);
+        let own = !start.params.is_empty() || start.replication != Replication::Off;
+        match connect::open(self, pool, server, start).await {
+            Err(OpenError::Refused(report)) if own && may_be_about_parameters(&report) => {
+                connect::open(self, pool, server, Start::plain()).await
+            }
+            opened => opened,
+        }
+    }
+}
+
+/// Whether PostgreSQL may have refused a login for what its client brought: an unknown parameter
+/// (42704), a value out of range (22023), one for superusers only (42501) and more. Not the user,
+/// its proof or its database (28, 3D000), and not the server's own state (53, 57).
+fn may_be_about_parameters(report: &Report) -> bool {
+    let code = report.code.to_string();
+    let others = ["28", "3D", "53", "57", "08"];
+    !others.iter().any(|class| code.starts_with(class))
 }
 
 fn fatal(mut report: Report) -> Report {

@@ -91,6 +91,12 @@ impl Broker {
         }
     }
 
+    /// A server that a login has left half-way, or ended itself: nobody's fault, and of no use.
+    pub(super) fn release_spoilt(self: &Rc<Self>, client: ClientId, link: Box<Link>) {
+        self.client_lets_go(client, &link);
+        self.hand_back(link, Condition::Doubtful);
+    }
+
     /// A server's socket ended while a client had it.
     pub(crate) fn release_lost(self: &Rc<Self>, client: ClientId, mut link: Box<Link>) {
         link.writing = Writing::Failed;
@@ -128,6 +134,9 @@ impl Broker {
         }
         let broker = Rc::clone(self);
         tokio::task::spawn_local(async move {
+            if grow_quiet(&mut link).await == Condition::Doubtful {
+                return broker.hand_back(link, Condition::Doubtful);
+            }
             let reset = exchange::query(&mut link, b"DISCARD ALL");
             let condition = match tokio::time::timeout(RESET_TIMEOUT, reset).await {
                 Ok(Ok(_)) => {
@@ -156,6 +165,9 @@ impl Broker {
         };
         let broker = Rc::clone(self);
         tokio::task::spawn_local(async move {
+            if grow_quiet(&mut link).await == Condition::Doubtful {
+                return broker.hand_back(link, Condition::Doubtful);
+            }
             let reset = exchange::query(&mut link, sql.as_bytes());
             let condition = match tokio::time::timeout(RESET_TIMEOUT, reset).await {
                 Ok(Ok(_)) => Condition::Clean,
@@ -173,25 +185,12 @@ impl Broker {
         });
     }
 
-    /// A server that was sent a cancel request is held back until the request has been read and
-    /// the server has proved quiet: PostgreSQL up to 15 delivers one request as two signals, and
-    /// the second may hit the statement after the one that was meant.
+    /// A server that was sent a cancel request is held back until it is quiet.
     fn quarantine(self: &Rc<Self>, mut link: Box<Link>) {
         let broker = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let quiet = async {
-                while link.facts.cancels().on_the_way > 0 {
-                    tokio::time::sleep(QUARANTINE_STEP).await;
-                }
-                tokio::time::sleep(QUARANTINE_STEP).await;
-                while let Err(error) = exchange::probe(&mut link).await {
-                    let ExchangeError::Refused(_) = error else { return Condition::Doubtful };
-                }
-                Condition::Clean
-            };
-            let quiet = tokio::time::timeout(QUARANTINE_MAX, quiet).await;
-            link.facts.forget_cancels();
-            broker.hand_back(link, quiet.unwrap_or(Condition::Doubtful));
+            let condition = grow_quiet(&mut link).await;
+            broker.hand_back(link, condition);
         });
     }
 
@@ -221,6 +220,28 @@ impl Broker {
             inner.clients.set_state(client, ClientState::Idle);
         }
     }
+}
+
+/// Waits until a server that was sent a cancel request has been delivered it and has proved quiet:
+/// PostgreSQL up to 15 delivers one request as two signals, and the second may hit the statement
+/// after the one that was meant.
+async fn grow_quiet(link: &mut Link) -> Condition {
+    if link.facts.cancels().sent == 0 {
+        return Condition::Clean;
+    }
+    let quiet = async {
+        while link.facts.cancels().on_the_way > 0 {
+            tokio::time::sleep(QUARANTINE_STEP).await;
+        }
+        tokio::time::sleep(QUARANTINE_STEP).await;
+        while let Err(error) = exchange::probe(link).await {
+            let ExchangeError::Refused(_) = error else { return Condition::Doubtful };
+        }
+        Condition::Clean
+    };
+    let quiet = tokio::time::timeout(QUARANTINE_MAX, quiet).await;
+    link.facts.forget_cancels();
+    quiet.unwrap_or(Condition::Doubtful)
 }
 
 impl PoolEntry {

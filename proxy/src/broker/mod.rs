@@ -44,7 +44,7 @@ use crate::users::Users;
 
 pub(crate) use dedicate::{Lent, Start};
 pub(crate) use lend::Acquired;
-pub(crate) use welcome::{BaseWelcome, WelcomeCache};
+pub(crate) use welcome::{BaseWelcome, Welcome, WelcomeCache};
 
 /// See the module's documentation.
 pub(crate) struct Broker {

@@ -9,8 +9,9 @@ mod encrypt;
 pub(crate) mod keys;
 mod prove;
 
+use std::io;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stent_pool::PoolId;
 use stent_wire::auth::put_ok;
@@ -20,7 +21,7 @@ use stent_wire::report::reply::{TransactionStatus, put_backend_key_data, put_rea
 use stent_wire::report::{Report, Severity, SqlState};
 use stent_wire::startup::{EncryptionAsked, Packet, Parsed, Replication, Startup, parse};
 
-use crate::broker::{Broker, Draining, Lent, Start};
+use crate::broker::{Broker, Draining, Lent, Start, Welcome};
 use crate::cancel;
 use crate::clients::{ClientId, ClientState};
 use crate::config::PoolMode;
@@ -81,25 +82,57 @@ pub(crate) async fn serve(broker: Rc<Broker>, stream: Stream, peer: Peer) {
     let Ok(secret) = broker.entropy.bytes() else { return };
     let id = broker.inner().clients.add(peer, secret, Instant::now());
     let mut login = Login { broker: Rc::clone(&broker), id, stream, inbox: Inbox::default() };
-    let timeout = broker.config.client_login_timeout;
-    let result = tokio::time::timeout(timeout, login.run(CancelKey::new(&secret))).await;
-    let failed = match result {
-        Ok(Ok(home)) => {
+    match login.run(CancelKey::new(&secret)).await {
+        Ok(home) => {
             let session = login.into_session(home);
             tokio::task::spawn_local(run_session(broker, id, session));
-            return;
         }
-        Ok(Err(failed)) => failed,
-        Err(_) => {
-            let report = Report::fatal(
-                SqlState::CONNECTION_FAILURE,
-                format!("the login took longer than client_login_timeout ({timeout:?})"),
-            );
-            Failed::report(Cause::LoginTimeout, report)
+        Err(failed) => {
+            broker.withdraw(id);
+            login.end(failed);
         }
-    };
-    broker.withdraw(id);
-    login.end(failed);
+    }
+}
+
+/// What a client is told last in its login, and the server that it was told of, if it keeps one.
+struct Settled {
+    welcome: Welcome,
+    pid: i32,
+    server: Option<Lent>,
+}
+
+/// Finds out what a client is told. In session mode it is its own server's word, for which it
+/// waits as long as a request would (`query_wait_timeout`).
+async fn settle(
+    broker: &Rc<Broker>,
+    id: ClientId,
+    pool: PoolId,
+    start: &Start,
+) -> Result<Settled, Failed> {
+    let failed = |report| Failed::report(Cause::LoginFailed, report);
+    match broker.config.pool_mode {
+        PoolMode::Session => {
+            let mut lent = broker.dedicate(id, pool, start).await.map_err(failed)?;
+            let link = lent.link();
+            let said = link.greeting.as_ref().map(|said| said.with(std::iter::empty()));
+            let pid = i32::try_from(link.facts.backend_pid).unwrap_or_default();
+            Ok(Settled { welcome: said.unwrap_or_default(), pid, server: Some(lent) })
+        }
+        PoolMode::Transaction | PoolMode::Statement => {
+            let timeout = broker.config.client_login_timeout;
+            let welcome = tokio::time::timeout(timeout, broker.welcome(id, pool, &start.params));
+            let welcome = welcome.await.map_err(|_| too_slow(timeout))?.map_err(failed)?;
+            Ok(Settled { welcome, pid: id.cancel_pid(), server: None })
+        }
+    }
+}
+
+fn too_slow(timeout: Duration) -> Failed {
+    let report = Report::fatal(
+        SqlState::CONNECTION_FAILURE,
+        format!("the login took longer than client_login_timeout ({timeout:?})"),
+    );
+    Failed::report(Cause::LoginTimeout, report)
 }
 
 /// A task of its own: it holds the session and nothing of the login.
@@ -113,6 +146,38 @@ impl Login {
         &mut self,
         key: Result<CancelKey, stent_wire::cancel::BadCancelKey>,
     ) -> Result<Home, Failed> {
+        let timeout = self.broker.config.client_login_timeout;
+        let proven = tokio::time::timeout(timeout, self.proven()).await;
+        let startup = proven.unwrap_or_else(|_| Err(too_slow(timeout)))?;
+        let (broker, id) = (Rc::clone(&self.broker), self.id);
+        let pool = broker.pool(&startup.database, &startup.user).map_err(|error| {
+            let report = Report::fatal(SqlState::TOO_MANY_CONNECTIONS, error.to_string());
+            Failed::report(Cause::LoginFailed, report)
+        })?;
+        let start = Start { params: Rc::new(startup.params), replication: startup.replication };
+        broker.inner().clients.set_home(id, pool, Rc::clone(&start.params));
+        let settled = tokio::select! {
+            biased;
+            settled = settle(&broker, id, pool, &start) => settled?,
+            error = self.inbox.until_gone(&mut self.stream) => return Err(Failed::gone(error)),
+        };
+        let mut last = Vec::new();
+        put_ok(&mut last);
+        last.extend_from_slice(&settled.welcome);
+        let key = key.expect("four bytes are a key");
+        put_backend_key_data(&mut last, settled.pid, &key);
+        put_ready_for_query(&mut last, TransactionStatus::Idle);
+        let told = tokio::time::timeout(timeout, self.stream.write_whole(&last)).await;
+        told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failed::gone)?;
+        let server = settled.server.map(Lent::into_link);
+        if server.is_none() {
+            broker.inner().clients.set_state(id, ClientState::Idle);
+        }
+        Ok(Home { pool, params: start.params, server })
+    }
+
+    /// Who the client is and what it wants, proven.
+    async fn proven(&mut self) -> Result<Startup, Failed> {
         let startup = self.startup().await?;
         self.must_be_encrypted()?;
         self.admit(&startup)?;
@@ -122,42 +187,7 @@ impl Login {
             self.stream.write_whole(&hello).await.map_err(Failed::gone)?;
         }
         self.prove(&startup.user).await?;
-        let broker = Rc::clone(&self.broker);
-        let pool = broker.pool(&startup.database, &startup.user).map_err(|error| {
-            let report = Report::fatal(SqlState::TOO_MANY_CONNECTIONS, error.to_string());
-            Failed::report(Cause::LoginFailed, report)
-        })?;
-        let params = Rc::new(startup.params);
-        broker.inner().clients.set_home(self.id, pool, Rc::clone(&params));
-        let failed = |report| Failed::report(Cause::LoginFailed, report);
-        let mut server = None;
-        let (welcome, pid) = match broker.config.pool_mode {
-            PoolMode::Session => {
-                let start = Start { params: Rc::clone(&params), replication: startup.replication };
-                let mut lent = broker.dedicate(self.id, pool, &start).await.map_err(failed)?;
-                let link = lent.link();
-                let greeting = link.greeting.as_ref().map(|said| said.with(std::iter::empty()));
-                let pid = i32::try_from(link.facts.backend_pid).unwrap_or_default();
-                server = Some(lent);
-                (greeting.unwrap_or_default(), pid)
-            }
-            PoolMode::Transaction | PoolMode::Statement => {
-                let welcome = broker.welcome(self.id, pool, &params).await.map_err(failed)?;
-                (welcome, self.id.cancel_pid())
-            }
-        };
-        let mut last = Vec::new();
-        put_ok(&mut last);
-        last.extend_from_slice(&welcome);
-        let key = key.expect("four bytes are a key");
-        put_backend_key_data(&mut last, pid, &key);
-        put_ready_for_query(&mut last, TransactionStatus::Idle);
-        self.stream.write_whole(&last).await.map_err(Failed::gone)?;
-        let server = server.map(Lent::into_link);
-        if server.is_none() {
-            broker.inner().clients.set_state(self.id, ClientState::Idle);
-        }
-        Ok(Home { pool, params, server })
+        Ok(startup)
     }
 
     /// Reads the start-up packet, past requests for encryption, which we do not serve.

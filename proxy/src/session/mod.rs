@@ -308,7 +308,11 @@ impl Session {
     /// Whether the server is done with: in transaction mode at the end of each transaction.
     fn may_release(&self, link: &Link) -> bool {
         let done = match self.hearing {
-            Hearing::Terminated => link.ledger.awaits_client() || link.ledger.has_ended(),
+            // In a replication stream the server would never stop talking.
+            Hearing::Terminated => {
+                let ledger = &link.ledger;
+                ledger.awaits_client() || ledger.streams_both_ways() || ledger.has_ended()
+            }
             Hearing::Yes => self.broker.config.pool_mode != PoolMode::Session && link.is_clean(),
         };
         done && (self.rest == 0 || self.hearing == Hearing::Terminated)

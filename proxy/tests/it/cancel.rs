@@ -49,7 +49,7 @@ async fn a_cancelled_server_never_takes_its_late_signal_to_the_next_client() {
         config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
     });
     let (a, b) = (proxy.client().await, proxy.client().await);
-    for _ in 0..20 {
+    for _ in 0..200 {
         let token = a.cancel_token();
         let cancel = async {
             until("it to run", || proxy.snapshot().pools[0].servers_active == 1).await;
@@ -58,5 +58,29 @@ async fn a_cancelled_server_never_takes_its_late_signal_to_the_next_client() {
         let (result, ()) = tokio::join!(a.batch_execute("select pg_sleep(600)"), cancel);
         assert_eq!(code(&result.err().unwrap()), "57014");
         b.batch_execute("select pg_sleep(0.01)").await.unwrap();
+    }
+}
+
+/// The request arrives about when its statement ends: whatever it hits, it is not a neighbour.
+#[tokio::test]
+async fn a_cancel_request_that_comes_too_late_hits_nobody() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+    });
+    let (a, b) = (proxy.client().await, proxy.client().await);
+    for round in 0..200u32 {
+        let token = a.cancel_token();
+        let sleep = format!("select pg_sleep({})", f64::from(round % 8) / 2000.0);
+        let (a_result, b_result, cancelled) = tokio::join!(
+            a.batch_execute(&sleep),
+            b.batch_execute("select pg_sleep(0.002)"),
+            token.cancel_query(NoTls)
+        );
+        cancelled.unwrap();
+        b_result.unwrap();
+        if let Err(error) = a_result {
+            assert_eq!(code(&error), "57014");
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! Session mode: as on a direct connection.
 
 use std::num::NonZeroU32;
-use std::process::Command;
 
 use stent_proxy::config::PoolMode;
 use stent_testkit::Postgres;
@@ -143,33 +142,86 @@ async fn clients_beyond_the_pool_wait_in_their_login() {
     second.await.unwrap().unwrap();
 }
 
-/// Checklist 19, 64.
-#[test]
-fn replication_passes_in_session_mode() {
+#[tokio::test]
+async fn a_clients_wrong_parameter_is_its_own_affair_where_the_pool_has_no_server_yet() {
     let pg = Postgres::start().unwrap();
-    let proxy = start(&pg, 2);
-    let mut raw = Raw::connect(&proxy);
-    raw.send(&startup(&[
-        ("user", "postgres"),
-        ("database", "postgres"),
-        ("replication", "database"),
-    ]));
-    raw.until_ready();
-    raw.send(&query("IDENTIFY_SYSTEM"));
-    assert_eq!(raw.tags(), "TDCZ");
-    drop(raw);
-    let folder = stent_testkit::TempDir::new("basebackup").unwrap();
-    let target = folder.path().join("data");
-    let output = Command::new("pg_basebackup")
-        .args(["-h", "127.0.0.1", "-U", "postgres", "-X", "stream", "-c", "fast", "-p"])
-        .arg(proxy.port.to_string())
-        .arg("-D")
-        .arg(&target)
-        .env("PGSSLMODE", "prefer")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(target.join("PG_VERSION").exists() && target.join("pg_wal").exists());
-    let pools = proxy.snapshot().pools;
-    assert!(pools.iter().map(|pool| pool.totals.checkouts).sum::<u64>() >= 3);
+    pg.sql("create role app login").unwrap();
+    let proxy = start(&pg, 1);
+    let dsn = proxy.dsn("app", "postgres");
+    for (wrong, sqlstate) in
+        [("nosuch=1", "42704"), ("work_mem=much", "22023"), ("log_statement=all", "42501")]
+    {
+        let wrong = format!("{dsn} options='-c {wrong}'");
+        let good = async { rows(&proxy.connect(&dsn).await.unwrap(), "select 1").await };
+        let also = async { rows(&proxy.connect(&dsn).await.unwrap(), "select 1").await };
+        let bad = async { proxy.connect(&wrong).await.map(drop) };
+        let (worse, bad) = (async { proxy.connect(&wrong).await.map(drop) }, bad);
+        let (good, bad, worse, also) = tokio::join!(good, bad, worse, also);
+        assert_eq!(code(&bad.expect_err("it is refused")), sqlstate);
+        assert_eq!(code(&worse.expect_err("it is refused")), sqlstate);
+        assert_eq!([good, also], [["1"], ["1"]]);
+        pg.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+            .unwrap();
+        until("the pool to be empty", || {
+            let pools = proxy.snapshot().pools;
+            pools.iter().all(|pool| pool.user != "app" || pool.servers_idle == 0)
+        })
+        .await;
+    }
+}
+
+/// A wait for a server is bounded by `query_wait_timeout`, as a request's is.
+#[tokio::test]
+async fn waiting_for_a_server_is_no_part_of_client_login_timeout() {
+    let pg = Postgres::start().unwrap();
+    let timeout = std::time::Duration::from_millis(300);
+    let proxy = Proxy::start(&pg, |config| {
+        config.pool_mode = PoolMode::Session;
+        config.default_pool_size = NonZeroU32::new(1).unwrap();
+        config.client_login_timeout = timeout;
+    });
+    let first = proxy.client().await;
+    let dsn = proxy.dsn("postgres", "postgres");
+    let second = tokio::spawn(async move { tokio_postgres::connect(&dsn, NoTls).await.map(drop) });
+    until("the second to wait for longer", || {
+        proxy.snapshot().pools[0].maxwait_ms > 2 * timeout.as_millis() as u64
+    })
+    .await;
+    drop(first);
+    second.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_wait_for_a_server_ends_at_query_wait_timeout_with_the_holders_names() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.pool_mode = PoolMode::Session;
+        config.default_pool_size = NonZeroU32::new(1).unwrap();
+        config.query_wait_timeout = Some(std::time::Duration::from_millis(200));
+    });
+    let _first = proxy.client().await;
+    let error = proxy.connect(&proxy.dsn("postgres", "postgres")).await.expect_err("none is free");
+    let error = error.as_db_error().unwrap();
+    assert_eq!((error.code().code(), error.severity()), ("53300", "FATAL"));
+    assert!(error.detail().unwrap().contains("1 of 1 servers are held"), "{error:?}");
+}
+
+/// The client's cancel request overtakes its end: the next client never pays for it.
+#[tokio::test]
+async fn a_cancel_request_on_its_way_never_hits_the_next_client() {
+    let pg = Postgres::start().unwrap();
+    let proxy = start(&pg, 1);
+    for _ in 0..50 {
+        let client = proxy.client().await;
+        let token = client.cancel_token();
+        let slow = tokio::spawn(async move {
+            let _ = client.batch_execute("select pg_sleep(0.002)").await;
+        });
+        let cancel = tokio::spawn(async move { token.cancel_query(NoTls).await });
+        slow.await.unwrap();
+        let next = proxy.client().await;
+        next.batch_execute("select pg_sleep(0.005)").await.unwrap();
+        cancel.await.unwrap().unwrap();
+        next.batch_execute("select pg_sleep(0.005)").await.unwrap();
+    }
 }

@@ -1,0 +1,129 @@
+//! What a client brings to its session in the start-up packet. Checklist 9 to 20.
+
+use std::io::Write;
+
+use stent_proxy::config::PoolMode;
+use stent_testkit::Postgres;
+
+use super::raw::{Message, Raw, field, query, startup};
+use super::support::Proxy;
+
+const MODES: [PoolMode; 3] = [PoolMode::Session, PoolMode::Transaction, PoolMode::Statement];
+
+fn in_all_modes(test: impl Fn(&Postgres, &Proxy)) {
+    let pg = Postgres::start().unwrap();
+    for mode in MODES {
+        let proxy = Proxy::start(&pg, |config| {
+            config.pool_mode = mode;
+            config.query_wait_timeout = None;
+        });
+        test(&pg, &proxy);
+    }
+}
+
+fn login(proxy: &Proxy, params: &[(&str, &str)]) -> (Raw, Vec<Message>) {
+    let mut raw = Raw::connect(proxy);
+    raw.send(&startup(params));
+    let said = raw.until_ready();
+    (raw, said)
+}
+
+/// SQLSTATE and severity of the error that ended a login.
+fn refusal(said: &[Message]) -> (String, String) {
+    let (tag, body) = said.last().unwrap();
+    assert_eq!(*tag, b'E', "{said:?}");
+    (field(body, b'C'), field(body, b'V'))
+}
+
+/// The first column of the first row.
+fn value(raw: &mut Raw, sql: &str) -> String {
+    raw.send(&query(sql));
+    let said = raw.until_ready();
+    let (_, row) = said.iter().find(|(tag, _)| *tag == b'D').unwrap_or_else(|| panic!("{said:?}"));
+    String::from_utf8(row[6..].to_vec()).unwrap()
+}
+
+/// Checklist 17: the error is PostgreSQL's own and comes at once.
+#[test]
+fn what_postgresql_would_refuse_is_refused_in_the_login_with_its_own_code() {
+    in_all_modes(|_, proxy| {
+        for (params, sqlstate) in [
+            ([("user", "postgres"), ("database", "nosuch"), ("DateStyle", "ISO")], "3D000"),
+            ([("user", "nobody"), ("database", "postgres"), ("DateStyle", "ISO")], "28000"),
+            ([("user", "postgres"), ("database", "postgres"), ("no_such", "1")], "42704"),
+            ([("user", "postgres"), ("database", "postgres"), ("work_mem", "lots")], "22023"),
+            ([("user", "postgres"), ("database", "postgres"), ("wal_level", "minimal")], "55P02"),
+            ([("user", "postgres"), ("database", "postgres"), ("options", "-c nosuch=1")], "42704"),
+            ([("user", "postgres"), ("database", "postgres"), ("options", "-c nosuch")], "42601"),
+        ] {
+            let (_, said) = login(proxy, &params);
+            assert_eq!(refusal(&said), (sqlstate.to_owned(), "FATAL".to_owned()), "{params:?}");
+        }
+    });
+}
+
+/// Checklist 17, 18, 20.
+#[test]
+fn every_setting_of_the_start_up_packet_is_in_force_whatever_its_value_looks_like() {
+    in_all_modes(|_, proxy| {
+        let options = "-c app.a=one\\ two\\\\three -capp.b=x=y --app-c.d=-c\\ q=r \
+                       -c search_path=\"Odd\\ one\",public --statement-timeout=77s";
+        let (mut raw, said) = login(
+            proxy,
+            &[
+                ("user", "postgres"),
+                ("database", "postgres"),
+                ("options", options),
+                ("application_name", "näme 'quoted' \\ \"both\""),
+                ("TimeZone", "Asia/Tokyo"),
+                ("app.named", "it's $1 \\ here"),
+                ("client_encoding", "LATIN1"),
+            ],
+        );
+        assert_eq!(said.last().unwrap().0, b'Z', "{said:?}");
+        for (name, expected) in [
+            ("app.a", "one two\\three"),
+            ("app.b", "x=y"),
+            ("app_c.d", "-c q=r"),
+            ("search_path", "\"Odd one\",public"),
+            ("statement_timeout", "77s"),
+            ("TimeZone", "Asia/Tokyo"),
+            ("app.named", "it's $1 \\ here"),
+            ("client_encoding", "LATIN1"),
+        ] {
+            let sql = format!("select current_setting('{name}')");
+            assert_eq!(value(&mut raw, &sql), expected, "{name}");
+        }
+        let told: Vec<&[u8]> =
+            said.iter().filter(|(tag, _)| *tag == b'S').map(|(_, body)| body.as_slice()).collect();
+        assert!(told.contains(&&b"TimeZone\0Asia/Tokyo\0"[..]), "{said:?}");
+        assert!(told.contains(&&b"client_encoding\0LATIN1\0"[..]), "{said:?}");
+    });
+}
+
+/// Checklist 14, 16.
+#[test]
+fn a_packet_in_many_pieces_is_one_packet_and_the_user_names_the_database() {
+    in_all_modes(|_, proxy| {
+        let mut raw = Raw::connect(proxy);
+        raw.stream.set_nodelay(true).unwrap();
+        for byte in startup(&[("user", "postgres")]) {
+            raw.stream.write_all(&[byte]).unwrap();
+        }
+        assert_eq!(raw.until_ready().last().unwrap().0, b'Z');
+        assert_eq!(value(&mut raw, "select current_database()"), "postgres");
+    });
+}
+
+/// A client may say more before it is answered, as libpq's pipelines do.
+#[test]
+fn requests_behind_the_start_up_packet_are_answered_in_turn() {
+    in_all_modes(|_, proxy| {
+        let mut raw = Raw::connect(proxy);
+        let packet = startup(&[("user", "postgres"), ("database", "postgres")]);
+        raw.send(&[packet, query("select 1"), query("select 2")].concat());
+        assert_eq!(raw.until_ready().last().unwrap().0, b'Z');
+        assert_eq!(raw.tags(), "TDCZ");
+        assert_eq!(raw.tags(), "TDCZ");
+    });
+}
