@@ -457,7 +457,7 @@ fn shown(messages: &[Message]) -> Vec<String> {
     messages.iter().map(text).collect()
 }
 
-/// Clients that take and return servers all the while.
+/// Clients that take and return servers all the while, each for a millisecond.
 struct Others {
     stop: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -470,7 +470,10 @@ impl Others {
             let (mut client, stop) = (Raw::login(proxy), Arc::clone(&stop));
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    client.send(&[parse("a", "select 99"), bind("a"), execute(), sync()].concat());
+                    client.send(
+                        &[parse("a", "select pg_sleep(0.001)"), bind("a"), execute(), sync()]
+                            .concat(),
+                    );
                     client.until_ready();
                     client.send(&[close(b'S', "a"), parse("", "select 98"), sync()].concat());
                     client.until_ready();
