@@ -1,0 +1,42 @@
+// The `t` of postgres.js's tests, for a run that goes on after a failure: one after the other, each with
+// the tests' own time limit, and one line a test, "ok line N: NAME" or "FAILED line N: NAME".
+
+import util from 'util'
+
+let queue = Promise.resolve()
+let registered = 0
+let done = 0
+
+// Left out by the suite itself.
+export const nt = () => {}
+export const ot = (...rest) => t(...rest)
+
+export function t(name, options, run) {
+  if (typeof options !== 'object') [options, run] = [{}, options]
+  const line = new Error().stack.split('\n')[2].match(':([0-9]+):')[1]
+  registered++
+  queue = queue.then(() => one(`line ${line}: ${name}`, options, run))
+}
+t.timeout = 5
+
+async function one(name, options, run) {
+  let timer
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error('timed out')), (options.timeout || t.timeout) * 1000)
+  })
+  try {
+    const answer = await Promise.race([late, (async() => run())()])
+    if (!Array.isArray(answer)) throw new Error('a test returns [expected, got]')
+    const [expected, got] = await Promise.all(answer)
+    if (expected !== got) throw new Error(`${util.inspect(expected)} != ${util.inspect(got)}`)
+    console.log('ok ' + name)
+  } catch (error) {
+    console.log(`FAILED ${name}\n  ${util.inspect(error).replaceAll('\n', '\n  ')}`)
+  }
+  clearTimeout(timer)
+  if (++done === registered) process.exit(0)
+}
+
+// One that was forgotten by a failed test must not end the others.
+process.on('unhandledRejection', error => console.log('  unhandled: ' + util.inspect(error)))
+process.on('uncaughtException', error => console.log('  uncaught: ' + util.inspect(error)))
