@@ -99,8 +99,10 @@ class Psycopg(Pytest):
     name, version = "psycopg", "3.3.4"
     origin = "https://github.com/psycopg/psycopg"
     requirements = (f"psycopg[binary]=={version}", "psycopg-pool", "anyio", "pproxy", "dnspython", "shapely", "numpy")
-    # Tests of timing are left out: the machine is shared with the background clients.
-    arguments = ("-m", "not timing and not mypy and not crdb_skip_never", "--import-mode=importlib")
+    # Left out: tests of time, on a machine that is shared with the background clients, and the slow ones
+    # (concurrency of the driver itself, type checkers); psycopg_pool, which is another package; CockroachDB.
+    arguments = ("-m", "not timing and not slow", "--import-mode=importlib", "--ignore=tests/pool", "--ignore=tests/crdb",
+                 "--ignore=tests/scripts")
 
     def prepare(self):
         super().prepare()
