@@ -24,12 +24,15 @@ const KINDS_MAX: usize = 64;
 /// How long a login waits for a server to ask, where it could go on without.
 const PATIENCE_WITH_LOGIN: Duration = Duration::from_secs(1);
 
+/// Names and values of ParameterStatus messages.
+type Reported = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Names and values of ParameterStatus, rendered.
 pub(crate) type Welcome = Rc<[u8]>;
 
 /// What a server of this pool says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct BaseWelcome(Vec<(Vec<u8>, Vec<u8>)>);
+pub(crate) struct BaseWelcome(Reported);
 
 /// What is known for the clients of a pool.
 #[derive(Debug, Default)]
@@ -40,7 +43,7 @@ pub(crate) struct WelcomeCache {
 
 impl BaseWelcome {
     /// From the ParameterStatus messages of a login.
-    pub(crate) const fn new(parameters: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+    pub(crate) const fn new(parameters: Reported) -> Self {
         Self(parameters)
     }
 
@@ -166,21 +169,15 @@ impl Broker {
     ) -> Result<Welcome, Report> {
         let pool = link.pool;
         let base = self.inner().entries[pool.index()].welcomes.base.clone().unwrap_or_default();
-        let sql = params.sync_sql(&link.applied);
         // The login may be given up while PostgreSQL thinks.
         let mut lent = Lent::new(self, client, link);
-        let answer = match sql {
-            None => Ok(exchange::Answer::default()),
-            Some(sql) => exchange::query(lent.link(), &sql).await,
-        };
-        let mut link = lent.into_link();
+        let answer = told_of(lent.link(), params).await;
+        let link = lent.into_link();
         match answer {
-            Ok(answer) => {
-                link.applied = Rc::clone(params);
+            Ok(told) => {
                 self.release(client, link);
-                let told = answer.parameters.iter();
-                let told = told.map(|(name, value)| (name.as_slice(), value.as_slice()));
-                let welcome = base.with(params.iter().chain(told));
+                let told = told.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+                let welcome = base.with(told);
                 let mut inner = self.inner();
                 inner.entries[pool.index()].welcomes.remember(key, &welcome);
                 Ok(welcome)
@@ -195,4 +192,21 @@ impl Broker {
             }
         }
     }
+}
+
+/// Gives a server these parameters; what it reports then differs from its own values, and is
+/// spelled as it spells it.
+///
+/// PostgreSQL reports changes only, and "utf8" after "UTF-8" is none: so its own values come first.
+async fn told_of(link: &mut Link, params: &Rc<Params>) -> Result<Reported, ExchangeError> {
+    if let Some(sql) = Params::default().sync_sql(&link.applied) {
+        exchange::query(link, &sql).await?;
+    }
+    link.applied = Rc::default();
+    let told = match params.sync_sql(&link.applied) {
+        None => Vec::new(),
+        Some(sql) => exchange::query(link, &sql).await?.parameters,
+    };
+    link.applied = Rc::clone(params);
+    Ok(told)
 }

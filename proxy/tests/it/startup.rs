@@ -101,6 +101,21 @@ fn every_setting_of_the_start_up_packet_is_in_force_whatever_its_value_looks_lik
     });
 }
 
+/// Checklist 19. The second client finds the server with the first one's spelling in force.
+#[test]
+fn a_setting_is_reported_as_postgresql_spells_it() {
+    in_all_modes(|_, proxy| {
+        for spelled in ["utf8", "'utf-8'", "UTF_8"] {
+            let params = [("user", "postgres"), ("client_encoding", spelled), ("DateStyle", "dmy")];
+            let (_, said) = login(proxy, &params);
+            for told in [&b"client_encoding\0UTF8\0"[..], b"DateStyle\0ISO, DMY\0"] {
+                let has = said.iter().any(|(tag, body)| *tag == b'S' && body.as_slice() == told);
+                assert!(has, "{spelled}: {said:?}");
+            }
+        }
+    });
+}
+
 /// Checklist 14, 16.
 #[test]
 fn a_packet_in_many_pieces_is_one_packet_and_the_user_names_the_database() {
