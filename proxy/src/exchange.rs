@@ -120,9 +120,7 @@ fn digest(
                 heard.map_err(|error| out_of_step(error.to_string()))?;
                 match tag {
                     b'D' => answer.rows.push(body.to_vec()),
-                    b'A' if !link.traces.pins.is_empty() => {
-                        link.heard.extend_from_slice(&buffer[frame.all.clone()]);
-                    }
+                    b'A' => link.heard.extend_from_slice(&buffer[frame.all.clone()]),
                     _ => {}
                 }
                 if tag == b'S'
