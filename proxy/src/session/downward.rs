@@ -88,6 +88,9 @@ impl Session {
                 false => self.message_down(link, chunk, &frame),
             };
             match heard {
+                Ok(Heard::On(Pass::Forward)) if frame.tag == b'A' => {
+                    self.notification_down(link, chunk, &frame, &mut splice);
+                }
                 Ok(Heard::On(Pass::Forward)) => splice.keep(frame.all.clone()),
                 Ok(Heard::On(Pass::Swallow)) => {}
                 Ok(Heard::Incomplete) => break,
@@ -131,7 +134,7 @@ impl Session {
         frame: &Frame,
     ) -> Result<Heard, OutOfStep> {
         let body = &chunk[frame.body.clone()];
-        let needs_whole = matches!(frame.tag, b'C' | b'E' | b'S' | b'Z');
+        let needs_whole = matches!(frame.tag, b'A' | b'C' | b'E' | b'S' | b'Z');
         if needs_whole && !frame.is_whole() && frame.len() <= WHOLE_MESSAGE_LEN_MAX {
             return Ok(Heard::Incomplete);
         }

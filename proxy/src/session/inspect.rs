@@ -130,7 +130,7 @@ impl Session {
     /// PostgreSQL has answered.
     pub(super) fn inspected(&mut self, inspected: Inspected) -> Step {
         let Inspected { mut link, effects, result } = inspected;
-        self.to_client.append(&mut link.heard);
+        self.notifications_heard(&mut link);
         let found = match result {
             Ok(found) => found,
             Err(ExchangeError::Refused(_)) if link.is_clean() => {

@@ -20,6 +20,7 @@ mod downward;
 mod heal;
 mod inspect;
 mod leave;
+mod notify;
 mod prepare;
 mod refuse;
 mod upward;
