@@ -18,16 +18,20 @@ TARGETS = ("direct", "stent-session", "stent-transaction", "pgbouncer-session", 
 POOL_SIZE = {"session": 100, "transaction": 8}
 BACKGROUND_CLIENTS = 8
 START_SECONDS = 30
-# Users with a password. All others are trusted, in the cluster and in both poolers.
+# The password of everyone else, where a run asks for passwords.
+SECRET = "secret"
+# Users that always have one, with how the server asks for it.
 USERS = {
+    "postgres": ("trust", SECRET),
+    "postgres_js_test": ("trust", SECRET),
     "pass_user": ("scram-sha-256", "password"),
     "md5_user": ("md5", "password"),
     "scram_user": ("scram-sha-256", "password"),
     "postgres_js_test_md5": ("md5", "postgres_js_test_md5"),
     "postgres_js_test_scram": ("scram-sha-256", "postgres_js_test_scram"),
+    "scram_test": ("scram-sha-256", "test4scram"),
+    "scram_unicode_test": ("scram-sha-256", "IX-\u2168"),
 }
-HBA = [("all", "pass_user", "password"), ("all", "md5_user,postgres_js_test_md5", "md5"),
-       ("all", "scram_user,postgres_js_test_scram", "scram-sha-256"), ("all", "all", "trust")]
 # Longer than the steps of a test, shorter than the steps' time-outs.
 BACKGROUND = """BEGIN;
 SELECT 1;
@@ -91,34 +95,39 @@ class Target:
         if os.getuid() == 0:
             shutil.chown(self.folder, "postgres")
         data = self.folder / "data"
+        unprivileged(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                      "-keyout", self.folder / "tls.key", "-out", self.folder / "tls.crt"])
         unprivileged([postgres_program("initdb"), "-D", data, "-A", "trust", "-N", "-U", "postgres",
                       "--locale=C.UTF-8", "-E", "UTF8"])
         with open(data / "postgresql.conf", "a") as file:
             file.write(f"port = {self.server_port}\nunix_socket_directories = '{self.folder}'\nfsync = off\n"
                        "max_connections = 300\nmax_prepared_transactions = 20\njit = off\n"
                        # Whole seconds, so that a slow machine is seen as slow and not as wrong.
-                       "log_min_duration_statement = 1000\nwal_level = logical\nssl = off\n")
-        (data / "pg_hba.conf").write_text("".join(
-            f"{kind} {base} {user} {address} {how}\n" for base, user, how in HBA
-            for kind, address in (("local", ""), ("host", "127.0.0.1/32")))
-            + "host replication all 127.0.0.1/32 trust\n")
+                       "log_min_duration_statement = 1000\nwal_level = logical\nssl = on\n"
+                       f"ssl_cert_file = '{self.folder}/tls.crt'\nssl_key_file = '{self.folder}/tls.key'\n")
+        rest = "scram-sha-256" if self.passwords else "trust"
+        rules = [("pass_user", "password"), *((user, how) for user, (how, _) in USERS.items() if how != "trust")]
+        (data / "pg_hba.conf").write_text(
+            "local all all trust\n" + "".join(f"host all {user} all {how}\n" for user, how in [*rules, ("all", rest)])
+            + f"host replication all all {rest}\n")
         unprivileged([postgres_program("pg_ctl"), "-s", "-w", "-D", data, "-l", self.folder / "postgres.log", "start"])
-        self.sql("postgres", "".join(
-            f"SET password_encryption = '{kind}'; CREATE ROLE {user} LOGIN PASSWORD '{secret}';\n"
-            for user, (kind, secret) in USERS.items()))
+        for user, (kind, secret) in USERS.items():
+            kind = "md5" if kind == "md5" else "scram-sha-256"
+            what = "ALTER" if user == "postgres" else "CREATE"
+            self.sql("postgres", f"SET password_encryption = '{kind}'; {what} ROLE {user} LOGIN PASSWORD '{secret}'")
         if self.database != "postgres":
             self.sql("postgres", f"CREATE DATABASE {self.database}")
         self.sql("postgres", self.suite.sql())
 
     def sql(self, database, text):
         """Straight to the server, past the pooler."""
-        subprocess.run([postgres_program("psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1",
+        subprocess.run([postgres_program("psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder),
                         "-p", str(self.server_port), "-U", "postgres", database],
-                       input=text, text=True, check=True)
+                       input=text, text=True, check=True, env=os.environ | {"PGCLIENTENCODING": "UTF8"})
 
     def users_file(self):
         file = self.folder / "users.txt"
-        file.write_text('"postgres" ""\n' + "".join(f'"{u}" "{s}"\n' for u, (_, s) in USERS.items()))
+        file.write_text("".join(f'"{u}" "{s}"\n' for u, (_, s) in USERS.items()))
         file.chmod(0o644)
         return file
 
@@ -127,9 +136,13 @@ class Target:
         environment |= {
             "DATABASE_URL": f"postgres://postgres@127.0.0.1:{self.server_port}/{self.database}",
             "STENT_POOL_MODE": self.mode,
-            "STENT_AUTH_TYPE": "md5" if self.passwords else "trust",
+            "STENT_AUTH_TYPE": "scram-sha-256" if self.passwords else "trust",
             "STENT_AUTH_FILE": str(self.users_file()),
             "STENT_DEFAULT_POOL_SIZE": str(POOL_SIZE[self.mode]),
+            "STENT_CLIENT_TLS_SSLMODE": "allow",
+            "STENT_CLIENT_TLS_CERT_FILE": str(self.folder / "tls.crt"),
+            "STENT_CLIENT_TLS_KEY_FILE": str(self.folder / "tls.key"),
+            "STENT_SERVER_TLS_SSLMODE": "disable",
             "STENT_LISTEN_PORT": str(self.port),
             "STENT_ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}",
         }
@@ -141,10 +154,12 @@ class Target:
         ini.write_text("\n".join((
             "[databases]", f"* = host=127.0.0.1 port={self.server_port} auth_user=postgres", "[pgbouncer]",
             "listen_addr = 127.0.0.1", f"listen_port = {self.port}", "unix_socket_dir =",
-            f"pool_mode = {self.mode}", f"auth_type = {'md5' if self.passwords else 'trust'}",
+            f"pool_mode = {self.mode}", f"auth_type = {'scram-sha-256' if self.passwords else 'trust'}",
             f"auth_file = {self.users_file()}", f"default_pool_size = {POOL_SIZE[self.mode]}",
             "max_client_conn = 1000", "max_prepared_statements = 200",
-            "ignore_startup_parameters = extra_float_digits", "")))
+            "ignore_startup_parameters = extra_float_digits", "client_tls_sslmode = allow",
+            f"client_tls_cert_file = {self.folder}/tls.crt", f"client_tls_key_file = {self.folder}/tls.key",
+            "server_tls_sslmode = disable", "")))
         self.spawn("pgbouncer.log", as_unprivileged([program("pgbouncer"), ini]))
         self.wait_until_ready()
 
@@ -158,6 +173,7 @@ class Target:
                    "-f", script, "-h", "127.0.0.1", "-p", str(self.port), "-U", self.suite.user, self.database])
 
     def spawn(self, log, command, environment=None):
+        environment = (environment or dict(os.environ)) | {"PGPASSWORD": SECRET}
         with open(self.folder / log, "w") as output:
             self.children.append(subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -173,7 +189,7 @@ class Target:
 
 
 def unprivileged(command, check=True):
-    subprocess.run(as_unprivileged(command), check=check, stdout=subprocess.DEVNULL, cwd="/")
+    subprocess.run(as_unprivileged(command), check=check, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/")
 
 
 def as_unprivileged(command):
