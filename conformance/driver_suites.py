@@ -2,7 +2,7 @@
 
 Nothing of them is kept in the tree. Sources are under target/conformance/src/NAME; what is missing there
 is cloned at the version below, or taken from the package registry where the package carries its tests.
-`run` returns {test: "ok" | "FAILED" | "skipped"}.
+`run` returns {test: "ok" | "FAILED" | "skipped"}, of all tests or of those named by `only`.
 """
 
 import json
@@ -45,7 +45,7 @@ class Suite:
         """Statements run as the superuser in a new cluster."""
         return ""
 
-    def run(self, target, which, log):
+    def run(self, target, which, log, only=()):
         raise NotImplementedError
 
     def clone(self):
@@ -65,20 +65,19 @@ class Suite:
 class Pytest(Suite):
     requirements = ()
     arguments = ()
-    folder = "tests"
 
     def prepare(self):
         if not (VENV / "bin" / "python").exists():
             subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
         pip(["install", "pytest", "pytest-timeout", *self.requirements])
 
-    def run(self, target, which, log):
+    def run(self, target, which, log, only=()):
         report = log.with_suffix(".xml")
         report.unlink(missing_ok=True)
         shutil.rmtree(log.parent / "cache", ignore_errors=True)
         finish([VENV / "bin" / "python", "-P", "-m", "pytest", "-q", f"--timeout={TEST_SECONDS}",
                 f"--junitxml={report}", "-o", "junit_family=xunit1", "--tb=native", "-o", f"cache_dir={log.parent}/cache",
-                *self.arguments, self.folder], self.source, self.environment(target), log)
+                *self.arguments, *map(node_id, only)], self.source, self.environment(target), log)
         return junit(report)
 
 
@@ -87,7 +86,7 @@ class Asyncpg(Pytest):
     origin = "the source package on PyPI"
     requirements = (f"asyncpg=={version}", "distro")
     # The suite's own options, without those that only concern its output.
-    arguments = ("-c", "/dev/null", "--rootdir=.", "--import-mode=importlib")
+    arguments = ("-c", "/dev/null", "--rootdir=.", "-o", "testpaths=tests", "--import-mode=importlib")
 
     def prepare(self):
         super().prepare()
@@ -103,7 +102,7 @@ class Psycopg(Pytest):
     requirements = (f"psycopg[binary]=={version}", "psycopg-pool", "anyio", "pproxy", "dnspython", "shapely", "numpy")
     # Left out: tests of time, on a machine that is shared with the background clients, and the slow ones
     # (concurrency of the driver itself, type checkers); psycopg_pool, which is another package; CockroachDB.
-    arguments = ("-m", "not timing and not slow", "--import-mode=importlib", "--ignore=tests/pool", "--ignore=tests/crdb",
+    arguments = ("-m", "not timing and not slow", "-o", "testpaths=tests", "--import-mode=importlib", "--ignore=tests/pool", "--ignore=tests/crdb",
                  "--ignore=tests/scripts")
 
     def prepare(self):
@@ -134,20 +133,20 @@ class NodePostgres(Suite):
             (self.package / "package.json").write_text(json.dumps(description))
             npm(self.package)
 
-    def run(self, target, which, log):
+    def run(self, target, which, log, only=()):
         environment = self.environment(target) | {
             "PGTESTNOSSL": "true",
             "SCRAM_TEST_PGUSER": "scram_test", "SCRAM_TEST_PGPASSWORD": "test4scram",
             "SCRAM_TEST_PGUSER_UNICODE": "scram_unicode_test", "SCRAM_TEST_PGPASSWORD_UNICODE": "IX-\u2168"}
         del environment["PGSSLMODE"]
         results = {}
-        log.unlink(missing_ok=True)
         # One process a file, as in its Makefile; what fails in a file ends it.
         folder = self.package / "test" / "integration"
         for file in sorted(folder.rglob("*-tests.js")):
-            if ("scram" in file.name) == (which == "passwords"):
+            name = str(file.relative_to(folder))
+            if ("scram" in name) == (which == "passwords") and (not only or name in only):
                 code = finish(["node", file], self.package, environment, log, seconds=TEST_SECONDS)
-                results[str(file.relative_to(folder))] = "FAILED" if code else "ok"
+                results[name] = "FAILED" if code else "ok"
         return results
 
 
@@ -170,12 +169,12 @@ class PostgresJs(Suite):
         return ("ALTER DATABASE postgres_js_test OWNER TO postgres_js_test;"
                 "GRANT ALL ON DATABASE postgres_js_test TO postgres_js_test;")
 
-    def run(self, target, which, log):
+    def run(self, target, which, log, only=()):
         environment = self.environment(target) | {
+            "ONLY": "\n".join(only),
             "PGUSER": "postgres", "PGDATABASE": "postgres", "PGPASSWORD": targets.SECRET,
             # For what a failed test has left, past the pooler.
             "TIDY_HOST": str(target.folder), "TIDY_PORT": str(target.server_port)}
-        log.unlink(missing_ok=True)
         finish(["node", "tests/index.js"], self.package, environment, log)
         return lines(log, r"^(ok|FAILED) (line \d+: .*)$")
 
@@ -184,8 +183,11 @@ class TokioPostgres(Suite):
     name = "tokio-postgres"
     origin = "the crate of the version in Cargo.lock"
     passes = ("trust", "passwords")
-    # Their port is written in the tests; it is replaced by one that is free now.
+    # The port is written in the tests; it is replaced by one that is free now.
     port_in_tests = "5433"
+
+    def sql(self):
+        return "CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION ltree"
 
     def prepare(self):
         metadata = json.loads(subprocess.run(["cargo", "metadata", "--locked", "--format-version", "1"],
@@ -204,9 +206,8 @@ class TokioPostgres(Suite):
                         "--test", "test", "--target-dir", WORK / "tokio-postgres-target"]
         subprocess.run([str(word) for word in [*self.command, "--no-run"]], cwd=self.package, check=True)
 
-    def run(self, target, which, log):
-        log.unlink(missing_ok=True)
-        finish([*self.command, "--", "--test-threads=1", "--format=pretty"], self.package, dict(os.environ), log)
+    def run(self, target, which, log, only=()):
+        finish([*self.command, "--", *(["--exact", *only] if only else []), "--test-threads=1", "--format=pretty"], self.package, dict(os.environ), log)
         found = lines(log, r"^test (\S+) \.\.\. (ok|FAILED|ignored)", name=1)
         asked = re.compile(r"password|^scram|^md5|pass_user")
         return {test: result.replace("ignored", "skipped") for test, result in found.items()
@@ -237,6 +238,14 @@ def junit(report):
         failed = kinds & {"failure", "error"}
         results[name] = "FAILED" if failed else "skipped" if "skipped" in kinds else "ok"
     return results
+
+
+def node_id(name):
+    """tests.test_a.TestB::test_c as pytest wants it: tests/test_a.py::TestB::test_c."""
+    place, _, test = name.partition("::")
+    parts = place.split(".")
+    at = next((n for n, part in enumerate(parts) if part[:1].isupper()), len(parts))
+    return "::".join(["/".join(parts[:at]) + ".py", *parts[at:], test])
 
 
 def lines(log, pattern, name=2):

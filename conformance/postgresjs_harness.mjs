@@ -7,6 +7,7 @@ import util from 'util'
 
 const TIDY = 'drop table if exists test cascade; drop publication if exists alltables'
 
+const only = (process.env.ONLY || '').split('\n').filter(Boolean)
 let queue = Promise.resolve()
 let registered = 0
 let done = 0
@@ -18,8 +19,10 @@ export const ot = (...rest) => t(...rest)
 export function t(name, options, run) {
   if (typeof options !== 'object') [options, run] = [{}, options]
   const line = new Error().stack.split('\n')[2].match(':([0-9]+):')[1]
+  const full = `line ${line}: ${name}`
+  if (only.length && !only.includes(full)) return
   registered++
-  queue = queue.then(() => one(`line ${line}: ${name}`, options, run))
+  queue = queue.then(() => one(full, options, run))
 }
 t.timeout = 5
 
