@@ -15,7 +15,7 @@ use stent_wire::report::{Report, SqlState};
 
 use super::{Acquired, Broker, Lent};
 use crate::clients::{ClientId, Outcome};
-use crate::exchange::{self, ExchangeError};
+use crate::exchange::{self, Answer, ExchangeError};
 use crate::link::Link;
 
 /// The most kinds of start-up parameters that are remembered a pool.
@@ -27,12 +27,16 @@ const PATIENCE_WITH_LOGIN: Duration = Duration::from_secs(1);
 /// Names and values of ParameterStatus messages.
 type Reported = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Names and values of ParameterStatus, rendered.
+/// Notices, and names and values of ParameterStatus, rendered.
 pub(crate) type Welcome = Rc<[u8]>;
 
 /// What a server of this pool says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct BaseWelcome(Reported);
+pub(crate) struct BaseWelcome {
+    parameters: Reported,
+    /// Whole messages: a database whose collations have changed warns each client, for one.
+    notices: Vec<u8>,
+}
 
 /// What is known for the clients of a pool.
 #[derive(Debug, Default)]
@@ -42,20 +46,29 @@ pub(crate) struct WelcomeCache {
 }
 
 impl BaseWelcome {
-    /// From the ParameterStatus messages of a login.
-    pub(crate) const fn new(parameters: Reported) -> Self {
-        Self(parameters)
+    /// From the ParameterStatus messages and notices of a login.
+    pub(crate) const fn new(parameters: Reported, notices: Vec<u8>) -> Self {
+        Self { parameters, notices }
     }
 
-    /// The same with some values changed, rendered.
-    pub(crate) fn with<'a>(&self, changed: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Welcome {
-        let mut values = self.0.clone();
+    /// As it is, rendered.
+    pub(crate) fn plain(&self) -> Welcome {
+        self.with(std::iter::empty(), &[])
+    }
+
+    /// The same with some values changed and notices (whole messages) added, rendered.
+    fn with<'a>(
+        &self,
+        changed: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        notices: &[u8],
+    ) -> Welcome {
+        let mut values = self.parameters.clone();
         for (name, value) in changed {
             if let Some(known) = values.iter_mut().find(|(n, _)| n.eq_ignore_ascii_case(name)) {
                 known.1 = value.to_vec();
             }
         }
-        let mut out = Vec::new();
+        let mut out = [&self.notices, notices].concat();
         for (name, value) in &values {
             put_parameter_status(&mut out, name, value);
         }
@@ -133,7 +146,7 @@ impl Broker {
     /// The server's own values with the client's put over them, as the client spelled them.
     fn guess(&self, pool: PoolId, params: &Params) -> Welcome {
         let base = self.inner().entries[pool.index()].welcomes.base.clone().unwrap_or_default();
-        base.with(params.iter())
+        base.with(params.iter(), &[])
     }
 
     pub(super) async fn wait_for_link(
@@ -176,8 +189,9 @@ impl Broker {
         match answer {
             Ok(told) => {
                 self.release(client, link);
-                let told = told.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-                let welcome = base.with(told);
+                let values = told.parameters.iter();
+                let values = values.map(|(name, value)| (name.as_slice(), value.as_slice()));
+                let welcome = base.with(values, &told.notices);
                 let mut inner = self.inner();
                 inner.entries[pool.index()].welcomes.remember(key, &welcome);
                 Ok(welcome)
@@ -198,14 +212,14 @@ impl Broker {
 /// spelled as it spells it.
 ///
 /// PostgreSQL reports changes only, and "utf8" after "UTF-8" is none: so its own values come first.
-async fn told_of(link: &mut Link, params: &Rc<Params>) -> Result<Reported, ExchangeError> {
+async fn told_of(link: &mut Link, params: &Rc<Params>) -> Result<Answer, ExchangeError> {
     if let Some(sql) = Params::default().sync_sql(&link.applied) {
         exchange::query(link, &sql).await?;
     }
     link.applied = Rc::default();
     let told = match params.sync_sql(&link.applied) {
-        None => Vec::new(),
-        Some(sql) => exchange::query(link, &sql).await?.parameters,
+        None => Answer::default(),
+        Some(sql) => exchange::query(link, &sql).await?,
     };
     link.applied = Rc::clone(params);
     Ok(told)

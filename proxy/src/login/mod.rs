@@ -21,7 +21,7 @@ use stent_wire::report::reply::{TransactionStatus, put_backend_key_data, put_rea
 use stent_wire::report::{Report, Severity, SqlState};
 use stent_wire::startup::{EncryptionAsked, Packet, Parsed, Replication, Startup, parse};
 
-use crate::broker::{Broker, Draining, Lent, Start, Welcome};
+use crate::broker::{BaseWelcome, Broker, Draining, Lent, Start, Welcome};
 use crate::cancel;
 use crate::clients::{ClientId, ClientState};
 use crate::config::PoolMode;
@@ -114,7 +114,7 @@ async fn settle(
         PoolMode::Session => {
             let mut lent = broker.dedicate(id, pool, start).await.map_err(failed)?;
             let link = lent.link();
-            let said = link.greeting.as_ref().map(|said| said.with(std::iter::empty()));
+            let said = link.greeting.as_ref().map(BaseWelcome::plain);
             let pid = i32::try_from(link.facts.backend_pid).unwrap_or_default();
             Ok(Settled { welcome: said.unwrap_or_default(), pid, server: Some(lent) })
         }

@@ -116,6 +116,19 @@ fn a_setting_is_reported_as_postgresql_spells_it() {
     });
 }
 
+#[test]
+fn what_postgresql_remarks_in_a_login_reaches_every_client() {
+    in_all_modes(|_, proxy| {
+        let long = "x".repeat(65);
+        for _ in 0..2 {
+            let (_, said) = login(proxy, &[("user", "postgres"), ("application_name", &long)]);
+            let notices: Vec<_> = said.iter().filter(|(tag, _)| *tag == b'N').collect();
+            let [(_, body)] = notices[..] else { panic!("{said:?}") };
+            assert_eq!(field(body, b'C'), "42622", "{said:?}");
+        }
+    });
+}
+
 /// Checklist 14, 16.
 #[test]
 fn a_packet_in_many_pieces_is_one_packet_and_the_user_names_the_database() {
