@@ -29,7 +29,7 @@ use stent_wire::params::Params;
 use stent_wire::prepared::ServerStatements;
 use stent_wire::report::reply::{parse_backend_key_data, parse_parameter_status};
 use stent_wire::report::{Report, Severity, SqlState, is_permanent_login_failure};
-use stent_wire::startup::StartupRequest;
+use stent_wire::startup::{Replication, StartupRequest};
 
 /// The longest message of a login.
 const LOGIN_MESSAGE_MAX: usize = 64 * 1024;
@@ -377,10 +377,9 @@ impl Attempt<'_> {
 
     fn opened(self, pool: PoolId, server: ServerId, started: Start) -> Opened {
         let welcome = BaseWelcome::new(self.parameters, self.notices);
-        let greeting = match self.broker.config.pool_mode {
-            PoolMode::Session => Some(welcome.clone()),
-            PoolMode::Transaction | PoolMode::Statement => None,
-        };
+        let kept = self.broker.config.pool_mode == PoolMode::Session
+            || started.replication != Replication::Off;
+        let greeting = kept.then(|| welcome.clone());
         let limit = self.broker.config.max_prepared_statements.max(1) as usize;
         let link = Box::new(Link {
             stream: self.stream,

@@ -53,7 +53,7 @@ pub(super) enum Forbidden {
 impl Session {
     /// Enters what a statement may leave behind. `sql` may be cut short.
     pub(super) fn suspect(&self, link: &mut Link, sql: &[u8]) -> Result<(), Forbidden> {
-        if self.broker.config.pool_mode == PoolMode::Session {
+        if self.mode == PoolMode::Session {
             return Ok(());
         }
         let effects = self.firewall.effects(sql);
@@ -71,7 +71,7 @@ impl Session {
             return Ok(());
         }
         let config = &self.broker.config;
-        if config.pool_mode == PoolMode::Statement && effects.any(Effects::BLOCK) {
+        if self.mode == PoolMode::Statement && effects.any(Effects::BLOCK) {
             return Err(Forbidden::Block);
         }
         if let Some(cause) = config.forbidden_state.led_to_by(effects).iter().next() {

@@ -53,8 +53,8 @@ impl Session {
     /// The client's id, where the message names its own server's.
     fn own_pid(&self, link: &Link, body: &[u8]) -> Option<[u8; PID_LEN]> {
         let named = body.first_chunk::<PID_LEN>()?;
-        let own = self.broker.config.pool_mode != PoolMode::Session
-            && u32::from_be_bytes(*named) == link.facts.backend_pid;
+        let own =
+            self.mode != PoolMode::Session && u32::from_be_bytes(*named) == link.facts.backend_pid;
         own.then(|| self.id.cancel_pid().to_be_bytes())
     }
 }
