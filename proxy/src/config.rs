@@ -177,6 +177,19 @@ pub struct ClientAuth {
     pub method: AuthMethod,
     /// Users and their secrets: the `auth_file`'s, else the one of `DATABASE_URL`.
     pub users: Vec<UserEntry>,
+    /// Where the secrets of all others are, if they are looked up.
+    pub query: Option<AuthQuery>,
+}
+
+/// How PostgreSQL is asked for the secrets of users whom the list does not have.
+#[derive(Clone, Debug)]
+pub struct AuthQuery {
+    /// As whom (`auth_user`).
+    pub user: String,
+    /// In which database (`auth_dbname`).
+    pub database: String,
+    /// What (`auth_query`): the name is `$1`, the answer is a row of name and secret.
+    pub sql: String,
 }
 
 /// `auth_type`.

@@ -19,6 +19,7 @@ use crate::stream::Stream;
 use crate::traces::Traces;
 use stent_pool::{PoolId, ServerId};
 use stent_wire::auth::scram_client::{self, ExpectServerFinal, ExpectServerFirst};
+use stent_wire::auth::secret::Secret;
 use stent_wire::auth::{
     AuthRequest, SCRAM_SHA_256, put_password, put_sasl_initial, put_sasl_response,
 };
@@ -182,7 +183,7 @@ async fn login_as(
     start: Start,
     wish: Wish,
 ) -> Result<Opened, OpenError> {
-    let (database, user) = broker.names(pool);
+    let (database, user) = broker.login_names(pool);
     let stream = dial(broker, wish).await.map_err(|error| not_reached(broker, error))?;
     let mut attempt = Attempt {
         broker,
@@ -321,8 +322,10 @@ impl Attempt<'_> {
     }
 
     /// The secret with which this user logs in to the server.
-    fn secret(&self) -> Result<&stent_wire::auth::secret::Secret, OpenError> {
-        let secret = self.broker.users.server_secret(self.user);
+    fn secret(&self) -> Result<Secret, OpenError> {
+        let broker = self.broker;
+        let looked_up = || broker.auth_query.as_ref()?.secret(self.user);
+        let secret = broker.users.server_secret(self.user).cloned().or_else(looked_up);
         secret.ok_or_else(|| self.cannot("the server asks for a password, and none is configured"))
     }
 
@@ -334,7 +337,8 @@ impl Attempt<'_> {
         if let Some(keys) = self.broker.keys.proven(self.user, salt, iterations) {
             return Ok(keys);
         }
-        let password = self.secret()?.for_scram().map_err(|error| self.cannot(error))?;
+        let secret = self.secret()?;
+        let password = secret.for_scram().map_err(|error| self.cannot(error))?;
         Ok(self.broker.keys.for_server(self.user, password, salt, iterations))
     }
 

@@ -8,6 +8,7 @@
 //! buffer that all clients share.
 
 mod admin;
+mod auth_query;
 mod broker;
 mod cancel;
 mod clients;

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use stent_proxy::config::{AuthMethod, PoolMode, TlsMode};
 
 use super::address::{ListenAddr, OptionalAddress, Targets};
+use super::lookup::{LookupSql, OptionalName};
 use super::problem::Origin;
 use super::publish::{Dimensions, EndpointUrl, Namespace, Region};
 use super::raw::Raw;
@@ -176,6 +177,12 @@ keys! {
         "How clients prove who they are. With md5, a user whose stored secret is a SCRAM one is asked for SCRAM.";
     auth_file: OptionalPath = "", "", Proxy, Public,
         "Users and their secrets, in the form of PgBouncer's userlist.txt.";
+    auth_user: OptionalName = "", "", Proxy, Public,
+        "The role as which PostgreSQL is asked for the secrets of users whom auth_file does not have; its own password is auth_file's or the database URL's. Empty: nobody is looked up.";
+    auth_query: LookupSql = "SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1", "", Proxy, Public,
+        "What it asks. On its connection search_path is pg_catalog: name the schemas of your own functions and tables. Whatever it gives, a role whose VALID UNTIL has passed or that may not log in is refused.";
+    auth_dbname: OptionalName = "", "", Proxy, Public,
+        "The database in which it asks; empty: the database URL's. Unlike PgBouncer's it is never the client's.";
     max_client_conn: NonZeroU32 = "1000", "clients", Proxy, Public,
         "The most clients at a time.";
     client_login_timeout: PositiveSeconds = "60", "seconds", Proxy, Public,

@@ -12,6 +12,7 @@ mod check_tls;
 mod file;
 pub mod flags;
 pub mod keys;
+pub mod lookup;
 mod percent;
 mod print;
 pub mod problem;

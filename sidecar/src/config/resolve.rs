@@ -80,6 +80,7 @@ fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_prox
         auth: ClientAuth {
             method: settings.auth_type.value,
             users: users.iter().map(|user| user.entry.clone()).collect(),
+            query: super::lookup::resolve(settings, database),
         },
         pool_mode: settings.pool_mode.value,
         default_pool_size: settings.default_pool_size.value,
