@@ -28,6 +28,7 @@ mod listen;
 mod login;
 mod messages;
 mod page;
+mod passwords;
 mod pins;
 mod pool_stats;
 mod scratch;

@@ -41,10 +41,13 @@ fn look_ups_that_cannot_be() {
             stent.toml:1: auth_query: "select usename, passwd from pg_shadow" has no $1 for the user's name
               mend: write one SELECT with $1 for the user's name, which gives a row of name and secret"#]],
     );
-    file("auth_user = 'stent'\nauth_type = 'trust'\n", expect![[r#"
+    file(
+        "auth_user = 'stent'\nauth_type = 'trust'\n",
+        expect![[r#"
         1 problem in the configuration:
         stent.toml:1: users are looked up for their secrets, and auth_type trust asks for none
-          mend: set auth_type scram-sha-256 or md5, or leave auth_user out"#]]);
+          mend: set auth_type scram-sha-256 or md5, or leave auth_user out"#]],
+    );
 }
 
 #[test]

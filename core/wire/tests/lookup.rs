@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use stent_wire::auth::lookup::{BadLookup, DEFAULT_QUERY, put_question, read_answer};
 use stent_wire::auth::secret::{AuthType, Demand, Refusal, Secret};
 use stent_wire::frame::{Sender, frame_at};
@@ -60,17 +62,20 @@ fn each_form_of_secret_is_told_from_the_others() {
 #[test]
 fn users_whom_postgresql_would_refuse_are_refused_whatever_the_query_says() {
     let found = || row(&[Some("ann"), Some("pw")]);
-    for (can_login, expired, expected) in [
+    for (can_login, seconds, expected) in [
         (Some("f"), None, Some(Refusal::NoLogin)),
-        (Some("t"), Some("t"), Some(Refusal::Expired)),
-        (Some("t"), Some("f"), None),
+        (Some("t"), Some("-0.000001"), Some(Refusal::Expired)),
+        (Some("t"), Some("-1"), Some(Refusal::Expired)),
+        (Some("t"), Some("0.5"), None),
         (Some("t"), None, None),
         // Not a role: the query reads a table of users.
         (None, None, None),
     ] {
-        let rows = [found(), row(&[Some("md5"), can_login, expired])];
+        let rows = [found(), row(&[Some("md5"), can_login, seconds])];
         let looked_up = read_answer(&rows, "ann").unwrap();
-        assert_eq!(looked_up.secret.err(), expected, "{can_login:?} {expired:?}");
+        assert_eq!(looked_up.secret.err(), expected, "{can_login:?} {seconds:?}");
+        let valid_for = (seconds == Some("0.5")).then_some(Duration::from_millis(500));
+        assert_eq!(looked_up.valid_for, valid_for);
     }
 }
 
@@ -88,6 +93,8 @@ fn answers_that_are_none_are_told_apart() {
         (vec![], BadLookup::Guard),
         (vec![row(&[None, None, None])], BadLookup::Guard),
         (vec![ann()], BadLookup::Guard),
+        (vec![ann(), row(&[Some("md5"), Some("t"), Some("soon")])], BadLookup::Guard),
+        (vec![ann(), row(&[Some("md5"), Some("t"), Some("NaN")])], BadLookup::Guard),
         (vec![row(&[Some("ann")]), sound()], BadLookup::Columns { columns: 1 }),
         (vec![ann(), ann(), sound()], BadLookup::Rows),
         (vec![row(&[Some("bob"), Some("pw")]), sound()], BadLookup::OtherUser),

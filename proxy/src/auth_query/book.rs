@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use stent_wire::auth::lookup::LookedUp;
 use stent_wire::auth::secret::Secret;
 
-/// How long an answer is believed: what changes in PostgreSQL is seen after this time at the
-/// latest, a new password at the second login with it.
+/// How long an answer is believed, if its VALID UNTIL does not come first: what changes in
+/// PostgreSQL is seen after this time at the latest, a new password at the second login with it.
 pub(crate) const FRESH: Duration = Duration::from_secs(10);
 /// An answer younger than this is not asked for again because a login failed.
 const DOUBT_AFTER: Duration = Duration::from_secs(1);
@@ -54,7 +54,8 @@ impl Book {
     pub(crate) fn fresh(&self, name: &str, now: Instant) -> Option<Rc<Record>> {
         let record = self.users.get(name).or_else(|| self.strangers.get(name))?;
         let age = now.saturating_duration_since(record.at);
-        (age < FRESH && record.doubted.get() == Doubted::No).then(|| Rc::clone(record))
+        let believed_for = record.said.valid_for.map_or(FRESH, |valid| valid.min(FRESH));
+        (age < believed_for && record.doubted.get() == Doubted::No).then(|| Rc::clone(record))
     }
 
     /// Enters an answer in the place of any earlier one.
@@ -96,8 +97,28 @@ mod tests {
     use stent_wire::auth::secret::{AuthType, Refusal};
 
     fn record(secret: Result<&str, Refusal>, at: Instant) -> Rc<Record> {
+        record_valid_for(secret, None, at)
+    }
+
+    fn record_valid_for(
+        secret: Result<&str, Refusal>,
+        valid_for: Option<Duration>,
+        at: Instant,
+    ) -> Rc<Record> {
         let secret = secret.map(|text| Secret::parse(text.as_bytes()).unwrap());
-        Rc::new(Record::new(LookedUp { secret, strangers: AuthType::ScramSha256 }, at))
+        let strangers = AuthType::ScramSha256;
+        Rc::new(Record::new(LookedUp { secret, strangers, valid_for }, at))
+    }
+
+    #[test]
+    fn a_password_is_not_believed_past_its_valid_until() {
+        let (start, mut book) = (Instant::now(), Book::default());
+        let soon = Duration::from_millis(300);
+        book.enter("ann", record_valid_for(Ok("pw"), Some(soon), start));
+        assert!(book.fresh("ann", start + soon - Duration::from_millis(1)).is_some());
+        assert!(book.fresh("ann", start + soon).is_none());
+        book.enter("ann", record_valid_for(Ok("pw"), Some(FRESH * 2), start));
+        assert!(book.fresh("ann", start + FRESH).is_none());
     }
 
     #[test]

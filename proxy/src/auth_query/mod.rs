@@ -79,8 +79,8 @@ impl AuthQuery {
         self.book.borrow().fresh(user, Instant::now())
     }
 
-    fn enter(&self, user: &str, said: LookedUp) -> Rc<Record> {
-        let record = Rc::new(Record::new(said, Instant::now()));
+    fn enter(&self, user: &str, said: LookedUp, asked: Instant) -> Rc<Record> {
+        let record = Rc::new(Record::new(said, asked));
         self.book.borrow_mut().enter(user, Rc::clone(&record));
         record
     }
@@ -118,9 +118,7 @@ impl Broker {
             return Ok(None);
         }
         if user.len() > USER_NAME_LEN_MAX {
-            // Nobody's name. What is asked for does not depend on who is asked.
-            let said =
-                LookedUp { secret: Err(Refusal::UnknownUser), strangers: AuthType::ScramSha256 };
+            let said = LookedUp::nobody(Refusal::UnknownUser);
             return Ok(Some(Rc::new(Record::new(said, Instant::now()))));
         }
         if let Some(record) = query.known(user) {
@@ -130,10 +128,11 @@ impl Broker {
         if let Some(record) = query.known(user) {
             return Ok(Some(record));
         }
+        let asked = Instant::now();
         let said = self.ask(query, client, user).await;
         self.inner().clients.set_state(client, ClientState::Login);
         match said {
-            Ok(said) => Ok(Some(query.enter(user, said))),
+            Ok(said) => Ok(Some(query.enter(user, said, asked))),
             Err(error) => {
                 events::LookupFailed { user, why: &error }.emit();
                 Err(error)
@@ -178,7 +177,7 @@ impl Broker {
         lookup::read_answer(&answer.rows, user).or_else(|error| {
             // The client gets the exchange of a stranger, whatever is wrong with this one user.
             events::LookupUnusable { user, why: &error }.emit();
-            Ok(LookedUp { secret: Err(Refusal::Unusable), strangers: AuthType::ScramSha256 })
+            Ok(LookedUp::nobody(Refusal::Unusable))
         })
     }
 

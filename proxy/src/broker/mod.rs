@@ -39,6 +39,7 @@ use crate::facts::Facts;
 use crate::firewall::Firewall;
 use crate::link::Link;
 use crate::login::keys::KeyCache;
+use crate::passwords::Passwords;
 use crate::pool_stats::PoolStats;
 use crate::tls;
 use crate::users::Users;
@@ -55,6 +56,8 @@ pub(crate) struct Broker {
     pub(crate) started: Instant,
     /// Who may log in.
     pub(crate) users: Users,
+    /// With which passwords we log in to PostgreSQL.
+    pub(crate) passwords: Passwords,
     /// Where users are looked up whom the list does not have.
     pub(crate) auth_query: Option<AuthQuery>,
     /// TLS towards PostgreSQL, if it is ever spoken.
@@ -166,6 +169,7 @@ impl Broker {
         Ok(Rc::new(Self {
             server_tls: tls::upstream::Upstream::new(&config.server_tls, &config.upstream.host)?,
             client_tls: tls::clients::Clients::new(&config.client_tls)?,
+            passwords: Passwords::new(&config)?,
             auth_query: AuthQuery::new(&config),
             config,
             users,

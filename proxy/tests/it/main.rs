@@ -14,6 +14,7 @@ mod pooling;
 mod prepared;
 mod raw;
 mod replication;
+mod server_passwords;
 mod session_mode;
 mod startup;
 mod statements;

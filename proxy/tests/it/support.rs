@@ -44,6 +44,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
             user: Some(pg.superuser().to_owned()),
             password: pg.password().map(Into::into),
         },
+        server_passwords: Default::default(),
         server_tls: Default::default(),
         client_tls: Default::default(),
         auth: ClientAuth { method: AuthMethod::Trust, users: Vec::new(), query: None },

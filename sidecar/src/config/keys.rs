@@ -12,6 +12,7 @@ use stent_proxy::config::{AuthMethod, PoolMode, TlsMode};
 
 use super::address::{ListenAddr, OptionalAddress, Targets};
 use super::lookup::{LookupSql, OptionalName};
+use super::passwords::PasswordSources;
 use super::problem::Origin;
 use super::publish::{Dimensions, EndpointUrl, Namespace, Region};
 use super::raw::Raw;
@@ -196,6 +197,8 @@ keys! {
         "The key of that certificate, PEM.";
     client_tls_ca_file: OptionalPath = "", "", Proxy, Public,
         "The authorities, PEM, that sign clients' certificates.";
+    server_password_source: PasswordSources = "auto", "", Proxy, Public,
+        "Where the passwords come from with which the proxy logs in to the database, for all users or, as user=source, for one. auto: auth_file's or the database URL's, what auth_query found, or the SCRAM keys that a client has proved to have. env:NAME: a variable. file:/path: a file, read for each login. rds-iam: an RDS IAM token, signed for each login with the credentials of the task's role or of AWS_ACCESS_KEY_ID and its kin.";
     server_tls_sslmode: TlsMode = "prefer", "", Proxy, Public,
         "TLS to the database, with libpq's meanings. Also read from sslmode in the database URL.";
     server_tls_ca_file: OptionalPath = "", "", Proxy, Public,

@@ -70,6 +70,8 @@ fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_prox
             user: database.user.clone(),
             password: database.password.clone(),
         },
+        // Filled in by the caller: it takes the environment.
+        server_passwords: Default::default(),
         server_tls: server_tls(settings, database),
         client_tls: ClientTls {
             mode: settings.client_tls_sslmode.value,

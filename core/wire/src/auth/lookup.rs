@@ -6,6 +6,8 @@
 //! here too, whatever the query says; no error repeats a secret.
 //! Source: PgBouncer's documentation, `auth_query`; PostgreSQL, `get_role_password`.
 
+use std::time::Duration;
+
 use super::secret::{AuthType, Demand, Refusal, Secret, SecretError};
 use crate::frame::put_message;
 use crate::ledger::{Ledger, Owed};
@@ -16,9 +18,12 @@ pub const DEFAULT_QUERY: &str =
     "SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1";
 
 /// Goes with every query, so that none can forget it: what PostgreSQL shows strangers, and whether
-/// the role of this name may log in now. NULL where there is no such role.
+/// the role of this name may log in, and for how many seconds yet (NULL: for ever). Both are NULL
+/// where there is no such role.
 const GUARD_QUERY: &str = "SELECT pg_catalog.current_setting('password_encryption'), \
-     r.rolcanlogin, r.rolvaliduntil < pg_catalog.clock_timestamp() \
+     r.rolcanlogin, CASE WHEN r.rolvaliduntil = '-infinity' THEN -1 \
+     WHEN r.rolvaliduntil <> 'infinity' THEN \
+     extract(epoch FROM r.rolvaliduntil - pg_catalog.clock_timestamp()) END \
      FROM (VALUES (1)) AS one(n) LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = $1";
 
 /// The rows that are asked for: a second one is a mistake in the query.
@@ -32,6 +37,8 @@ pub struct LookedUp {
     /// What a stranger is asked for under `auth_type = md5`: as in PostgreSQL, what its
     /// `password_encryption` says.
     pub strangers: AuthType,
+    /// How long the secret is valid yet, counted from the question; `None`: without end.
+    pub valid_for: Option<Duration>,
 }
 
 /// An answer that the query should not give.
@@ -99,23 +106,31 @@ pub fn note_question(ledger: &mut Ledger) {
 pub fn read_answer(rows: &[Vec<u8>], user: &str) -> Result<LookedUp, BadLookup> {
     let (guard, rows) = rows.split_last().ok_or(BadLookup::Guard)?;
     let guard = parse_data_row(guard).ok_or(BadLookup::Guard)?;
-    let [Some(encryption), can_login, expired] = guard[..] else { return Err(BadLookup::Guard) };
+    let [Some(encryption), can_login, seconds] = guard[..] else { return Err(BadLookup::Guard) };
+    let seconds = seconds.map(seconds_of).transpose()?;
     let strangers = match encryption {
         b"scram-sha-256" => AuthType::ScramSha256,
         // `on` and `md5`.
         _ => AuthType::Md5,
     };
-    let refusal = match (can_login, expired) {
-        (Some(b"f"), _) => Some(Refusal::NoLogin),
-        (_, Some(b"t")) => Some(Refusal::Expired),
-        (Some(_) | None, Some(_) | None) => None,
+    let refusal = match seconds {
+        _ if can_login == Some(b"f") => Some(Refusal::NoLogin),
+        Some(seconds) if seconds < 0.0 => Some(Refusal::Expired),
+        Some(_) | None => None,
     };
     let secret = match rows {
         [] => Err(Refusal::UnknownUser),
         [row] => secret_of(row, user)?.and_then(|secret| refusal.map_or(Ok(secret), Err)),
         [_, _, ..] => return Err(BadLookup::Rows),
     };
-    Ok(LookedUp { secret, strangers })
+    // What is too long for a Duration is for ever.
+    let valid_for = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Ok(LookedUp { secret, strangers, valid_for })
+}
+
+fn seconds_of(text: &[u8]) -> Result<f64, BadLookup> {
+    let text = std::str::from_utf8(text).map_err(|_| BadLookup::Guard)?;
+    text.parse().ok().filter(|seconds: &f64| seconds.is_finite()).ok_or(BadLookup::Guard)
 }
 
 /// The secret in a row; `Err` inside where the user has none.
@@ -135,6 +150,11 @@ fn secret_of(row: &[u8], user: &str) -> Result<Result<Secret, Refusal>, BadLooku
 }
 
 impl LookedUp {
+    /// A name under which nobody logs in.
+    pub const fn nobody(why: Refusal) -> Self {
+        Self { secret: Err(why), strangers: AuthType::ScramSha256, valid_for: None }
+    }
+
     /// What a client of that name is asked for.
     pub const fn demand(&self, method: AuthType) -> Demand<'_> {
         match &self.secret {
