@@ -70,26 +70,41 @@ fn rds_iam_finds_its_region_and_credentials() {
 
 #[test]
 fn sources_that_there_are_not() {
-    file("server_password_source = 'vault'\n", expect![[r#"
+    file(
+        "server_password_source = 'vault'\n",
+        expect![[r#"
         1 problem in the configuration:
         stent.toml:1: server_password_source: "vault" names a source that there is not
-          mend: write auto, env:NAME, file:/path or rds-iam for all users, or user=source, with commas between them"#]]);
-    file("server_password_source = ['auto', 'env:X']\n", expect![[r#"
+          mend: write auto, env:NAME, file:/path or rds-iam for all users, or user=source, with commas between them"#]],
+    );
+    file(
+        "server_password_source = ['auto', 'env:X']\n",
+        expect![[r#"
         1 problem in the configuration:
         stent.toml:1: server_password_source: "auto,env:X" names two sources for the same users
-          mend: write auto, env:NAME, file:/path or rds-iam for all users, or user=source, with commas between them"#]]);
-    file("server_password_source = 'file:relative'\n", expect![[r#"
+          mend: write auto, env:NAME, file:/path or rds-iam for all users, or user=source, with commas between them"#]],
+    );
+    file(
+        "server_password_source = 'file:relative'\n",
+        expect![[r#"
         1 problem in the configuration:
         stent.toml:1: server_password_source: "file:relative" names a source that there is not
-          mend: write auto, env:NAME, file:/path or rds-iam for all users, or user=source, with commas between them"#]]);
-    file("server_password_source = 'env:NOT_THERE'\n", expect![[r#"
+          mend: write auto, env:NAME, file:/path or rds-iam for all users, or user=source, with commas between them"#]],
+    );
+    file(
+        "server_password_source = 'env:NOT_THERE'\n",
+        expect![[r#"
         1 problem in the configuration:
         stent.toml:1: the variable NOT_THERE is not set
-          mend: set NOT_THERE to the password"#]]);
-    file("server_password_source = 'file:/nonexistent/password'\n", expect![[r#"
+          mend: set NOT_THERE to the password"#]],
+    );
+    file(
+        "server_password_source = 'file:/nonexistent/password'\n",
+        expect![[r#"
         1 problem in the configuration:
         stent.toml:1: the password file /nonexistent/password cannot be read: No such file or directory (os error 2)
-          mend: name a readable file that holds the password"#]]);
+          mend: name a readable file that holds the password"#]],
+    );
 }
 
 #[test]

@@ -286,3 +286,32 @@ async fn a_plain_secret_that_changes_is_not_proved_with_the_old_ones_keys() {
     }
     assert_eq!(refused(&proxy, "ann", "first").await, "28P01");
 }
+
+/// The function of the guide, for a role that may read nothing itself.
+#[tokio::test]
+async fn a_role_without_rights_looks_users_up_through_a_function() {
+    let pg = Postgres::builder().auth("scram-sha-256").password("s3cret").start().unwrap();
+    role(&pg, "scram-sha-256", "stent_auth", "password 'of the proxy'");
+    role(&pg, "scram-sha-256", "ann", "password 'pw'");
+    pg.sql(
+        "create schema stent; \
+         create function stent.lookup(who name) returns table (name name, secret text) \
+         language sql security definer set search_path = pg_catalog, pg_temp as \
+         'select rolname, rolpassword from pg_authid where rolname = who and not rolsuper'; \
+         revoke all on function stent.lookup(name) from public; \
+         grant usage on schema stent to stent_auth; \
+         grant execute on function stent.lookup(name) to stent_auth",
+    )
+    .unwrap();
+    let proxy = proxy(&pg, AuthMethod::ScramSha256, |config| {
+        config.auth.users = vec![user("stent_auth", "of the proxy")];
+        config.auth.query.as_mut().unwrap().user = "stent_auth".to_owned();
+        asks(config, "select name, secret from stent.lookup($1)");
+    });
+    assert_eq!(who(&proxy, "ann", "pw").await.unwrap(), "ann");
+    assert_eq!(
+        refused(&proxy, "postgres", "s3cret").await,
+        "28P01",
+        "the function hides superusers"
+    );
+}
