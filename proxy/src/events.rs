@@ -62,6 +62,7 @@ impl Ended<'_> {
             | Cause::LoginFailed
             | Cause::LoginTimeout
             | Cause::TooManyClients
+            | Cause::TooManyLogins
             | Cause::ServerLost
             | Cause::Doubtful
             | Cause::ProbeFailed => {

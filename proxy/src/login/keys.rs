@@ -1,4 +1,5 @@
-//! Derived keys, kept: a login through SCRAM must not cost thousands of hash rounds each time.
+//! Keys with which we log in to servers, kept: a login through SCRAM must not cost thousands of hash
+//! rounds each time.
 //!
 //! Invariant: bounded, and emptied when full rather than grown: a key is only ever a shortcut.
 
@@ -12,25 +13,15 @@ use stent_wire::auth::secret::Password;
 /// The most users whose keys are kept.
 const USERS_MAX: usize = 1_000;
 
-/// Keys by user, one map for each direction.
+/// Keys by user: those derived from a password, and those that clients have proved to have. Apart:
+/// the salts that clients are shown are often others than the server's.
 #[derive(Default)]
 pub(crate) struct KeyCache {
-    clients: RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
     servers: RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
+    proven: RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
 }
 
 impl KeyCache {
-    /// The keys with which a client's proof is checked.
-    pub(crate) fn for_client(
-        &self,
-        user: &str,
-        password: &Password,
-        salt: &[u8],
-        iterations: u32,
-    ) -> Rc<ScramKeys> {
-        cached(&self.clients, user, password, salt, iterations)
-    }
-
     /// The keys with which we prove ourselves to a server.
     pub(crate) fn for_server(
         &self,
@@ -44,13 +35,13 @@ impl KeyCache {
 
     /// The keys that a client has proved to have, if they fit what the server asks.
     pub(crate) fn proven(&self, user: &str, salt: &[u8], iterations: u32) -> Option<Rc<ScramKeys>> {
-        let servers = self.servers.borrow();
-        servers.get(user).filter(|keys| keys.fit(salt, iterations)).map(Rc::clone)
+        let proven = self.proven.borrow();
+        proven.get(user).filter(|keys| keys.fit(salt, iterations)).map(Rc::clone)
     }
 
     /// A client has proved to have these keys.
     pub(crate) fn note_proven(&self, user: &str, keys: ScramKeys) {
-        insert(&self.servers, user, Rc::new(keys));
+        insert(&self.proven, user, Rc::new(keys));
     }
 }
 

@@ -46,7 +46,12 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         },
         server_tls: Default::default(),
         client_tls: Default::default(),
-        auth: ClientAuth { method: AuthMethod::Trust, users: Vec::new() },
+        auth: ClientAuth {
+            method: AuthMethod::Trust,
+            rules: Default::default(),
+            cleartext: Default::default(),
+            users: Vec::new(),
+        },
         pool_mode: PoolMode::Transaction,
         default_pool_size: NonZeroU32::new(4).unwrap(),
         min_pool_size: 0,

@@ -8,9 +8,11 @@
 
 pub mod address;
 mod check;
+mod check_auth;
 mod check_tls;
 mod file;
 pub mod flags;
+mod hba;
 pub mod keys;
 mod percent;
 mod print;
@@ -32,6 +34,7 @@ use flags::Flags;
 use keys::{KEYS, Settings};
 use problem::{Origin, Problems};
 use raw::{ConfigFile, Raw, Variables};
+use stent_wire::auth::hba::RuleList;
 use url::Database;
 use value::{LogFormat, LogLevel};
 
@@ -126,20 +129,24 @@ pub fn load_with(
     let raw = Raw::gather(flags, variables, file, &mut problems);
     let settings = Settings::collect(&raw);
     let mut warnings = Vec::new();
-    let (upstream, users) = match role {
-        Role::Probe => (Upstream::none(), Vec::new()),
+    let (upstream, users, rules) = match role {
+        Role::Probe => (Upstream::none(), Vec::new(), RuleList::default()),
         Role::Proxy | Role::Agent | Role::Both => {
             let found = database(role, &settings, variables, &mut warnings, &mut problems);
             let users =
                 users::read(&settings, found.database.as_ref(), &found.origin, &mut problems);
-            (found, users)
+            let rules = hba::read(&settings, &mut problems);
+            (found, users, rules)
         }
     };
     check::all(role, &settings, &upstream, &users, &mut problems);
+    check_auth::all(role, &settings, &users, &rules, &mut problems);
     if !problems.0.is_empty() {
         return Err(problems);
     }
-    Ok(resolve::loaded(role, raw, settings, upstream, &users, variables, warnings))
+    warnings.extend(check_auth::warnings(role, &settings, &rules));
+    let clients = resolve::Clients { users: &users, rules };
+    Ok(resolve::loaded(role, raw, settings, upstream, clients, variables, warnings))
 }
 
 /// The database: the URL's, else that of the libpq variables, else none (a problem for a proxy).
