@@ -36,7 +36,8 @@ impl Login {
         let broker = Rc::clone(&self.broker);
         let demand = broker.users.demand(auth_type, &startup.user);
         let proven = self.prove_to(&startup.user, auth_type, demand).await;
-        if let Err(Failed::Answered { .. }) = &proven {
+        // What breaks the protocol has tried no password.
+        if let Err(Failed::Answered { cause: Cause::LoginFailed, .. }) = &proven {
             broker.penalty(self.id, arrival.failed(&startup.user)).await;
         }
         drop(turn);
@@ -192,7 +193,11 @@ fn no_certificate(user: &str) -> Failed {
 
 /// A refusal: the client gets the report, the log gets the reason.
 pub(super) fn refused(report: Report, why: impl ToString) -> Failed {
-    match Failed::report(Cause::LoginFailed, report) {
+    let cause = match report.code {
+        SqlState::PROTOCOL_VIOLATION => Cause::ProtocolError,
+        _ => Cause::LoginFailed,
+    };
+    match Failed::report(cause, report) {
         Failed::Answered { cause, answer, detail } => {
             Failed::Answered { cause, answer, detail: format!("{detail}: {}", why.to_string()) }
         }

@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod auth;
+mod auth_rules;
+mod auth_waits;
 mod bad_input;
 mod cancel;
 mod faults;
 mod firewall;
 mod login;
 mod pages;
+mod pass_through;
 mod pgbench;
 mod pooling;
 mod prepared;
