@@ -26,8 +26,9 @@ impl Login {
         let given = parse_password(&body).map_err(|error| refused(error.report(), error))?;
         let verified = if check.is_slow() {
             let (given, of) = (Zeroizing::new(given.to_vec()), user.to_owned());
-            let task = tokio::task::spawn_blocking(move || check.verify(&of, &given));
-            task.await.map_err(Failed::gone)?
+            let broker = Rc::clone(&self.broker);
+            let verified = broker.verifiers.compute(move || check.verify(&of, &given)).await;
+            verified.map_err(Failed::gone)?
         } else {
             check.verify(user, given)
         };

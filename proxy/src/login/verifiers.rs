@@ -1,10 +1,11 @@
 //! What clients' SCRAM proofs are checked with, made ready once for each user.
 //!
-//! Owns: the hash rounds: those that make a verifier of a password, and those that find out that a
-//! stored one is of an empty password. They are computed on a thread of their own, at the start for
-//! all users of the list, else at a user's first login.
-//! Invariant: what was made ready for a secret is never used for another; bounded, and emptied when
-//! full rather than grown.
+//! Owns: the hash rounds: those that make a verifier of a password, those that find out that a stored
+//! one is of an empty password, and those of passwords in clear. The first two are computed at the
+//! start for all users of the list, else at a user's first login.
+//! Invariant: the runtime's thread computes none, and few others do, however many clients ask for
+//! them; what was made ready for a secret is never used for another; bounded, and emptied when full
+//! rather than grown.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use rustc_hash::FxHashMap;
 use stent_wire::auth::scram::{SCRAM_ITERATIONS, ScramKeys, ScramVerifier};
 use stent_wire::auth::secret::{Demand, Password, Refusal};
 use stent_wire::userlist;
+use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
 use crate::broker::Broker;
@@ -21,10 +23,19 @@ use crate::broker::Broker;
 /// The most users whose verifier is kept.
 const USERS_MAX: usize = userlist::USERS_MAX;
 
+/// How many threads compute at a time.
+const THREADS_MAX: usize = 2;
+
 /// Verifiers by user.
-#[derive(Default)]
 pub(crate) struct Verifiers {
     ready: RefCell<FxHashMap<Box<str>, Ready>>,
+    threads: Semaphore,
+}
+
+impl Default for Verifiers {
+    fn default() -> Self {
+        Self { ready: RefCell::default(), threads: Semaphore::new(THREADS_MAX) }
+    }
 }
 
 /// Of what a verifier is made.
@@ -48,9 +59,13 @@ impl Verifiers {
         user: &str,
         source: Source,
     ) -> Result<Result<ScramVerifier, Refusal>, JoinError> {
-        if let Some(ready) = self.ready.borrow().get(user).filter(|ready| ready.source.is(&source))
-        {
-            return Ok(ready.verifier.clone());
+        if let Some(ready) = self.at_hand(user, &source) {
+            return Ok(ready);
+        }
+        let _thread = self.threads.acquire().await.expect("nobody closes it");
+        // Another login of the user may have been quicker.
+        if let Some(ready) = self.at_hand(user, &source) {
+            return Ok(ready);
         }
         let of = source.clone();
         let verifier = tokio::task::spawn_blocking(move || of.verifier()).await?;
@@ -64,6 +79,21 @@ impl Verifiers {
 }
 
 impl Verifiers {
+    /// Computes something of thousands of hash rounds that is not kept.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let _thread = self.threads.acquire().await.expect("nobody closes it");
+        tokio::task::spawn_blocking(work).await
+    }
+
+    fn at_hand(&self, user: &str, source: &Source) -> Option<Result<ScramVerifier, Refusal>> {
+        let ready = self.ready.borrow();
+        let ready = ready.get(user).filter(|ready| ready.source.is(source))?;
+        Some(ready.verifier.clone())
+    }
+
     /// Computes the hash rounds of users before they come: one at a time, and at most half of the
     /// time, because clients that are there already may have one processor only.
     async fn make_ready<'a>(&self, users: impl Iterator<Item = (&'a str, Source)>) {

@@ -1,12 +1,15 @@
 //! What the keys of clients' authentication mean together.
 
 use stent_proxy::config::{AuthMethod, TlsMode};
-use stent_wire::auth::hba::{Method, RuleList};
+use stent_wire::auth::hba::{Attempt, Encryption, Method, Origin, Rule, RuleList};
 use stent_wire::auth::secret::AuthType;
+use stent_wire::startup::Replication;
 
 use super::Role;
+use super::address::reachable_ip;
 use super::keys::Settings;
 use super::problem::Problems;
+use super::url::Database;
 use super::users::User;
 use super::value::Switch;
 
@@ -23,17 +26,87 @@ pub(crate) fn all(
             files(settings, problems);
             secrets(settings, users, rules, problems);
             certificates(settings, rules, problems);
+            agent(role, settings, problems);
         }
         Role::Agent | Role::Probe => {}
     }
 }
 
 /// What works and may not be meant, one sentence each.
-pub(crate) fn warnings(role: Role, settings: &Settings, rules: &RuleList) -> Vec<String> {
+pub(crate) fn warnings(
+    role: Role,
+    settings: &Settings,
+    database: Option<&Database>,
+    rules: &RuleList,
+) -> Vec<String> {
     match role {
-        Role::Proxy | Role::Both => in_clear(settings, rules),
+        Role::Proxy | Role::Both => {
+            let mut warnings = in_clear(settings, rules);
+            let agents = database.filter(|_| samples(role, settings));
+            warnings.extend(agents.and_then(|database| agent_refused(settings, database, rules)));
+            warnings
+        }
         Role::Agent | Role::Probe => Vec::new(),
     }
+}
+
+/// Whether the agent cannot come over TCP: it does not speak TLS to the proxy.
+pub(crate) fn agent_needs_socket(settings: &Settings) -> bool {
+    super::check_tls::must(settings.client_tls_sslmode.value) || password_refused(settings)
+}
+
+/// Whether everyone is asked for a password that may not come in clear.
+fn password_refused(settings: &Settings) -> bool {
+    let by_password = settings.auth_type.value == AuthMethod::Password;
+    by_password && settings.auth_allow_cleartext.value == Switch::Off
+}
+
+/// Whether an agent of ours is a client too.
+fn samples(role: Role, settings: &Settings) -> bool {
+    role == Role::Both && settings.postgres_sampling.value == Switch::On
+}
+
+fn agent(role: Role, settings: &Settings, problems: &mut Problems) {
+    let method = &settings.auth_type;
+    let without = settings.unix_socket_dir.value.0.is_none();
+    if method.is_sound() && samples(role, settings) && without && password_refused(settings) {
+        problems.add(
+            &method.origin,
+            "the agent reaches PostgreSQL through the proxy, and its password would come in clear",
+            "set unix_socket_dir, auth_allow_cleartext on, postgres_sampling off or another \
+             auth_type",
+        );
+    }
+}
+
+/// What the rules say of the agent itself, if it is a refusal.
+fn agent_refused(settings: &Settings, database: &Database, rules: &RuleList) -> Option<String> {
+    if settings.auth_type.value != AuthMethod::Hba {
+        return None;
+    }
+    let user = database.user.as_deref()?;
+    let socket = settings.unix_socket_dir.value.0.as_ref().filter(|_| agent_needs_socket(settings));
+    let address = settings.listen_addr.value.0.first().map(|ip| reachable_ip(*ip));
+    let origin = match (socket, address) {
+        (None, Some(address)) => Origin::Tcp { address, encryption: Encryption::None },
+        (Some(_), _) | (None, None) => Origin::Local,
+    };
+    let attempt = Attempt {
+        origin,
+        database: database.database.as_deref().unwrap_or(user),
+        user,
+        replication: Replication::Off,
+    };
+    let report = match rules.find(&attempt).map(Rule::method) {
+        None => rules.no_rule(&attempt),
+        Some(Method::Reject | Method::Ask(AuthType::Cert)) => rules.rejected(&attempt),
+        Some(Method::Ask(_)) => return None,
+    };
+    Some(format!(
+        "the agent's own connection through the proxy is refused ({}): add a rule for it, or set \
+         postgres_sampling off",
+        report.message
+    ))
 }
 
 /// Rules that are written and not in force would let in whom they should keep out.

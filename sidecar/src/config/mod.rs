@@ -144,7 +144,7 @@ pub fn load_with(
     if !problems.0.is_empty() {
         return Err(problems);
     }
-    warnings.extend(check_auth::warnings(role, &settings, &rules));
+    warnings.extend(check_auth::warnings(role, &settings, upstream.database.as_ref(), &rules));
     let clients = resolve::Clients { users: &users, rules };
     Ok(resolve::loaded(role, raw, settings, upstream, clients, variables, warnings))
 }

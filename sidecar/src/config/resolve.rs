@@ -207,7 +207,8 @@ fn agent(
 
 fn postgres_access(clients: &ClientAccess, settings: &Settings) -> Option<PostgresAccess> {
     let user = clients.database.user.clone()?;
-    let folder = settings.unix_socket_dir.value.0.as_ref().filter(|_| clients.tls_required);
+    let needed = super::check_auth::agent_needs_socket(settings);
+    let folder = settings.unix_socket_dir.value.0.as_ref().filter(|_| needed);
     Some(PostgresAccess {
         host: folder.map_or_else(|| clients.host.clone(), |path| path.display().to_string()),
         port: clients.port,

@@ -4,6 +4,7 @@
 //! this file and replay the corpus on stable.
 //! Invariant: a function returns for bytes that keep the property, and panics for others.
 
+use stent_wire::auth::hba::{self, Attempt, Origin};
 use stent_wire::auth::scram::{MockSecret, ScramKeys};
 use stent_wire::auth::scram_server::{ScramStep, ServerScram};
 use stent_wire::auth::secret::{Password, Refusal, Secret};
@@ -15,7 +16,9 @@ use stent_wire::frame::{HEADER_LEN, Sender, frame_at};
 use stent_wire::params::Params;
 use stent_wire::report::Fields;
 use stent_wire::report::reply::{parse_backend_key_data, parse_parameter_status};
-use stent_wire::startup::{EncryptionAsked, Packet, Parsed, Startup, StartupRequest, parse};
+use stent_wire::startup::{
+    EncryptionAsked, Packet, Parsed, Replication, Startup, StartupRequest, parse,
+};
 use stent_wire::userlist;
 
 /// A first packet: consumed bytes are there, awaited bytes are bounded, answers are well formed.
@@ -133,9 +136,28 @@ pub fn text_raw(bytes: &[u8]) {
         assert!(fingerprint(bytes, max).len() <= max);
     }
     let _ = (first_keyword(bytes), userlist::parse(bytes));
+    rules(bytes);
     let mut params = Params::default();
     let _ = params.set_options(bytes);
     assert_eq!(params.iter().count(), params.len());
+}
+
+/// A file of rules: it is refused with a mend, or what it says can be asked.
+fn rules(file: &[u8]) {
+    match hba::parse("file", file) {
+        Ok(rules) => {
+            let (origin, replication) = (Origin::Local, Replication::Off);
+            let attempt = Attempt { origin, database: "d", user: "u", replication };
+            let report = match rules.find(&attempt) {
+                Some(_) => rules.rejected(&attempt),
+                None => rules.no_rule(&attempt),
+            };
+            let mut out = Vec::new();
+            report.put(&mut out);
+            whole(&out);
+        }
+        Err(error) => assert!(error.fault.to_string().contains("; "), "{error} has no mend"),
+    }
 }
 
 /// One message and nothing behind it.

@@ -135,6 +135,7 @@ impl RuleList {
 
     /// How a client is told that no rule fits: PostgreSQL's words, and where the rules are.
     pub fn no_rule(&self, attempt: &Attempt<'_>) -> Report {
+        assert!(self.find(attempt).is_none(), "said only where it is so");
         let Attempt { origin, database, user, .. } = attempt;
         let (host, encryption) = shown(*origin);
         let message = match attempt.replication {

@@ -63,6 +63,7 @@ impl Strangers {
             return Likeness::Plain;
         }
         let mut left = mock.draw(name, total);
+        assert!(left < total, "a draw is one of the users");
         for (likeness, count) in &self.counts {
             match left.checked_sub(*count) {
                 Some(less) => left = less,

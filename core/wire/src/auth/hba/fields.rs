@@ -63,6 +63,7 @@ pub(super) fn fields(line: &str) -> Result<Vec<Field>, HbaFault> {
 
 /// Takes a word off the front of a text that begins with neither a blank nor a comment.
 fn word(text: &str) -> Result<(Word, &str), HbaFault> {
+    assert!(!text.starts_with(|c: char| c.is_ascii_whitespace()), "blanks were passed over");
     let form = if text.starts_with('"') { Form::Quoted } else { Form::Bare };
     let mut word = String::new();
     let mut quote = Form::Bare;

@@ -57,9 +57,10 @@ fn rule(line: usize, text: &str) -> Result<Option<Rule>, HbaFault> {
     let kind = single(kind, "the kind of rule")?;
     let tls = kind_of(kind)?;
     let databases = fields.next().ok_or(HbaFault::DatabaseMissing)?;
-    let databases = databases.iter().map(database).collect::<Result<_, _>>()?;
+    let databases = databases.iter().map(database).collect::<Result<Vec<_>, _>>()?;
     let users = fields.next().ok_or(HbaFault::UserMissing)?;
-    let users = users.iter().map(user).collect::<Result<_, _>>()?;
+    let users = users.iter().map(user).collect::<Result<Vec<_>, _>>()?;
+    assert!(!databases.is_empty() && !users.is_empty(), "a field has a word");
     let scope = match tls {
         None => Scope::Local,
         Some(tls) => Scope::Tcp { tls, from: addresses(&mut fields)? },

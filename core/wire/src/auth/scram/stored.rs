@@ -14,6 +14,7 @@ impl ScramVerifier {
     /// The keys of a password, if it is the one behind this secret: thousands of hash rounds.
     pub fn keys_of(&self, password: &Password) -> Option<ScramKeys> {
         let keys = ScramKeys::derive(password, &self.salt, self.iterations);
+        assert!(keys.fit(&self.salt, self.iterations), "derived for this very secret");
         (keys.verifier() == *self).then_some(keys)
     }
 
