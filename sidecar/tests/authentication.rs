@@ -2,11 +2,13 @@
 
 mod common;
 
-use common::Written;
+use common::running::{SOON, Stent, terminated};
+use common::{Written, http};
 use expect_test::{Expect, expect};
 use stent::config::Role;
 use stent_proxy::config::{AuthMethod, CleartextPolicy};
-use stent_testkit::TempDir;
+use stent_testkit::{Postgres, TempDir, wait_for};
+use tokio_postgres::NoTls;
 
 /// A file of rules, and the flags that put it in force.
 struct Rules {
@@ -170,4 +172,35 @@ fn the_agent_must_be_able_to_log_in_too() {
     let said = warnings(&["--auth-type=hba", &*rules.flag]);
     expect![[r#"the agent's own connection through the proxy is refused (no pg_hba.conf entry for host "127.0.0.1", user "ann", database "orders", no encryption): add a rule for it, or set postgres_sampling off"#]]
     .assert_eq(&said.join("\n"));
+}
+
+/// The real binary: its rules decide, and neither a right nor a wrong password is in its log.
+#[tokio::test]
+async fn the_binary_goes_by_its_rules_and_logs_no_password() {
+    let postgres = Postgres::builder().auth("scram-sha-256").password("canary5right").start();
+    let postgres = postgres.expect("a PostgreSQL");
+    let rules = Rules::new("host postgres postgres 127.0.0.1/32 password\n");
+    let mut stent = Stent::new(&postgres.url());
+    stent.command.env("STENT_AUTH_TYPE", "hba").env("STENT_LOG_LEVEL", "trace");
+    stent.command.env("STENT_AUTH_ALLOW_CLEARTEXT", "on");
+    let mut proxy = stent.start(&["proxy", &rules.flag]);
+    wait_for("readiness", SOON, || http::get(&stent.admin, "/readyz")).expect("ready");
+    let login = async |password: &str, database: &str| {
+        let port = &stent.listen_port;
+        let url = format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}");
+        let (_client, connection) = tokio_postgres::connect(&url, NoTls).await?;
+        drop(connection);
+        Ok::<(), tokio_postgres::Error>(())
+    };
+    login("canary5right", "postgres").await.expect("a client");
+    let code = |error: tokio_postgres::Error| error.code().map(|code| code.code().to_owned());
+    let wrong = login("canary5wrong", "postgres").await.expect_err("a wrong password");
+    assert_eq!(code(wrong).as_deref(), Some("28P01"));
+    let nobody = login("canary5right", "template1").await.expect_err("no rule");
+    assert_eq!(code(nobody).as_deref(), Some("28000"));
+    assert_eq!(terminated(&mut proxy), Some(0));
+    let log = proxy.output();
+    assert!(log.contains("wrong password") && log.contains("no rule fits"), "{log}");
+    assert!(log.contains("passwords may come over the network in clear"), "{log}");
+    assert!(!log.contains("canary5"), "{log}");
 }
