@@ -63,6 +63,8 @@ fn a_stranger_looks_the_same_each_time() {
         assert_eq!(strangers.likeness(&mock, user), first);
     }
     assert_eq!(Strangers::default().likeness(&mock, "amy"), Likeness::Plain);
+    let likeness = Likeness::Scram { iterations: 4096 };
+    assert_eq!(Strangers::all_like(likeness).likeness(&mock, "amy"), likeness);
 }
 
 #[test]

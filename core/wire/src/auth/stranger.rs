@@ -56,6 +56,11 @@ impl Strangers {
         Self { counts }
     }
 
+    /// Strangers where users are looked up elsewhere, whose secrets mostly have this form.
+    pub fn all_like(likeness: Likeness) -> Self {
+        Self { counts: BTreeMap::from([(likeness, 1)]) }
+    }
+
     /// What a stranger of this name looks like; among no users, like one with a password.
     pub fn likeness(&self, mock: &MockSecret, name: &str) -> Likeness {
         let total = self.counts.values().sum();
