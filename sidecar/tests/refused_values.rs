@@ -147,7 +147,7 @@ fn a_bad_word() {
         expect![[r#"
             1 problem in the configuration:
             STENT_AUTH_TYPE: "cert" is not one of its values
-              mend: write trust, md5 or scram-sha-256"#]],
+              mend: write trust, password (or plain), md5, scram-sha-256 or hba"#]],
     );
     variable(
         "STENT_POOL_MODE",

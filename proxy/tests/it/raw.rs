@@ -40,6 +40,11 @@ impl Raw {
         raw
     }
 
+    /// On a stream that is there.
+    pub(crate) fn on(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
     /// Sends bytes.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();

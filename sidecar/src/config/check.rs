@@ -154,7 +154,9 @@ fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
 
 fn credentials(settings: &Settings, upstream: &Upstream, users: &[User], problems: &mut Problems) {
     let method = &settings.auth_type;
-    if !method.is_sound() || method.value == AuthMethod::Trust {
+    // What rules need is checked where rules are.
+    let without = matches!(method.value, AuthMethod::Trust | AuthMethod::Hba);
+    if !method.is_sound() || without {
         return;
     }
     if settings.auth_file.value.0.is_some() || super::lookup::is_on(settings) {

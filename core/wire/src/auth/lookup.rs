@@ -161,9 +161,10 @@ impl LookedUp {
             Ok(secret) => method.demand(Some(secret)),
             Err(why) => match (method, self.strangers) {
                 (AuthType::Trust, _) => Demand::Nothing,
+                (AuthType::Cert, _) => Demand::Certificate,
+                (AuthType::Password, _) => Demand::DoomedCleartext(*why),
                 (AuthType::Md5, AuthType::Md5) => Demand::DoomedMd5(*why),
-                (AuthType::Md5, AuthType::ScramSha256 | AuthType::Trust)
-                | (AuthType::ScramSha256, _) => Demand::DoomedScram(*why),
+                (AuthType::Md5 | AuthType::ScramSha256, _) => Demand::DoomedScram(*why),
             },
         }
     }

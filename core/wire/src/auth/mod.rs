@@ -1,7 +1,9 @@
 //! Authentication in both roles: towards clients as a server, towards servers as a client.
 //!
 //! Owns: the messages of the exchange (this file), what a stored secret can prove ([`secret`]),
-//! MD5 ([`md5`]) and SCRAM-SHA-256 ([`scram_server`], [`scram_client`], [`scram`]).
+//! MD5 ([`md5`]) and SCRAM-SHA-256 ([`scram_server`], [`scram_client`], [`scram`]), passwords as they
+//! are ([`cleartext`]), who is asked for which of them ([`hba`]), what strangers are shown
+//! ([`stranger`]) and how long those wait who fail ([`backoff`]).
 //! Refuses: randomness (nonces and salts are arguments), channel binding, and telling a client
 //! whether it was the user or the password that was wrong.
 //! Invariant: secrets compare in constant time, never print, and are wiped when dropped.
@@ -10,12 +12,16 @@
 use crate::frame::{HEADER_LEN, cstr, put_message};
 use crate::report::{Report, SqlState};
 
+pub mod backoff;
+pub mod cleartext;
+pub mod hba;
 pub mod lookup;
 pub mod md5;
 pub mod scram;
 pub mod scram_client;
 pub mod scram_server;
 pub mod secret;
+pub mod stranger;
 
 /// The one mechanism that is offered and accepted.
 pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
