@@ -4,11 +4,12 @@
 //! this file and replay the corpus on stable.
 //! Invariant: a function returns for bytes that keep the property, and panics for others.
 
-use stent_wire::auth::scram::{MockSecret, ScramKeys};
+use stent_wire::auth::certificate::{EndPoint, common_name};
+use stent_wire::auth::scram::{ClientBinding, MockSecret, ScramKeys};
 use stent_wire::auth::scram_server::{ScramStep, ServerScram};
 use stent_wire::auth::secret::{Password, Refusal, Secret};
 use stent_wire::auth::{
-    Answer, AuthRequest, parse_answer, parse_password, parse_sasl_initial, scram_client,
+    Answer, AuthRequest, Mechanism, parse_answer, parse_password, parse_sasl_initial, scram_client,
 };
 use stent_wire::fingerprint::{fingerprint, first_keyword};
 use stent_wire::frame::{HEADER_LEN, Sender, frame_at};
@@ -99,7 +100,7 @@ pub fn scram_raw(bytes: &[u8]) {
             assert!(next.handle(second).is_err(), "proven without the password");
         }
     }
-    let (client, _) = scram_client::start([1; 18]);
+    let (client, _) = scram_client::start([1; 18], &ClientBinding::Unable);
     if let Ok(need) = client.handle(first)
         && need.iterations() <= 16
     {
@@ -111,7 +112,12 @@ pub fn scram_raw(bytes: &[u8]) {
     if let Ok(Answer::Proof { consumed, body }) = parse_answer(bytes) {
         assert!(consumed <= bytes.len() && body.len() + HEADER_LEN == consumed);
     }
-    let _ = (AuthRequest::parse(bytes), parse_password(bytes), parse_sasl_initial(bytes));
+    let _ = (
+        AuthRequest::parse(bytes),
+        parse_password(bytes),
+        parse_sasl_initial(bytes, Mechanism::ON_TLS),
+    );
+    let _ = (EndPoint::of(bytes), common_name(bytes));
     let _ = Secret::parse(bytes);
 }
 
