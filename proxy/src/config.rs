@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use stent_wire::auth::scram::BindingPolicy;
 use stent_wire::inspect::Causes;
 
 /// Everything the proxy is told.
@@ -155,6 +156,8 @@ pub struct ServerTls {
     pub cert: Option<(PathBuf, PathBuf)>,
     /// libpq's `sslnegotiation`.
     pub negotiation: TlsNegotiation,
+    /// libpq's `channel_binding`.
+    pub channel_binding: BindingPolicy,
 }
 
 /// TLS towards clients.
@@ -188,6 +191,8 @@ pub enum AuthMethod {
     Md5,
     /// SCRAM-SHA-256.
     ScramSha256,
+    /// The certificate that TLS has verified names the user.
+    Cert,
 }
 
 /// One line of the `auth_file`.

@@ -18,10 +18,9 @@ use crate::messages::{Inbox, ReadError};
 use crate::stream::Stream;
 use crate::traces::Traces;
 use stent_pool::{PoolId, ServerId};
+use stent_wire::auth::scram::{BindingPolicy, ClientBinding, ScramError};
 use stent_wire::auth::scram_client::{self, ExpectServerFinal, ExpectServerFirst};
-use stent_wire::auth::{
-    AuthRequest, SCRAM_SHA_256, put_password, put_sasl_initial, put_sasl_response,
-};
+use stent_wire::auth::{AuthRequest, put_password, put_sasl_initial, put_sasl_response};
 use stent_wire::cancel::CancelKey;
 use stent_wire::ledger::Ledger;
 use stent_wire::params::Params;
@@ -208,7 +207,7 @@ fn not_reached(broker: &Broker, error: DialError) -> OpenError {
     match error {
         DialError::Io(source) => OpenError::Connect { target, source },
         DialError::Refused(report) => OpenError::Refused(report),
-        DialError::NoTls | DialError::Handshake(_) => {
+        DialError::NoTls | DialError::Handshake(_) | DialError::NoAlpn => {
             OpenError::Tls { target, why: error.to_string() }
         }
         DialError::Protocol(_) => OpenError::Protocol { target, why: error.to_string() },
@@ -276,6 +275,13 @@ impl Attempt<'_> {
         let proof = std::mem::replace(&mut self.proof, Proof::Given);
         let mut reply = Vec::new();
         match (request, proof) {
+            (
+                AuthRequest::Ok | AuthRequest::CleartextPassword | AuthRequest::Md5Password { .. },
+                Proof::NotAsked,
+            ) if self.binding_policy() == BindingPolicy::Require => {
+                let why = "the server asks for a login without it";
+                return Err(self.cannot(ScramError::BindingRequired(why)));
+            }
             (AuthRequest::Ok, Proof::NotAsked | Proof::Given) => return Ok(()),
             (AuthRequest::CleartextPassword, _) => {
                 let secret = self.secret()?;
@@ -288,13 +294,13 @@ impl Attempt<'_> {
                 put_password(&mut reply, &hash.answer(salt));
             }
             (AuthRequest::Sasl { mechanisms }, _) => {
-                if !mechanisms.contains(&SCRAM_SHA_256) {
-                    return Err(self.cannot("the server offers no mechanism that Stent speaks"));
-                }
+                let (channel, policy) = (self.stream.channel(), self.binding_policy());
+                let chosen = ClientBinding::choose(&channel, policy, &mechanisms);
+                let (mechanism, binding) = chosen.map_err(|error| self.cannot(error))?;
                 let nonce = self.broker.entropy.bytes().map_err(|error| self.cannot(error))?;
-                let (state, first) = scram_client::start(nonce);
+                let (state, first) = scram_client::start(nonce, &binding);
                 self.proof = Proof::ScramFirst(state);
-                put_sasl_initial(&mut reply, &first);
+                put_sasl_initial(&mut reply, mechanism, &first);
             }
             (AuthRequest::SaslContinue { data }, Proof::ScramFirst(state)) => {
                 let need = state.handle(data).map_err(|error| self.cannot(error))?;
@@ -324,6 +330,10 @@ impl Attempt<'_> {
     fn secret(&self) -> Result<&stent_wire::auth::secret::Secret, OpenError> {
         let secret = self.broker.users.server_secret(self.user);
         secret.ok_or_else(|| self.cannot("the server asks for a password, and none is configured"))
+    }
+
+    fn binding_policy(&self) -> BindingPolicy {
+        self.broker.config.server_tls.channel_binding
     }
 
     fn scram_keys(
@@ -372,6 +382,7 @@ impl Attempt<'_> {
             PoolMode::Transaction | PoolMode::Statement => None,
         };
         let limit = self.broker.config.max_prepared_statements.max(1) as usize;
+        let cancel_by = if self.stream.is_tls() { Wish::Tls } else { Wish::Plain };
         let link = Box::new(Link {
             stream: self.stream,
             server,
@@ -379,7 +390,7 @@ impl Attempt<'_> {
             ledger: Ledger::default(),
             statements: ServerStatements::new(limit),
             applied: Rc::new(Params::default()),
-            facts: Rc::new(Facts::new(self.backend_pid, self.key, Instant::now())),
+            facts: Rc::new(Facts::new(self.backend_pid, self.key, cancel_by, Instant::now())),
             carry: Vec::new(),
             rest: 0,
             to_server: Vec::new(),

@@ -16,6 +16,7 @@ use crate::config::{TlsMode, TlsNegotiation, Upstream};
 use crate::exchange::report_of;
 use crate::messages::{Inbox, ReadError};
 use crate::stream::Stream;
+use crate::tls::ALPN;
 
 /// The longest refusal in the place of an answer.
 const REFUSAL_MAX: usize = 64 * 1024;
@@ -55,6 +56,9 @@ pub(crate) enum DialError {
     /// The handshake failed.
     #[error("the TLS handshake failed: {0}")]
     Handshake(io::Error),
+    /// Direct TLS led to something that does not say that it is PostgreSQL.
+    #[error("direct TLS was established without the ALPN protocol \"postgresql\"")]
+    NoAlpn,
     /// The server answered with an error.
     #[error("{}", .0.message)]
     Refused(Box<Report>),
@@ -77,16 +81,23 @@ pub(crate) async fn dial(broker: &Broker, wish: Wish) -> Result<Stream, DialErro
     let Some(tls) = broker.server_tls.as_ref().filter(|_| wish != Wish::Plain) else {
         return Ok(Stream::Tcp(socket));
     };
-    if broker.config.server_tls.negotiation == TlsNegotiation::Postgres {
-        match ask(&mut socket).await? {
+    let negotiation = broker.config.server_tls.negotiation;
+    match negotiation {
+        TlsNegotiation::Postgres => match ask(&mut socket).await? {
             b'S' => {}
             b'N' if wish == Wish::TlsIfCan => return Ok(Stream::Tcp(socket)),
             b'N' => return Err(DialError::NoTls),
             b'E' => return Err(refusal(socket).await),
             other => return Err(DialError::Protocol(other)),
-        }
+        },
+        TlsNegotiation::Direct => {}
     }
     let stream = tls.connect(socket).await.map_err(DialError::Handshake)?;
+    // As in libpq: without a word of PostgreSQL's before it, TLS could be any server's (ALPACA).
+    let agreed = stream.get_ref().1.alpn_protocol() == Some(ALPN);
+    if negotiation == TlsNegotiation::Direct && !agreed {
+        return Err(DialError::NoAlpn);
+    }
     Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
 }
 

@@ -36,6 +36,7 @@ impl Users {
             AuthMethod::Trust => AuthType::Trust,
             AuthMethod::Md5 => AuthType::Md5,
             AuthMethod::ScramSha256 => AuthType::ScramSha256,
+            AuthMethod::Cert => AuthType::Cert,
         };
         Ok(Self { list, upstream, method })
     }

@@ -7,7 +7,9 @@
 
 use proptest::prelude::*;
 use stent_wire::auth::certificate::{EndPoint, common_name};
-use stent_wire::auth::scram::{Channel, ClientBinding, MockSecret, Policy, ScramError, ScramKeys};
+use stent_wire::auth::scram::{
+    BindingPolicy, Channel, ClientBinding, MockSecret, ScramError, ScramKeys,
+};
 use stent_wire::auth::scram_client;
 use stent_wire::auth::scram_server::{ScramStep, ServerScram};
 use stent_wire::auth::secret::{Password, Refusal};
@@ -235,20 +237,25 @@ fn as_a_client_we_bind_where_both_sides_can() {
     let required = |why| Err(ScramError::BindingRequired(why));
     let no_hash = "the signature of the server's certificate has no hash";
     for (channel, policy, offered, expected) in [
-        (&tls, Policy::Prefer, [plus, scram], bound.clone()),
-        (&tls, Policy::Require, [scram, plus], bound),
-        (&tls, Policy::Disable, [plus, scram], unable.clone()),
-        (&tls, Policy::Prefer, [scram, "X"], not_offered),
-        (&tls, Policy::Disable, [scram, "X"], unable.clone()),
-        (&tls, Policy::Require, [scram, "X"], required("the server does not offer it")),
-        (&tls, Policy::Prefer, ["OAUTHBEARER", "X"], Err(ScramError::NoMechanism)),
-        (&tls, Policy::Disable, [plus, "X"], Err(ScramError::NoMechanism)),
-        (&Channel::Tls(None), Policy::Prefer, [plus, scram], unable.clone()),
-        (&Channel::Tls(None), Policy::Require, [plus, scram], required(no_hash)),
-        (&Channel::Plain, Policy::Prefer, [scram, "X"], unable),
-        (&Channel::Plain, Policy::Require, [scram, "X"], required("the connection has no TLS")),
-        (&Channel::Plain, Policy::Disable, [plus, scram], Err(ScramError::PlusInClear)),
-        (&Channel::Plain, Policy::Prefer, [plus, scram], Err(ScramError::PlusInClear)),
+        (&tls, BindingPolicy::Prefer, [plus, scram], bound.clone()),
+        (&tls, BindingPolicy::Require, [scram, plus], bound),
+        (&tls, BindingPolicy::Disable, [plus, scram], unable.clone()),
+        (&tls, BindingPolicy::Prefer, [scram, "X"], not_offered),
+        (&tls, BindingPolicy::Disable, [scram, "X"], unable.clone()),
+        (&tls, BindingPolicy::Require, [scram, "X"], required("the server does not offer it")),
+        (&tls, BindingPolicy::Prefer, ["OAUTHBEARER", "X"], Err(ScramError::NoMechanism)),
+        (&tls, BindingPolicy::Disable, [plus, "X"], Err(ScramError::NoMechanism)),
+        (&Channel::Tls(None), BindingPolicy::Prefer, [plus, scram], unable.clone()),
+        (&Channel::Tls(None), BindingPolicy::Require, [plus, scram], required(no_hash)),
+        (&Channel::Plain, BindingPolicy::Prefer, [scram, "X"], unable),
+        (
+            &Channel::Plain,
+            BindingPolicy::Require,
+            [scram, "X"],
+            required("the connection has no TLS"),
+        ),
+        (&Channel::Plain, BindingPolicy::Disable, [plus, scram], Err(ScramError::PlusInClear)),
+        (&Channel::Plain, BindingPolicy::Prefer, [plus, scram], Err(ScramError::PlusInClear)),
     ] {
         let chosen = ClientBinding::choose(channel, policy, &offered);
         assert_eq!(chosen, expected, "{channel:?} {policy:?} {offered:?}");

@@ -1,4 +1,4 @@
-//! A client's proof of who it is: trust, MD5 or SCRAM-SHA-256.
+//! A client's proof of who it is: trust, MD5, SCRAM-SHA-256 or (in `encrypt`) a certificate.
 //!
 //! Invariant: `Ok` means proven (or nothing was asked); why a proof failed is in the log only.
 
@@ -9,7 +9,7 @@ use stent_wire::auth::scram::{SCRAM_ITERATIONS, ScramVerifier};
 use stent_wire::auth::scram_server::{ScramStep, ServerScram};
 use stent_wire::auth::secret::{Demand, Refusal};
 use stent_wire::auth::{
-    login_failed, parse_password, parse_sasl_initial, put_md5_password, put_sasl,
+    AuthMessageError, login_failed, parse_password, parse_sasl_initial, put_md5_password, put_sasl,
     put_sasl_continue, put_sasl_final,
 };
 use stent_wire::report::{Report, SqlState};
@@ -27,6 +27,7 @@ impl Login {
         let broker = Rc::clone(&self.broker);
         match broker.users.demand(user) {
             Demand::Nothing => Ok(()),
+            Demand::Certificate => self.certificate(user),
             Demand::Md5(hash) => self.md5(user, Ok(hash.clone())).await,
             Demand::Md5OfPlain(password) => self.md5(user, Ok(Md5Hash::of(user, password))).await,
             Demand::DoomedMd5(why) => self.md5(user, Err(why)).await,
@@ -64,8 +65,9 @@ impl Login {
             Ok(verifier) => ServerScram::start(verifier, nonce),
             Err(why) => ServerScram::start_doomed(&self.broker.mock, user, why, nonce),
         };
+        let (end_point, offered) = self.offer();
         let mut message = Vec::new();
-        put_sasl(&mut message);
+        put_sasl(&mut message, offered);
         let mut initial = Initial::Yes;
         loop {
             self.stream.write_whole(&message).await.map_err(Failed::gone)?;
@@ -73,7 +75,10 @@ impl Login {
             let body = self.password_message().await?;
             let data = match initial {
                 Initial::Yes => {
-                    parse_sasl_initial(&body).map_err(|error| refused(error.report(), error))?
+                    let failed = |error: AuthMessageError| refused(error.report(), error);
+                    let (chosen, data) = parse_sasl_initial(&body, offered).map_err(failed)?;
+                    state = state.choose(chosen, end_point.clone()).map_err(failed)?;
+                    data
                 }
                 Initial::No => &body,
             };
@@ -114,7 +119,7 @@ enum Initial {
 }
 
 /// A refusal: the client gets the report, the log gets the reason.
-fn refused(report: Report, why: impl ToString) -> Failed {
+pub(super) fn refused(report: Report, why: impl ToString) -> Failed {
     match Failed::report(Cause::LoginFailed, report) {
         Failed::Answered { cause, answer, detail } => {
             Failed::Answered { cause, answer, detail: format!("{detail}: {}", why.to_string()) }

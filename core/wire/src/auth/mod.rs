@@ -307,6 +307,21 @@ pub fn put_sasl_response(out: &mut Vec<u8>, data: &str) {
     put_message(out, b'p', |body| body.extend_from_slice(data.as_bytes()));
 }
 
+/// The answer to a client whose certificate is another's, or names nobody. Source: PostgreSQL,
+/// `auth_failed` in `auth.c`.
+pub fn certificate_failed(user: &str) -> Report {
+    Report::fatal(
+        SqlState::INVALID_AUTHORIZATION,
+        format!("certificate authentication failed for user \"{user}\""),
+    )
+}
+
+/// The answer to a client without one. Source: PostgreSQL, `ClientAuthentication`.
+pub fn certificate_missing() -> Report {
+    let what = "connection requires a valid client certificate";
+    Report::fatal(SqlState::INVALID_AUTHORIZATION, what)
+}
+
 /// The one answer to a wrong password, a user without one, and a user that does not exist.
 pub fn login_failed(user: &str) -> Report {
     Report::fatal(

@@ -19,7 +19,7 @@ mod error;
 
 pub(super) use attributes::{Attributes, decode, decode_key, encode, is_nonce, parse_iterations};
 pub(super) use channel::ServerBinding;
-pub use channel::{Channel, ClientBinding, Policy};
+pub use channel::{BindingPolicy, Channel, ClientBinding};
 pub use error::{Sanitized, ScramError};
 
 /// The longest SCRAM message. Source: PostgreSQL, `PG_MAX_SASL_MESSAGE_LENGTH`.

@@ -39,6 +39,8 @@ pub enum AuthType {
     Md5,
     /// SCRAM-SHA-256.
     ScramSha256,
+    /// The client's certificate.
+    Cert,
 }
 
 /// What a server asks of us.
@@ -57,6 +59,8 @@ pub enum ServerMethod {
 pub enum Demand<'a> {
     /// Nothing.
     Nothing,
+    /// A verified certificate whose common name is the user's.
+    Certificate,
     /// An MD5 answer to this hash.
     Md5(&'a Md5Hash),
     /// An MD5 answer to the hash of this password: [`Md5Hash::of`].
@@ -204,6 +208,7 @@ impl AuthType {
     pub const fn demand(self, secret: Option<&Secret>) -> Demand<'_> {
         match (self, secret) {
             (Self::Trust, _) => Demand::Nothing,
+            (Self::Cert, _) => Demand::Certificate,
             (Self::Md5, Some(Secret::Md5(hash))) => Demand::Md5(hash),
             (Self::Md5, Some(Secret::Plain(password))) => Demand::Md5OfPlain(password),
             (Self::Md5 | Self::ScramSha256, Some(Secret::Scram(verifier))) => {
@@ -218,7 +223,8 @@ impl AuthType {
     }
 
     /// What an unknown user is asked for: what a known one is, to no avail. (Under `trust` there
-    /// is no proof to fail; whether strangers may pass is the caller's question.)
+    /// is no proof to fail, and under `cert` an authority has named the user: whether strangers may
+    /// pass is the caller's question.)
     pub const fn demand_of_stranger(self) -> Demand<'static> {
         self.demand_doomed(Refusal::UnknownUser)
     }
@@ -226,6 +232,7 @@ impl AuthType {
     const fn demand_doomed(self, why: Refusal) -> Demand<'static> {
         match self {
             Self::Trust => Demand::Nothing,
+            Self::Cert => Demand::Certificate,
             Self::Md5 => Demand::DoomedMd5(why),
             Self::ScramSha256 => Demand::DoomedScram(why),
         }

@@ -26,7 +26,7 @@ pub enum Channel {
 
 /// libpq's `channel_binding`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
+pub enum BindingPolicy {
     /// Never.
     Disable,
     /// Where both sides can.
@@ -51,20 +51,24 @@ impl ClientBinding {
     /// The mechanism that we take of those that a server offers on this channel, and what we say.
     pub fn choose(
         channel: &Channel,
-        policy: Policy,
+        policy: BindingPolicy,
         offered: &[&str],
     ) -> Result<(Mechanism, Self), ScramError> {
         let has = |mechanism: Mechanism| offered.contains(&mechanism.as_str());
         let plus = has(Mechanism::ScramPlus);
         let chosen = match (channel, policy) {
             (Channel::Plain, _) if plus => return Err(ScramError::PlusInClear),
-            (Channel::Tls(Some(end_point)), Policy::Prefer | Policy::Require) if plus => {
+            (Channel::Tls(Some(end_point)), BindingPolicy::Prefer | BindingPolicy::Require)
+                if plus =>
+            {
                 return Ok((Mechanism::ScramPlus, Self::Bound(end_point.clone())));
             }
-            (Channel::Tls(Some(_)), Policy::Prefer | Policy::Require) => Self::NotOffered,
+            (Channel::Tls(Some(_)), BindingPolicy::Prefer | BindingPolicy::Require) => {
+                Self::NotOffered
+            }
             (Channel::Tls(_) | Channel::Plain, _) => Self::Unable,
         };
-        if policy == Policy::Require {
+        if policy == BindingPolicy::Require {
             return Err(ScramError::BindingRequired(match (channel, &chosen) {
                 (Channel::Plain, _) => "the connection has no TLS",
                 (Channel::Tls(None), _) => "the signature of the server's certificate has no hash",

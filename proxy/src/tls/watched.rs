@@ -1,0 +1,96 @@
+//! A TLS configuration made of files, made anew when they change.
+//!
+//! Owns: what is in use, and when the files were looked at last. Changed files are noticed when it
+//! is asked for, so at a handshake, at most once a second.
+//! Invariant: new files that cannot be used change nothing: what was made of the old ones stays,
+//! and the log says so once for each change. Who is connected is not touched by either.
+
+use std::cell::{Cell, RefCell};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Something made of files.
+pub(crate) struct Watched<T> {
+    /// Whose files, for the log.
+    whose: &'static str,
+    files: Vec<PathBuf>,
+    make: Box<dyn Fn() -> Result<T, Error>>,
+    current: RefCell<T>,
+    stamps: RefCell<Vec<Option<Stamp>>>,
+    looked: Cell<Instant>,
+}
+
+/// What differs between two contents of a path. The number of the file and its seconds and
+/// nanoseconds: a file that is moved into place may be older than the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    len: u64,
+    modified: (i64, i64),
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok()?;
+        let modified = (meta.mtime(), meta.mtime_nsec());
+        Some(Self { len: meta.len(), modified, inode: meta.ino() })
+    }
+}
+
+impl<T: Clone> Watched<T> {
+    /// Makes it for the first time.
+    pub(crate) fn new(
+        whose: &'static str,
+        files: Vec<PathBuf>,
+        make: impl Fn() -> Result<T, Error> + 'static,
+    ) -> Result<Self, Error> {
+        // Before they are read: what changes in between is noticed the next time.
+        let stamps = stamps(&files);
+        Ok(Self {
+            whose,
+            files,
+            current: RefCell::new(make()?),
+            make: Box::new(make),
+            stamps: RefCell::new(stamps),
+            looked: Cell::new(Instant::now()),
+        })
+    }
+
+    /// What is in use from now on.
+    pub(crate) fn current(&self) -> T {
+        self.look();
+        self.current.borrow().clone()
+    }
+
+    fn look(&self) {
+        if self.looked.get().elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked.set(Instant::now());
+        let now = stamps(&self.files);
+        if *self.stamps.borrow() == now {
+            return;
+        }
+        *self.stamps.borrow_mut() = now;
+        match (self.make)() {
+            Ok(fresh) => {
+                *self.current.borrow_mut() = fresh;
+                tracing::info!(keys = self.whose, "the TLS files have changed and are in use");
+            }
+            Err(error) => {
+                let what = "the changed TLS files cannot be used: the old ones stay";
+                tracing::warn!(keys = self.whose, %error, "{what}");
+            }
+        }
+    }
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+    files.iter().map(|path| Stamp::of(path)).collect()
+}
