@@ -153,7 +153,9 @@ fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
 
 fn credentials(settings: &Settings, upstream: &Upstream, users: &[User], problems: &mut Problems) {
     let method = &settings.auth_type;
-    if !method.is_sound() || method.value == AuthMethod::Trust {
+    // Neither needs a secret of the client's; whether PostgreSQL wants one it says itself.
+    let without = matches!(method.value, AuthMethod::Trust | AuthMethod::Cert);
+    if !method.is_sound() || without {
         return;
     }
     if settings.auth_file.value.0.is_some() {

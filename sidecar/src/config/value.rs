@@ -273,9 +273,9 @@ macro_rules! words {
     };
 }
 
-words!(AuthMethod, "trust, md5 or scram-sha-256", Text,
+words!(AuthMethod, "trust, md5, scram-sha-256 or cert", Text,
     "trust" => AuthMethod::Trust, "md5" => AuthMethod::Md5,
-    "scram-sha-256" => AuthMethod::ScramSha256);
+    "scram-sha-256" => AuthMethod::ScramSha256, "cert" => AuthMethod::Cert);
 
 words!(PoolMode, "session, transaction or statement", Text,
     "session" => PoolMode::Session, "transaction" => PoolMode::Transaction,
