@@ -94,3 +94,72 @@ impl<T: Clone> Watched<T> {
 fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
     files.iter().map(|path| Stamp::of(path)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use stent_testkit::TempDir;
+
+    use super::*;
+
+    /// What is made of a file: its text, unless it is "bad".
+    fn watched(path: &Path, made: &Rc<Cell<u32>>) -> Watched<String> {
+        let (path, made) = (path.to_owned(), Rc::clone(made));
+        let make = {
+            let path = path.clone();
+            move || {
+                made.set(made.get() + 1);
+                let text = std::fs::read_to_string(&path).unwrap();
+                if text == "bad" { Err(Error::tls(&path, "bad")) } else { Ok(text) }
+            }
+        };
+        Watched::new("a test's", vec![path], make).unwrap()
+    }
+
+    fn a_second_later<T: Clone>(watched: &Watched<T>) -> T {
+        watched.looked.set(Instant::now().checked_sub(LOOK_EVERY).unwrap());
+        watched.current()
+    }
+
+    #[test]
+    fn a_file_is_read_when_it_has_changed_and_not_before_a_second_has_passed() {
+        let folder = TempDir::new("watched").unwrap();
+        let (path, made) = (folder.path().join("file"), Rc::default());
+        std::fs::write(&path, "one").unwrap();
+        let watched = watched(&path, &made);
+        assert_eq!(a_second_later(&watched), "one");
+        assert_eq!(made.get(), 1, "nothing has changed");
+        std::fs::write(&path, "three").unwrap();
+        assert_eq!(watched.current(), "one");
+        assert_eq!(a_second_later(&watched), "three");
+        assert_eq!(made.get(), 2);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_tried_once_and_changes_nothing() {
+        let folder = TempDir::new("watched").unwrap();
+        let (path, made) = (folder.path().join("file"), Rc::default());
+        std::fs::write(&path, "good").unwrap();
+        let watched = watched(&path, &made);
+        std::fs::write(&path, "bad").unwrap();
+        assert_eq!(a_second_later(&watched), "good");
+        assert_eq!(a_second_later(&watched), "good");
+        assert_eq!(made.get(), 2);
+        std::fs::write(&path, "better").unwrap();
+        assert_eq!(a_second_later(&watched), "better");
+    }
+
+    #[test]
+    fn an_older_file_that_is_moved_into_place_is_a_change() {
+        let folder = TempDir::new("watched").unwrap();
+        let (path, other) = (folder.path().join("file"), folder.path().join("other"));
+        std::fs::write(&other, "old").unwrap();
+        std::fs::write(&path, "new").unwrap();
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::File::options().write(true).open(&other).unwrap().set_modified(modified).unwrap();
+        let watched = watched(&path, &Rc::default());
+        std::fs::rename(&other, &path).unwrap();
+        assert_eq!(a_second_later(&watched), "old");
+    }
+}
