@@ -9,7 +9,7 @@ use stent_testkit::Postgres;
 use tokio_postgres::NoTls;
 
 use super::authority::{Authority, handshake, server_tls, write};
-use super::raw::{Raw, query, startup};
+use super::raw::{Raw, field, query, startup};
 use super::support::{PATIENCE, Proxy, code, until};
 
 const SSL_REQUEST: u32 = 80_877_103;
@@ -43,6 +43,16 @@ fn tap(port: u16) -> (u16, Arc<Mutex<Vec<u32>>>) {
     (own, codes)
 }
 
+/// Whether one cancel request has been delivered, and none has failed.
+fn is_counted(proxy: &Proxy) -> bool {
+    let page = proxy.get("/metrics").1;
+    let counted = |outcome: &str, n: u32| {
+        page.contains(&format!("stent_cancel_requests_total{{outcome=\"{outcome}\"}} {n}\n"))
+    };
+    assert!(counted("failed", 0), "{page}");
+    counted("forwarded", 1)
+}
+
 /// Lets the server be entered in one way only, so that the mode's other way is taken.
 fn only(pg: &Postgres, kind: &str) {
     write(pg, "pg_hba.conf", &format!("local all all trust\n{kind} all all 127.0.0.1/32 trust"));
@@ -67,6 +77,7 @@ async fn cancels(pg: &Postgres, mode: TlsMode) -> Vec<u32> {
     let before = codes.lock().unwrap().len();
     token.cancel_query(NoTls).await.unwrap();
     assert_eq!(code(&sleep.await.unwrap().unwrap_err()), "57014");
+    until("the delivery to be counted", || is_counted(&proxy)).await;
     let codes = codes.lock().unwrap();
     codes[before..].to_vec()
 }
@@ -119,5 +130,8 @@ fn a_client_may_cancel_over_tls() {
     let mut second = connect();
     second.send(&[&len[..], &CANCEL_REQUEST.to_be_bytes(), &key].concat());
     assert_eq!(second.next(), None, "a cancel request is not answered");
-    assert_eq!(sleeper.tags(), "EZ");
+    let said = sleeper.until_ready();
+    let error = said.iter().find(|(tag, _)| *tag == b'E').map(|(_, body)| field(body, b'C'));
+    assert_eq!(error.as_deref(), Some("57014"), "{said:?}");
+    assert!(is_counted(&proxy));
 }

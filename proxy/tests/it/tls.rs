@@ -221,6 +221,7 @@ fn changed_files_of_the_server_side_are_used_for_the_next_connection() {
         config.server_tls = server_tls(TlsMode::VerifyCa, Some(&roots));
         // Each server is used once.
         config.server_lifetime = Some(std::time::Duration::ZERO);
+        config.query_wait_timeout = Some(std::time::Duration::from_secs(1));
     });
     let works = || psql(proxy.port, "sslmode=disable", "select 1").status.success();
     assert!(works());

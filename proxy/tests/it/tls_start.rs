@@ -236,6 +236,8 @@ fn no_session_is_resumed_on_either_side() {
             let mut raw = Raw::on(tls);
             raw.send(&hello());
             assert!(raw.tags().starts_with('R'));
+            raw.send(&query("select 1"));
+            assert_eq!(raw.tags(), "TDCZ");
             assert_eq!(raw.stream.conn.tls13_tickets_received(), 0);
         }
     }
