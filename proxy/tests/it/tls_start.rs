@@ -172,6 +172,24 @@ fn direct_tls_to_a_server_needs_its_word_that_it_is_postgresql() {
     }
 }
 
+/// Checklist 5, towards PostgreSQL itself, which speaks it from version 17 on.
+#[test]
+fn direct_tls_leads_to_postgresql_17_and_is_refused_by_older_ones() {
+    let authority = Authority::new();
+    let pg = authority.postgres();
+    let proxy = Proxy::start(&pg, |config| {
+        config.server_tls = server_tls(TlsMode::VerifyFull, Some(&authority.file("ca.pem")));
+        config.server_tls.negotiation = TlsNegotiation::Direct;
+    });
+    let output = psql(proxy.port, "sslmode=disable", "select 1");
+    if pg.version().major >= 17 {
+        assert_eq!(text(&output), "1");
+    } else {
+        let said = refusal(&output);
+        assert!(said.contains("TLS handshake failed"), "{said}");
+    }
+}
+
 /// What a client hears when the server answers the request for TLS with these bytes.
 fn upstream_says(answer: &[u8]) -> String {
     let pg = Postgres::start().unwrap();
