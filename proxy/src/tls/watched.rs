@@ -98,8 +98,12 @@ fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use stent_testkit::TempDir;
+    use tracing::Metadata;
+    use tracing::span::{Attributes, Id, Record};
 
     use super::*;
 
@@ -148,6 +152,41 @@ mod tests {
         assert_eq!(made.get(), 2);
         std::fs::write(&path, "better").unwrap();
         assert_eq!(a_second_later(&watched), "better");
+    }
+
+    /// Counts warnings.
+    struct Warnings(Arc<AtomicU32>);
+
+    impl tracing::Subscriber for Warnings {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            let warns = *event.metadata().level() == tracing::Level::WARN;
+            self.0.fetch_add(u32::from(warns), Ordering::Relaxed);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn the_log_says_once_that_a_file_cannot_be_used() {
+        let folder = TempDir::new("watched").unwrap();
+        let (path, warned) = (folder.path().join("file"), Arc::new(AtomicU32::new(0)));
+        std::fs::write(&path, "good").unwrap();
+        let watched = watched(&path, &Rc::default());
+        std::fs::write(&path, "bad").unwrap();
+        tracing::subscriber::with_default(Warnings(Arc::clone(&warned)), || {
+            for _ in 0..3 {
+                a_second_later(&watched);
+            }
+        });
+        assert_eq!(warned.load(Ordering::Relaxed), 1);
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub fn common_name(certificate: &[u8]) -> Option<&str> {
             found = Some(plain_text(tag, text)?);
         }
     }
+    assert!(found != Some(""), "a name that is none would be the user of a packet without one");
     found
 }
 

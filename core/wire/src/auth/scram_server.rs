@@ -117,6 +117,7 @@ impl ServerScram {
             (Mechanism::ScramPlus, Some(end_point)) => ServerBinding::Chosen(end_point),
             (Mechanism::ScramPlus, None) => return Err(AuthMessageError::Mechanism),
         };
+        assert!(state.binding == ServerBinding::Unable, "a client chooses once");
         Ok(Self::ExpectClientFirst(ExpectClientFirst { binding, ..state }))
     }
 

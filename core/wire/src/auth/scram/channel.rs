@@ -78,6 +78,7 @@ impl ClientBinding {
         if !has(Mechanism::Scram) {
             return Err(ScramError::NoMechanism);
         }
+        assert!(chosen != Self::NotOffered || !plus, "`y` is said only where nothing was offered");
         Ok((Mechanism::Scram, chosen))
     }
 
@@ -98,6 +99,7 @@ fn plain(flag: &str) -> (String, String) {
 }
 
 fn bound(end_point: &EndPoint) -> (String, String) {
+    assert!(!end_point.as_bytes().is_empty(), "an empty binding binds nothing");
     let header = format!("p={TYPE},,");
     let repeated = encode(&[header.as_bytes(), end_point.as_bytes()].concat());
     (header, repeated)
