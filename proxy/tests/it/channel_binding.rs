@@ -49,6 +49,38 @@ fn psql_that_requires_channel_binding_gets_it_and_so_does_postgresql() {
     assert!(refusal(&psql(proxy.port, wrong, "")).contains("password authentication failed"));
 }
 
+/// RFC 5929: the hash is the one of the certificate's signature, as OpenSSL sees it in psql and in
+/// PostgreSQL.
+#[test]
+fn the_hash_is_the_one_that_libpq_and_postgresql_use() {
+    for kind in [&rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_RSA_SHA512] {
+        let authority = Authority::signing_with(kind);
+        let pg = scram_postgres(&authority);
+        let proxy = Proxy::start(&pg, |config| {
+            scram(config, &authority);
+            binding(config, BindingPolicy::Require);
+        });
+        assert_eq!(text(&psql(proxy.port, REQUIRE, "select 1")), "1", "{kind:?}");
+    }
+}
+
+/// Ed25519 has no hash of its own, so RFC 5929 names none: what cannot be bound is not offered.
+#[test]
+fn a_certificate_without_a_hash_serves_those_who_do_not_insist() {
+    let authority = Authority::signing_with(&rcgen::PKCS_ED25519);
+    let pg = scram_postgres(&authority);
+    let proxy = Proxy::start(&pg, |config| {
+        scram(config, &authority);
+        binding(config, BindingPolicy::Prefer);
+    });
+    assert_eq!(text(&psql(proxy.port, PREFER, "select 1")), "1");
+    let said = refusal(&psql(proxy.port, REQUIRE, "select 1"));
+    assert!(said.contains("channel binding is required"), "{said}");
+    let proxy = Proxy::start(&pg, |config| binding(config, BindingPolicy::Require));
+    let said = refusal(&psql(proxy.port, "sslmode=disable", "select 1"));
+    assert!(said.contains("the signature of the server's certificate has no hash"), "{said}");
+}
+
 /// Checklist 22: a stranger is bound as a user is, and refused for the password.
 #[test]
 fn a_stranger_gets_the_whole_exchange() {

@@ -88,14 +88,19 @@ pub fn scram_raw(bytes: &[u8]) {
     let mock = MockSecret::new([5; 32]);
     let real = || ServerScram::start(keys.verifier(), [2; 18]);
     let doomed = || ServerScram::start_doomed(&mock, "u", Refusal::UnknownUser, [2; 18]);
-    for server in [real(), doomed()] {
+    let certificate = include_bytes!("../../tests/certificates/ecdsa-sha256.der");
+    let bound = || {
+        let chosen = real().choose(Mechanism::ScramPlus, EndPoint::of(certificate));
+        chosen.expect("the channel can be bound")
+    };
+    for server in [real(), doomed(), bound()] {
         assert!(!matches!(server.handle(bytes), Ok(ScramStep::Proven(_))));
     }
     // The second message begins where a NUL stands, which neither may contain.
     let mut messages = bytes.splitn(2, |&byte| byte == 0);
     let (first, second) =
         (messages.next().unwrap_or_default(), messages.next().unwrap_or_default());
-    for server in [real(), doomed()] {
+    for server in [real(), doomed(), bound()] {
         if let Ok(ScramStep::Continue { next, .. }) = server.handle(first) {
             assert!(next.handle(second).is_err(), "proven without the password");
         }
