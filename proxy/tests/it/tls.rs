@@ -7,6 +7,7 @@ use stent_proxy::config::TlsMode;
 use stent_testkit::Postgres;
 
 use super::authority::{Authority, chmod, program, psql, refusal, server_tls, text};
+use super::cancel_tls::sleeps;
 use super::raw::{Raw, field, startup};
 use super::support::{PATIENCE, Proxy};
 
@@ -95,9 +96,7 @@ fn a_statement_is_cancelled_where_tls_is_required_on_both_sides() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let runs =
-        || proxy.snapshot().holders.iter().any(|holder| holder.last_statement.contains("sleep"));
-    stent_testkit::wait_for("the sleep", PATIENCE, || runs().then_some(())).unwrap();
+    stent_testkit::wait_for("the sleep", PATIENCE, || sleeps(&pg).then_some(())).unwrap();
     let pid = rustix::process::Pid::from_child(&sleeper);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let mut said = String::new();
