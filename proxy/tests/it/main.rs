@@ -2,16 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod authority;
 mod bad_input;
 mod cancel;
-mod cancel_tls;
-mod cert_auth;
-mod channel_binding;
 mod faults;
 mod firewall;
 mod login;
-mod middle;
 mod pages;
 mod pgbench;
 mod pooling;
@@ -23,5 +18,4 @@ mod startup;
 mod statements;
 mod support;
 mod tls;
-mod tls_start;
 mod vanish;

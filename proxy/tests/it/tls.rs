@@ -1,13 +1,20 @@
 //! TLS on both sides. Certificates are made by the tests.
 
+pub(crate) mod authority;
+mod cancel;
+mod cert_auth;
+mod channel_binding;
+mod middle;
+mod start;
+
 use std::io::{Read, Write};
 use std::process::Command;
 
 use stent_proxy::config::TlsMode;
 use stent_testkit::Postgres;
 
-use super::authority::{Authority, chmod, program, psql, refusal, server_tls, text};
-use super::cancel_tls::sleeps;
+use authority::{Authority, chmod, program, psql, refusal, server_tls, text};
+use cancel::sleeps;
 use super::raw::{Raw, field, startup};
 use super::support::{PATIENCE, Proxy};
 

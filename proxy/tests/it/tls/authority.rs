@@ -17,7 +17,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Stream
 use stent_proxy::config::{ClientTls, Roots, ServerTls, TlsMode};
 use stent_testkit::{Installation, Postgres, TempDir};
 
-use super::support::PATIENCE;
+use crate::support::PATIENCE;
 
 /// An authority with a certificate of its own, and one for `localhost` and 127.0.0.1.
 pub(crate) struct Authority {

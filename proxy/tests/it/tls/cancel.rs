@@ -9,8 +9,8 @@ use stent_testkit::Postgres;
 use tokio_postgres::NoTls;
 
 use super::authority::{Authority, handshake, server_tls, write};
-use super::raw::{Raw, field, query, startup};
-use super::support::{PATIENCE, Proxy, code, until};
+use crate::raw::{Raw, field, query, startup};
+use crate::support::{PATIENCE, Proxy, code, until};
 
 const SSL_REQUEST: u32 = 80_877_103;
 const CANCEL_REQUEST: u32 = 80_877_102;

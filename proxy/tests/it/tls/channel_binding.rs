@@ -7,8 +7,8 @@ use stent_wire::auth::scram::BindingPolicy;
 
 use super::authority::{Authority, psql, refusal, server_tls, text};
 use super::middle::{Begins, Behind, Middle, strip_plus};
-use super::raw::{Raw, field, message, startup};
-use super::support::{Proxy, user};
+use crate::raw::{Raw, field, message, startup};
+use crate::support::{Proxy, user};
 
 /// Clients over TLS, with SCRAM.
 fn scram(config: &mut Config, authority: &Authority) {

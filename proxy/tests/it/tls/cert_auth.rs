@@ -4,7 +4,7 @@ use stent_proxy::config::{AuthMethod, TlsMode};
 use stent_testkit::{Postgres, TempDir};
 
 use super::authority::{Authority, chmod, psql, refusal, text};
-use super::support::{Proxy, code};
+use crate::support::{Proxy, code};
 
 fn shows(authority: &Authority, file: &str, user: &str) -> String {
     let (cert, key) =

@@ -10,8 +10,8 @@ use stent_testkit::Postgres;
 
 use super::authority::{Authority, handshake, psql, refusal, server_tls, text};
 use super::middle::{Begins, Behind, Middle};
-use super::raw::{Raw, field, message, query, startup};
-use super::support::Proxy;
+use crate::raw::{Raw, field, message, query, startup};
+use crate::support::Proxy;
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 const GSS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 48];
