@@ -31,6 +31,8 @@ pub enum Owed {
     Sync,
     /// Parse: ParseComplete. Carries what must be undone if it is never parsed.
     Parse(Option<Box<Registration>>),
+    /// A Parse of a name that is taken: an error, whatever its text. Carries the name.
+    Taken(Box<[u8]>),
     /// Bind: BindComplete. Carries the number of its statement; 0 where that is not one of ours.
     Bind(u64),
     /// Describe: RowDescription or NoData. Carries the number of its statement; 0 for a portal.
@@ -52,6 +54,12 @@ pub enum Owed {
     Refusal,
     /// CopyDone or CopyFail sent before the server had asked for data: owes nothing.
     CopyEnd,
+}
+
+impl Owed {
+    const fn ends_round(&self) -> bool {
+        matches!(self, Self::Query | Self::Call | Self::Sync | Self::Refusal)
+    }
 }
 
 /// What to do with a message from the server.
@@ -83,6 +91,10 @@ pub struct Ledger {
     /// A number of ReadyForQuery is no longer known: never quiet again.
     doubtful: bool,
     ended: bool,
+    /// How many rounds have been sent, and how many of them are not answered yet. A round ends with
+    /// a request that PostgreSQL answers by ReadyForQuery.
+    rounds: u64,
+    rounds_owed: u64,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -107,6 +119,8 @@ impl Default for Ledger {
             copy: Copy::None,
             doubtful: false,
             ended: false,
+            rounds: 0,
+            rounds_owed: 0,
         }
     }
 }
@@ -132,6 +146,11 @@ impl Ledger {
         self.owed.is_empty() || matches!(self.copy, Copy::In { .. })
     }
 
+    /// Whether PostgreSQL ignores everything up to the next Sync.
+    pub const fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
     /// Whether both sides talk at will, in a replication stream.
     pub fn streams_both_ways(&self) -> bool {
         self.copy == Copy::Both
@@ -140,6 +159,28 @@ impl Ledger {
     /// Whether replies are outstanding up to the limit: read no further requests meanwhile.
     pub fn is_full(&self) -> bool {
         self.owed.len() >= OWED_MAX
+    }
+
+    /// The number of the round to which the next request belongs.
+    pub const fn round(&self) -> u64 {
+        self.rounds
+    }
+
+    /// Whether a round has been sent whole, and its answer is still on its way: what it changes is
+    /// not certain. In front of COPY data there is nothing to wait for.
+    pub fn is_undecided(&self, round: u64) -> bool {
+        round < self.rounds && round >= self.first_unanswered() && self.owes_round()
+    }
+
+    /// Whether the answer to a whole round is on its way.
+    pub fn owes_round(&self) -> bool {
+        self.rounds_owed > 0 && !self.awaits_client()
+    }
+
+    /// The round that PostgreSQL answers next, and whose requests it skips after an error.
+    pub fn first_unanswered(&self) -> u64 {
+        assert!(self.rounds_owed <= self.rounds, "a round is answered once");
+        self.rounds - self.rounds_owed
     }
 
     /// The transaction status as of the last ReadyForQuery.
@@ -163,6 +204,7 @@ impl Ledger {
         self.note_interrupted_copy();
         if !self.skipping {
             self.owed.push_back(owed);
+            self.round_sent();
             self.unsynced = false;
         }
         debug_assert!(!self.is_settled(), "a request is owed an answer, or is skipped");
@@ -188,6 +230,7 @@ impl Ledger {
             return;
         }
         self.owed.push_back(Owed::Sync);
+        self.round_sent();
         self.skipping = false;
         self.unsynced = false;
         assert!(!self.is_settled(), "a Sync is owed its ReadyForQuery");
@@ -248,6 +291,7 @@ impl Ledger {
                 return;
             }
             let skipped = self.owed.pop_front().expect("the front was there a line above");
+            self.rounds_owed -= u64::from(skipped.ends_round());
             self.undone.push(skipped);
         }
         assert!(self.owed.is_empty(), "everything up to the Sync to come is skipped");
@@ -270,6 +314,15 @@ impl Ledger {
         let is_own = |owed: &&Owed| matches!(owed, Owed::OwnParse(_) | Owed::OwnClose(_));
         match self.owed.iter().find(|owed| !is_own(owed)) {
             Some(Owed::Bind(id) | Owed::Describe(id)) if *id > 0 => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// The name of the Parse that is answered next, replies of ours aside, if it was taken.
+    pub fn front_taken(&self) -> Option<&[u8]> {
+        let is_own = |owed: &&Owed| matches!(owed, Owed::OwnParse(_) | Owed::OwnClose(_));
+        match self.owed.iter().find(|owed| !is_own(owed)) {
+            Some(Owed::Taken(name)) => Some(name),
             _ => None,
         }
     }
@@ -316,8 +369,15 @@ impl Ledger {
         self.undone.shrink_to(0);
     }
 
+    fn round_sent(&mut self) {
+        self.rounds += 1;
+        self.rounds_owed += 1;
+    }
+
     fn ready(&mut self, status: Option<u8>) -> Result<Pass, OutOfStep> {
-        let pass = match self.owed.pop_front() {
+        let answered = self.owed.pop_front();
+        self.rounds_owed -= u64::from(answered.as_ref().is_some_and(Owed::ends_round));
+        let pass = match answered {
             Some(Owed::Query | Owed::Call | Owed::Sync) => Pass::Forward,
             Some(Owed::Refusal) => Pass::Swallow,
             None if self.doubtful => Pass::Forward,
@@ -336,6 +396,7 @@ impl Ledger {
                 Pass::Swallow
             }
             (b'1', Some(Owed::Parse(_)))
+            | (b'1', Some(Owed::Taken(_)))
             | (b'2', Some(Owed::Bind(_)))
             | (b'3', Some(Owed::Close))
             | (b'n', Some(Owed::Describe(_)))
@@ -379,6 +440,7 @@ impl Ledger {
         self.owed.retain(|owed| {
             let ignored = at < until && matches!(owed, Owed::Sync);
             let keep = !(ignored || Some(at) == end);
+            self.rounds_owed -= u64::from(ignored);
             at += 1;
             keep
         });

@@ -15,7 +15,7 @@ use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
 use stent_wire::splice::Splice;
 
-use super::inspect::{Forbidden, put_refusal};
+use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
 use crate::broker::Acquired;
 use crate::config::PoolMode;
@@ -33,6 +33,8 @@ enum Passed {
     Dropped,
     /// More of it is needed first.
     Incomplete,
+    /// An answer that is on its way is needed first.
+    Undecided,
     /// The client says good-bye.
     Terminate,
     /// It must not go on.
@@ -120,7 +122,8 @@ impl Session {
             Poll::Ready(()) => {}
         }
         let hears = self.hearing == Hearing::Yes && link.writing == Writing::Open;
-        if !hears || link.ledger.is_full() {
+        let undecided = self.carried == Carried::Undecided && link.ledger.owes_round();
+        if !hears || undecided || link.ledger.is_full() {
             return Moved::Nothing;
         }
         scratch::with(|scratch| match self.pull(cx, scratch) {
@@ -169,6 +172,10 @@ impl Session {
                 Passed::On => self.fate = Fate::Forward,
                 Passed::Dropped => self.fate = Fate::Drop,
                 Passed::Incomplete => break,
+                Passed::Undecided => {
+                    carried = Carried::Undecided;
+                    break;
+                }
                 Passed::Terminate => {
                     self.hearing = Hearing::Terminated;
                     at = total;
@@ -228,7 +235,7 @@ impl Session {
                     put_refusal(splice.edit(), why);
                     return Passed::Dropped;
                 }
-                drop_unnamed(&mut self.names, &mut link.statements);
+                drop_unnamed(&mut self.names, &mut link.statements, &link.ledger);
                 link.ledger.request(Owed::Query);
             }
             b'F' => {
@@ -295,6 +302,7 @@ impl Session {
                 Passed::Refused(too_long(frame.len()))
             }
             Translation::Incomplete => Passed::Incomplete,
+            Translation::Undecided => Passed::Undecided,
             Translation::TooManyNames => Passed::Refused(too_many_names()),
         }
     }
@@ -323,7 +331,7 @@ impl Session {
         if tag == b'B' {
             let effects = statement.effects(&self.firewall.functions());
             // What is forbidden was refused at its Parse.
-            link.traces.note(effects, statement.sql());
+            note_effects(link, effects, statement.sql());
         }
     }
 

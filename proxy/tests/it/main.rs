@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod as_direct;
 mod bad_input;
 mod cancel;
 mod faults;

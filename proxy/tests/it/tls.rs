@@ -13,10 +13,10 @@ use std::process::Command;
 use stent_proxy::config::TlsMode;
 use stent_testkit::Postgres;
 
-use authority::{Authority, chmod, program, psql, refusal, server_tls, text};
-use cancel::sleeps;
 use super::raw::{Raw, field, startup};
 use super::support::{PATIENCE, Proxy};
+use authority::{Authority, chmod, program, psql, refusal, server_tls, text};
+use cancel::sleeps;
 
 const IN_USE: &str = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
 

@@ -44,6 +44,16 @@ impl ClientStatements {
             .unwrap_or(0)
     }
 
+    /// The name that the client last gave to a statement.
+    #[expect(clippy::disallowed_methods, reason = "the maximum does not depend on the order")]
+    pub(super) fn name_of(&self, id: u64) -> Option<&[u8]> {
+        let names = self.by_name.iter().flat_map(|map| map.iter());
+        names
+            .filter(|(_, named)| named.statement.id() == id)
+            .max_by_key(|(_, named)| named.parsed)
+            .map(|(name, _)| &**name)
+    }
+
     /// Whether there is room for one more name.
     pub fn has_room(&self) -> bool {
         self.len() < CLIENT_STATEMENTS_MAX

@@ -8,12 +8,15 @@
 //! until its Close; whatever PostgreSQL skips after an error is undone.
 
 mod client;
+mod pending;
+mod rename;
 mod server;
 mod texts;
 pub mod translate;
 mod unnamed;
 
 pub use client::ClientStatements;
+pub use rename::rename;
 pub use server::{ServerStatements, Younger};
 pub use texts::{Statement, Texts};
 pub use translate::{Statements, Translation, drop_unnamed};

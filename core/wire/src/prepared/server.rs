@@ -5,7 +5,9 @@
 
 use rustc_hash::FxHashMap;
 
+use super::pending::Pending;
 use super::{ClientStatements, Unnamed};
+use crate::ledger::Ledger;
 
 /// Statement ids on one server.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct ServerStatements {
     stale: Vec<u64>,
     /// The unnamed statement.
     pub unnamed: Unnamed,
+    /// What a pipeline would change of these statements, and of its client's names.
+    pub(super) pending: Pending,
 }
 
 /// A statement on a server.
@@ -38,6 +42,7 @@ impl ServerStatements {
             limit,
             stale: Vec::new(),
             unnamed: Unnamed::default(),
+            pending: Pending::default(),
         }
     }
 
@@ -53,17 +58,28 @@ impl ServerStatements {
         }
     }
 
-    /// Adds a statement; `evict` is told each one that must be closed to keep the limit.
-    pub(crate) fn insert(&mut self, id: u64, parsed: u64, mut evict: impl FnMut(u64)) {
-        while self.last_used.len() >= self.limit {
-            let Some(oldest) = self.oldest() else { break };
-            self.last_used.remove(&oldest);
-            evict(oldest);
+    /// Whether an answer to come decides if the server knows a statement, or one that would have to
+    /// make room for it.
+    pub(super) fn is_undecided(&mut self, id: u64, ledger: &Ledger) -> bool {
+        if self.pending.is_undecided(id, ledger) {
+            return true;
         }
+        let brings = !self.pending.is_empty() && !self.last_used.contains_key(&id);
+        brings && self.victims().into_iter().any(|id| self.pending.is_undecided(id, ledger))
+    }
+
+    /// Adds a statement; returns those that must be closed to keep the limit.
+    pub(crate) fn insert(&mut self, id: u64, parsed: u64) -> Vec<u64> {
+        let evicted = self.victims();
+        for oldest in &evicted {
+            self.last_used.remove(oldest);
+        }
+        assert!(self.last_used.len() < self.limit, "there is room for one more");
         self.clock += 1;
         let previous = self.last_used.insert(id, Use { used: self.clock, parsed });
         debug_assert!(previous.is_none(), "a statement is brought to a server once");
         assert!(self.last_used.len() <= self.limit);
+        evicted
     }
 
     /// PostgreSQL refuses the statement's plan: the next use parses it anew. Returns whether this
@@ -94,6 +110,12 @@ impl ServerStatements {
         self.last_used.entry(id).or_insert(Use { used: 0, parsed: 0 });
     }
 
+    /// A statement that may make the server forget all is about to go: what is sent behind it waits
+    /// until it is answered.
+    pub fn may_forget(&mut self, ledger: &Ledger) {
+        self.pending.note_all(ledger);
+    }
+
     /// Forgets all (DEALLOCATE ALL, DISCARD ALL).
     pub fn clear(&mut self) {
         self.last_used.clear();
@@ -110,13 +132,25 @@ impl ServerStatements {
         self.last_used.is_empty()
     }
 
+    /// Those that must go before one more may come, the least recently used first.
     /// Linear on purpose: runs once an eviction, over a few hundred entries, where an ordered
     /// index would cost each Bind instead.
     /// The order of the map does not matter: times of use differ, and of statements restored
     /// together (time 0) the lowest number goes first.
-    #[expect(clippy::disallowed_methods, reason = "the minimum does not depend on the order")]
-    fn oldest(&self) -> Option<u64> {
-        self.last_used.iter().min_by_key(|(id, at)| (at.used, **id)).map(|(id, _)| *id)
+    #[expect(clippy::disallowed_methods, reason = "the result does not depend on the order")]
+    fn victims(&self) -> Vec<u64> {
+        let number = (self.last_used.len() + 1).saturating_sub(self.limit);
+        match number {
+            0 => return Vec::new(),
+            1 => {
+                let oldest = self.last_used.iter().min_by_key(|(id, at)| (at.used, **id));
+                return oldest.map(|(id, _)| *id).into_iter().collect();
+            }
+            _ => {}
+        }
+        let mut by_age: Vec<_> = self.last_used.iter().map(|(id, at)| (at.used, *id)).collect();
+        by_age.sort_unstable();
+        by_age.into_iter().take(number).map(|(_, id)| id).collect()
     }
 }
 
