@@ -6,6 +6,7 @@ mod cert_auth;
 mod channel_binding;
 mod middle;
 mod start;
+mod vanish;
 
 use std::io::{Read, Write};
 use std::process::Command;
