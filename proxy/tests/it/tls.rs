@@ -5,6 +5,7 @@ mod cancel;
 mod cert_auth;
 mod channel_binding;
 mod middle;
+mod rogue;
 mod start;
 mod vanish;
 
