@@ -206,10 +206,10 @@ fn not_reached(broker: &Broker, error: DialError) -> OpenError {
     let target = target(&broker.config.upstream);
     match error {
         DialError::Io(source) => OpenError::Connect { target, source },
-        DialError::Refused(report) => OpenError::Refused(report),
-        DialError::NoTls | DialError::Handshake(_) | DialError::NoAlpn => {
-            OpenError::Tls { target, why: error.to_string() }
-        }
+        DialError::NoTls
+        | DialError::ErrorInClear
+        | DialError::Handshake(_)
+        | DialError::NoAlpn => OpenError::Tls { target, why: error.to_string() },
         DialError::Protocol(_) => OpenError::Protocol { target, why: error.to_string() },
     }
 }
