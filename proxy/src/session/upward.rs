@@ -15,6 +15,7 @@ use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
 use stent_wire::splice::Splice;
 
+use super::heal::put_stale;
 use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
 use crate::broker::Acquired;
@@ -122,7 +123,8 @@ impl Session {
             Poll::Ready(()) => {}
         }
         let hears = self.hearing == Hearing::Yes && link.writing == Writing::Open;
-        let undecided = self.carried == Carried::Undecided && link.ledger.owes_round();
+        let undecided = self.carried == Carried::Undecided
+            && (link.ledger.owes_round() || link.ledger.owes_inspection());
         if !hears || undecided || link.ledger.is_full() {
             return Moved::Nothing;
         }
@@ -303,6 +305,13 @@ impl Session {
             }
             Translation::Incomplete => Passed::Incomplete,
             Translation::Undecided => Passed::Undecided,
+            Translation::Stale => {
+                drop(inner);
+                link.ledger.request(Owed::Refusal);
+                put_stale(splice.edit());
+                self.skip = Skip::ToSync;
+                Passed::Dropped
+            }
             Translation::TooManyNames => Passed::Refused(too_many_names()),
         }
     }

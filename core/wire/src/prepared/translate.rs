@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::pending::Pending;
-use super::server::Known;
+use super::server::{Fit, Known};
 use super::unnamed::Claim;
 use super::{
     ClientStatements, OnServer, Registration, Removal, ServerStatements, Statement, Texts,
@@ -45,6 +45,8 @@ pub enum Translation {
     Incomplete,
     /// What the names mean depends on an answer that is on its way: call again when it has come.
     Undecided,
+    /// The statement's rows have another shape than its client was told: PostgreSQL would refuse.
+    Stale,
     /// The client keeps more names than it may.
     TooManyNames,
 }
@@ -114,7 +116,11 @@ impl Statements<'_> {
             return self.pass(frame, splice, Owed::Bind(0));
         }
         if let Some(statement) = &statement {
-            self.bring(statement, splice);
+            match self.fits(name, statement, splice) {
+                Fit::Yes => self.bring(statement, splice),
+                Fit::Unknown => return Translation::Undecided,
+                Fit::No => return Translation::Stale,
+            }
         }
         self.ledger.extended(Owed::Bind(id(statement.as_deref())));
         assert!(self.ledger.has_undone() || !self.ledger.is_settled(), "a Bind is on the book");
@@ -157,7 +163,11 @@ impl Statements<'_> {
             return self.pass(frame, splice, Owed::Describe(0));
         }
         if let Some(statement) = &statement {
-            self.bring(statement, splice);
+            match self.fits(name, statement, splice) {
+                Fit::Yes => self.bring(statement, splice),
+                Fit::Unknown => return Translation::Undecided,
+                Fit::No => return Translation::Stale,
+            }
         }
         self.ledger.extended(Owed::Describe(id(statement.as_deref())));
         let server_name = ServerName::of(statement.as_deref(), name);
@@ -203,6 +213,7 @@ impl Statements<'_> {
                     self.server.unnamed.skipped(self.ledger);
                 }
                 Owed::InjectedParse(id) => self.server.remove(id),
+                Owed::InjectedDescribe(_) => {}
                 Owed::InjectedClose(id) => self.server.restore(id),
                 // It may have been the unnamed statement's, and whether it failed or was skipped is
                 // not known: the client parses again.
@@ -296,8 +307,8 @@ impl Statements<'_> {
         };
         self.server.pending.note(Pending::name(name), self.ledger);
         // Whether a transaction has failed, or will have by then, is PostgreSQL's to say.
-        let certain =
-            self.ledger.status() != TransactionStatus::Failed && !self.ledger.owes_round();
+        // In an open one there may have been DDL that the server's plan does not know.
+        let certain = self.ledger.status() == TransactionStatus::Idle && !self.ledger.owes_round();
         let id = statement.id();
         let known = self.server.touch(id);
         if known == Known::Yes && certain {
@@ -312,6 +323,27 @@ impl Statements<'_> {
         self.make_room_for(id, splice);
         self.ledger.extended(Owed::Parse(Some(registration(OnServer::Sent))));
         put_parse(splice.edit(), id, statement.tail());
+    }
+
+    /// Whether the rows on this server have the shape that the client was told. Where that is not
+    /// known the server is asked.
+    fn fits(&mut self, name: &[u8], statement: &Arc<Statement>, splice: &mut Splice<'_>) -> Fit {
+        let Some(told) = self.client.told(name) else { return Fit::Yes };
+        if self.ledger.is_skipping() {
+            return Fit::Yes;
+        }
+        if self.ledger.owes_inspection() {
+            return Fit::Unknown;
+        }
+        let id = statement.id();
+        let fit = self.server.fits(id, told);
+        if fit == Fit::Unknown {
+            self.bring(statement, splice);
+            self.ledger.extended(Owed::InjectedDescribe(id));
+            put_statement(splice.edit(), b'D', ServerName::numbered(id).bytes());
+            put_message(splice.edit(), b'H', |_| {});
+        }
+        fit
     }
 
     /// Brings a statement to the server if it is not there.
