@@ -8,6 +8,7 @@
 //! until its Close; whatever PostgreSQL skips after an error is undone.
 
 mod client;
+mod names;
 mod pending;
 mod rename;
 mod server;

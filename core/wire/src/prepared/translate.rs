@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::names::{DECOY, ServerName, is_ours};
 use super::pending::Pending;
 use super::server::{Fit, Known};
 use super::unnamed::Claim;
@@ -17,12 +18,6 @@ use crate::frame::{Frame, cstr, put_message};
 use crate::ledger::{Ledger, Owed};
 use crate::report::reply::TransactionStatus;
 use crate::splice::Splice;
-
-/// The beginning of every statement name that a server gets from us.
-pub(super) const PREFIX: &[u8] = b"_stent_";
-
-/// The number of a statement that no client means: a name that is always taken.
-pub(super) const DECOY: u64 = u64::MAX;
 
 /// The books that a translation reads and writes.
 pub struct Statements<'a> {
@@ -412,19 +407,6 @@ fn id(statement: Option<&Statement>) -> u64 {
     statement.map_or(0, Statement::id)
 }
 
-fn is_ours(name: &[u8]) -> bool {
-    name.starts_with(PREFIX)
-}
-
-/// The number that a name of ours ends in.
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > 16 {
-        return None;
-    }
-    let value = |digit: &u8| char::from(*digit).to_digit(16).map(u64::from);
-    digits.iter().rev().try_fold(0, |number, digit| Some(number << 4 | value(digit)?))
-}
-
 fn put_parse(out: &mut Vec<u8>, id: u64, tail: &[u8]) {
     put_message(out, b'P', |out| {
         out.extend_from_slice(ServerName::numbered(id).bytes());
@@ -439,47 +421,4 @@ fn put_statement(out: &mut Vec<u8>, tag: u8, name: &[u8]) {
         out.extend_from_slice(name);
         out.push(0);
     });
-}
-
-/// A statement's name on a server, without an allocation in the usual case.
-enum ServerName {
-    Numbered {
-        text: [u8; 32],
-        len: usize,
-    },
-    /// A client asks for a name of our form that it has not prepared: one underscore more makes
-    /// it a name that no server has.
-    Unreachable(Vec<u8>),
-}
-
-impl ServerName {
-    fn of(statement: Option<&Statement>, name: &[u8]) -> Self {
-        match statement {
-            Some(statement) => Self::numbered(statement.id()),
-            None => Self::Unreachable([b"_", name].concat()),
-        }
-    }
-
-    fn numbered(mut id: u64) -> Self {
-        let mut text = [0; 32];
-        text[..PREFIX.len()].copy_from_slice(PREFIX);
-        let mut len = PREFIX.len();
-        loop {
-            text[len] = b"0123456789abcdef"[(id & 0xf) as usize];
-            len += 1;
-            id >>= 4;
-            if id == 0 {
-                break;
-            }
-        }
-        assert!(len <= text.len(), "sixteen digits and the prefix fit");
-        Self::Numbered { text, len }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Numbered { text, len } => &text[..*len],
-            Self::Unreachable(name) => name,
-        }
-    }
 }
