@@ -83,6 +83,9 @@ impl Session {
             let said = if splice.is_empty() { Said::Nothing } else { Said::Something };
             let heard = self.hear(link, chunk, &frame, said, &mut splice);
             match heard {
+                Ok(Heard::On(Pass::Forward)) if frame.tag == b'A' => {
+                    self.notification_down(link, chunk, &frame, &mut splice);
+                }
                 Ok(Heard::On(Pass::Forward)) => splice.keep(frame.all.clone()),
                 Ok(Heard::On(Pass::Swallow)) => {}
                 Ok(Heard::Incomplete) => break,
@@ -153,7 +156,8 @@ impl Session {
             b'T' | b'n' => link.ledger.front_described(),
             _ => None,
         };
-        let needs_whole = matches!(frame.tag, b'C' | b'E' | b'S' | b'Z') || described.is_some();
+        let needs_whole =
+            matches!(frame.tag, b'A' | b'C' | b'E' | b'S' | b'Z') || described.is_some();
         if needs_whole && !frame.is_whole() && frame.len() <= WHOLE_MESSAGE_LEN_MAX {
             return Ok(Heard::Incomplete);
         }

@@ -30,7 +30,7 @@ impl Session {
     pub(super) fn keep_for_replay(&self, link: &mut Link, bytes: &[u8]) {
         link.replay.bytes.clear();
         let fits = (1..=REPLAY_MAX).contains(&bytes.len());
-        let may = self.broker.config.pool_mode != PoolMode::Session && self.repeats < REPEATS_MAX;
+        let may = self.mode != PoolMode::Session && self.repeats < REPEATS_MAX;
         if fits && may && link.ledger.binds_named() && link.ledger.ends_in_one_sync() {
             link.replay.bytes.extend_from_slice(bytes);
         }

@@ -269,8 +269,7 @@ impl Session {
             self.skip = Skip::ToSync;
             return Passed::Dropped;
         }
-        let config = &self.broker.config;
-        if config.pool_mode == PoolMode::Session || config.max_prepared_statements == 0 {
+        if self.mode == PoolMode::Session || self.broker.config.max_prepared_statements == 0 {
             return pass_untranslated(link, chunk, frame, splice);
         }
         if frame.tag == b'P' {
@@ -345,13 +344,12 @@ impl Session {
     }
 
     fn forbids(&self) -> bool {
-        let config = &self.broker.config;
-        config.pool_mode == PoolMode::Statement || !config.forbidden_state.is_empty()
+        self.mode == PoolMode::Statement || !self.broker.config.forbidden_state.is_empty()
     }
 
     /// The server goes: the unnamed statement stays the client's.
     pub(super) fn keep_unnamed(&mut self, link: &mut Link) {
-        if self.broker.config.pool_mode == PoolMode::Session {
+        if self.mode == PoolMode::Session {
             return;
         }
         let mut inner = self.broker.inner();
