@@ -43,6 +43,8 @@ pub enum Owed {
     Close,
     /// A Parse of ours, to bring a statement to this server: its ParseComplete is swallowed.
     InjectedParse(u64),
+    /// A Describe of ours, to learn the shape of a statement's rows: its answer is swallowed.
+    InjectedDescribe(u64),
     /// A Close of ours, to evict a statement: its CloseComplete is swallowed.
     InjectedClose(u64),
     /// A Parse that the server need not see: we say ParseComplete when its turn comes.
@@ -258,6 +260,9 @@ impl Ledger {
             b'2' | b'3' | b'n' | b's' => self.complete(tag),
             b'C' | b'I' => self.command_complete(tag),
             b'T' => Ok(self.row_description()),
+            b't' if matches!(self.owed.front(), Some(Owed::InjectedDescribe(_))) => {
+                Ok(Pass::Swallow)
+            }
             b'G' => self.copy_in_begins(),
             b'W' => {
                 self.copy = Copy::Both;
@@ -327,6 +332,26 @@ impl Ledger {
         }
     }
 
+    /// The statement of ours whose description comes next, replies of ours aside, and who asked.
+    pub fn front_described(&self) -> Option<(u64, Pass)> {
+        let is_own = |owed: &&Owed| matches!(owed, Owed::OwnParse(_) | Owed::OwnClose(_));
+        match self.owed.iter().find(|owed| !is_own(owed)) {
+            Some(Owed::Describe(id)) if *id > 0 => Some((*id, Pass::Forward)),
+            Some(Owed::InjectedDescribe(id)) => Some((*id, Pass::Swallow)),
+            _ => None,
+        }
+    }
+
+    /// Whether what the server says next is about a Query of ours in the place of a refused message.
+    pub fn refuses(&self) -> bool {
+        matches!(self.owed.front(), Some(Owed::Refusal))
+    }
+
+    /// Whether the server has been asked what a statement's rows look like.
+    pub fn owes_inspection(&self) -> bool {
+        self.owed.iter().any(|owed| matches!(owed, Owed::InjectedDescribe(_)))
+    }
+
     /// Whether the server owes nothing but what we give in its place.
     pub fn owes_only_own(&self) -> bool {
         self.owed.iter().all(|owed| matches!(owed, Owed::OwnParse(_) | Owed::OwnClose(_)))
@@ -392,9 +417,9 @@ impl Ledger {
     fn complete(&mut self, tag: u8) -> Result<Pass, OutOfStep> {
         let front = self.owed.front();
         let pass = match (tag, front) {
-            (b'1', Some(Owed::InjectedParse(_))) | (b'3', Some(Owed::InjectedClose(_))) => {
-                Pass::Swallow
-            }
+            (b'1', Some(Owed::InjectedParse(_)))
+            | (b'3', Some(Owed::InjectedClose(_)))
+            | (b'n', Some(Owed::InjectedDescribe(_))) => Pass::Swallow,
             (b'1', Some(Owed::Parse(_)))
             | (b'1', Some(Owed::Taken(_)))
             | (b'2', Some(Owed::Bind(_)))
@@ -423,10 +448,17 @@ impl Ledger {
     }
 
     fn row_description(&mut self) -> Pass {
-        if matches!(self.owed.front(), Some(Owed::Describe(_))) {
-            self.owed.pop_front();
+        match self.owed.front() {
+            Some(Owed::Describe(_)) => {
+                self.owed.pop_front();
+                Pass::Forward
+            }
+            Some(Owed::InjectedDescribe(_)) => {
+                self.owed.pop_front();
+                Pass::Swallow
+            }
+            _ => Pass::Forward,
         }
-        Pass::Forward
     }
 
     /// CopyInResponse: the server ignores every Sync that it reads before CopyDone or CopyFail.

@@ -180,7 +180,6 @@ impl Broker {
                 link.statements.clear();
             }
             link.traces.clear();
-            link.heard.clear();
             broker.hand_back(link, condition);
         });
     }
@@ -205,6 +204,7 @@ impl Broker {
         link.ledger.shrink();
         link.statements.unnamed.lent();
         link.replay = Replay::default();
+        link.heard.clear();
         self.put_idle(link);
         self.handle(Event::Release { server, condition });
     }

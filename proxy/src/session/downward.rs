@@ -9,12 +9,12 @@ use std::time::Instant;
 use stent_wire::frame::{Frame, Sender, frame_at, put_message};
 use stent_wire::ledger::{OutOfStep, Pass};
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
-use stent_wire::prepared::rename;
+use stent_wire::prepared::{Shape, rename};
 use stent_wire::report::reply::{TransactionStatus, parse_parameter_status};
 use stent_wire::report::{Fields, Severity};
 use stent_wire::splice::Splice;
 
-use super::heal::{Hold, Said};
+use super::heal::{Hold, Said, as_stale};
 use super::{End, Ended, Moved, Session, gone_end};
 use crate::config::PoolMode;
 use crate::facts::silent_state;
@@ -83,6 +83,9 @@ impl Session {
             let said = if splice.is_empty() { Said::Nothing } else { Said::Something };
             let heard = self.hear(link, chunk, &frame, said, &mut splice);
             match heard {
+                Ok(Heard::On(Pass::Forward)) if frame.tag == b'A' => {
+                    self.notification_down(link, chunk, &frame, &mut splice);
+                }
                 Ok(Heard::On(Pass::Forward)) => splice.keep(frame.all.clone()),
                 Ok(Heard::On(Pass::Swallow)) => {}
                 Ok(Heard::Incomplete) => break,
@@ -149,7 +152,12 @@ impl Session {
         frame: &Frame,
     ) -> Result<Heard, OutOfStep> {
         let body = &chunk[frame.body.clone()];
-        let needs_whole = matches!(frame.tag, b'C' | b'E' | b'S' | b'Z');
+        let described = match frame.tag {
+            b'T' | b'n' => link.ledger.front_described(),
+            _ => None,
+        };
+        let needs_whole =
+            matches!(frame.tag, b'A' | b'C' | b'E' | b'S' | b'Z') || described.is_some();
         if needs_whole && !frame.is_whole() && frame.len() <= WHOLE_MESSAGE_LEN_MAX {
             return Ok(Heard::Incomplete);
         }
@@ -160,6 +168,15 @@ impl Session {
             }
             b'S' => self.parameter_down(link, body),
             b'C' if body.starts_with(b"D") => self.command_down(link, body),
+            b'T' | b'n' => {
+                if let Some((id, whose)) = described {
+                    let shape = Shape::of((frame.tag == b'T').then_some(body));
+                    link.statements.described(id, shape);
+                    if whose == Pass::Forward {
+                        self.names.described(id, shape);
+                    }
+                }
+            }
             _ => {}
         }
         let pass = link.ledger.backend(frame.tag, body.first().copied())?;
@@ -178,7 +195,11 @@ impl Session {
         if frame.tag != b'E' || !frame.is_whole() || !translates {
             return None;
         }
-        rename(&chunk[frame.body.clone()], &self.names, link.ledger.front_taken())
+        let body = &chunk[frame.body.clone()];
+        if link.ledger.refuses() {
+            return as_stale(body);
+        }
+        rename(body, &self.names, link.ledger.front_taken())
     }
 
     pub(super) fn error_down(&mut self, link: &mut Link, body: &[u8]) {

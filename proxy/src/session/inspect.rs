@@ -53,7 +53,7 @@ pub(super) enum Forbidden {
 impl Session {
     /// Enters what a statement may leave behind. `sql` may be cut short.
     pub(super) fn suspect(&self, link: &mut Link, sql: &[u8]) -> Result<(), Forbidden> {
-        if self.broker.config.pool_mode == PoolMode::Session {
+        if self.mode == PoolMode::Session {
             return Ok(());
         }
         let effects = self.firewall.effects(sql);
@@ -71,7 +71,7 @@ impl Session {
             return Ok(());
         }
         let config = &self.broker.config;
-        if config.pool_mode == PoolMode::Statement && effects.any(Effects::BLOCK) {
+        if self.mode == PoolMode::Statement && effects.any(Effects::BLOCK) {
             return Err(Forbidden::Block);
         }
         if let Some(cause) = config.forbidden_state.led_to_by(effects).iter().next() {
@@ -130,7 +130,7 @@ impl Session {
     /// PostgreSQL has answered.
     pub(super) fn inspected(&mut self, inspected: Inspected) -> Step {
         let Inspected { mut link, effects, result } = inspected;
-        self.to_client.append(&mut link.heard);
+        self.notifications_heard(&mut link);
         let found = match result {
             Ok(found) => found,
             Err(ExchangeError::Refused(_)) if link.is_clean() => {

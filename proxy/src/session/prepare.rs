@@ -35,7 +35,7 @@ impl Session {
     /// The preparation has ended.
     pub(super) fn prepared(&mut self, prepared: Prepared) -> Step {
         let Prepared { mut link, result } = prepared;
-        self.to_client.append(&mut link.heard);
+        self.notifications_heard(&mut link);
         match result {
             Err(error) if !link.traces.pins.is_empty() && !link.is_clean() => {
                 self.server_lost(link, error.to_string())

@@ -15,6 +15,7 @@ use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
 use stent_wire::splice::Splice;
 
+use super::heal::put_stale;
 use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
 use crate::broker::Acquired;
@@ -122,7 +123,8 @@ impl Session {
             Poll::Ready(()) => {}
         }
         let hears = self.hearing == Hearing::Yes && link.writing == Writing::Open;
-        let undecided = self.carried == Carried::Undecided && link.ledger.owes_round();
+        let undecided = self.carried == Carried::Undecided
+            && (link.ledger.owes_round() || link.ledger.owes_inspection());
         if !hears || undecided || link.ledger.is_full() {
             return Moved::Nothing;
         }
@@ -267,8 +269,7 @@ impl Session {
             self.skip = Skip::ToSync;
             return Passed::Dropped;
         }
-        let config = &self.broker.config;
-        if config.pool_mode == PoolMode::Session || config.max_prepared_statements == 0 {
+        if self.mode == PoolMode::Session || self.broker.config.max_prepared_statements == 0 {
             return pass_untranslated(link, chunk, frame, splice);
         }
         if frame.tag == b'P' {
@@ -303,6 +304,13 @@ impl Session {
             }
             Translation::Incomplete => Passed::Incomplete,
             Translation::Undecided => Passed::Undecided,
+            Translation::Stale => {
+                drop(inner);
+                link.ledger.request(Owed::Refusal);
+                put_stale(splice.edit());
+                self.skip = Skip::ToSync;
+                Passed::Dropped
+            }
             Translation::TooManyNames => Passed::Refused(too_many_names()),
         }
     }
@@ -336,13 +344,12 @@ impl Session {
     }
 
     fn forbids(&self) -> bool {
-        let config = &self.broker.config;
-        config.pool_mode == PoolMode::Statement || !config.forbidden_state.is_empty()
+        self.mode == PoolMode::Statement || !self.broker.config.forbidden_state.is_empty()
     }
 
     /// The server goes: the unnamed statement stays the client's.
     pub(super) fn keep_unnamed(&mut self, link: &mut Link) {
-        if self.broker.config.pool_mode == PoolMode::Session {
+        if self.mode == PoolMode::Session {
             return;
         }
         let mut inner = self.broker.inner();

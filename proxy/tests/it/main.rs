@@ -8,6 +8,7 @@ mod cancel;
 mod faults;
 mod firewall;
 mod login;
+mod notifications;
 mod pages;
 mod pgbench;
 mod pooling;

@@ -10,7 +10,7 @@ mod postgres;
 use stent_wire::frame::{HEADER_LEN, Sender, frame_at, put_message};
 use stent_wire::ledger::{Ledger, Owed, Pass};
 use stent_wire::prepared::{
-    ClientStatements, ServerStatements, Statements, Texts, Translation, drop_unnamed,
+    ClientStatements, ServerStatements, Shape, Statements, Texts, Translation, drop_unnamed,
 };
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Fields, Severity};
@@ -207,7 +207,7 @@ impl World {
             match translation {
                 Translation::Done(_) => from = frame.all.end,
                 Translation::Undecided => break,
-                Translation::Incomplete | Translation::TooManyNames => {
+                Translation::Incomplete | Translation::TooManyNames | Translation::Stale => {
                     panic!("{translation:?} of a whole message")
                 }
             }
@@ -265,6 +265,14 @@ impl World {
                     Pass::Forward
                 }
                 tag => {
+                    if let (b'T' | b'n', Some((id, whose))) = (tag, server.ledger.front_described())
+                    {
+                        let shape = Shape::of((tag == b'T').then_some(body));
+                        server.statements.described(id, shape);
+                        if whose == Pass::Forward {
+                            client.names.described(id, shape);
+                        }
+                    }
                     if body == b"DEALLOCATE ALL\0" {
                         server.statements.clear();
                         client.names.clear();

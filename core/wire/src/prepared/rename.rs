@@ -5,7 +5,7 @@
 //! used, so that a report reads as it does without a proxy.
 
 use super::ClientStatements;
-use super::translate::{DECOY, PREFIX, number};
+use super::names::{DECOY, PREFIX, number};
 
 /// The body of a report with the client's names in it; `None` where it quotes no name of ours.
 /// `taken` is the name of the Parse that the report answers, if that one was taken.

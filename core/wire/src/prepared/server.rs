@@ -6,7 +6,7 @@
 use rustc_hash::FxHashMap;
 
 use super::pending::Pending;
-use super::{ClientStatements, Unnamed};
+use super::{ClientStatements, Shape, Unnamed};
 use crate::ledger::Ledger;
 
 /// Statement ids on one server.
@@ -19,6 +19,8 @@ pub struct ServerStatements {
     stale: Vec<u64>,
     /// The unnamed statement.
     pub unnamed: Unnamed,
+    /// The statement whose shape was asked for by a request that waits for the answer.
+    inspected: Option<u64>,
     /// What a pipeline would change of these statements, and of its client's names.
     pub(super) pending: Pending,
 }
@@ -30,6 +32,8 @@ struct Use {
     used: u64,
     /// When it was parsed, in ticks of the texts.
     parsed: u64,
+    /// The shape of its rows, once somebody has asked.
+    shape: Option<Shape>,
 }
 
 impl ServerStatements {
@@ -42,6 +46,7 @@ impl ServerStatements {
             limit,
             stale: Vec::new(),
             unnamed: Unnamed::default(),
+            inspected: None,
             pending: Pending::default(),
         }
     }
@@ -76,7 +81,7 @@ impl ServerStatements {
         }
         assert!(self.last_used.len() < self.limit, "there is room for one more");
         self.clock += 1;
-        let previous = self.last_used.insert(id, Use { used: self.clock, parsed });
+        let previous = self.last_used.insert(id, Use { used: self.clock, parsed, shape: None });
         debug_assert!(previous.is_none(), "a statement is brought to a server once");
         assert!(self.last_used.len() <= self.limit);
         evicted
@@ -90,6 +95,30 @@ impl ServerStatements {
         self.stale.push(id);
         assert!(!self.last_used.contains_key(&id), "a stale statement is not used");
         if at.parsed < client.parsed(id) { Younger::Client } else { Younger::Plan }
+    }
+
+    /// The server says what the rows of a statement look like.
+    pub fn described(&mut self, id: u64, shape: Shape) {
+        if let Some(known) = self.last_used.get_mut(&id) {
+            known.shape = Some(shape);
+        }
+    }
+
+    /// Whether the rows of a statement look like this here. Another shape may be one that a
+    /// transaction gave them which has failed since: it counts when it has just been asked for.
+    pub(super) fn fits(&mut self, id: u64, told: Shape) -> Fit {
+        let fresh = self.inspected.take() == Some(id);
+        match self.last_used.get(&id).and_then(|known| known.shape) {
+            Some(shape) if shape == told => return Fit::Yes,
+            Some(_) if fresh => return Fit::No,
+            Some(_) => {
+                self.last_used.remove(&id);
+                self.stale.push(id);
+            }
+            None => {}
+        }
+        self.inspected = Some(id);
+        Fit::Unknown
     }
 
     /// Whether the statement must be closed before it is parsed again; asked once.
@@ -107,7 +136,7 @@ impl ServerStatements {
     /// evictions of one pipeline; the next insertion brings the number down again.
     pub(crate) fn restore(&mut self, id: u64) {
         assert!(id > 0, "statements are numbered from 1");
-        self.last_used.entry(id).or_insert(Use { used: 0, parsed: 0 });
+        self.last_used.entry(id).or_insert(Use { used: 0, parsed: 0, shape: None });
     }
 
     /// A statement that may make the server forget all is about to go: what is sent behind it waits
@@ -161,6 +190,15 @@ pub enum Younger {
     Client,
     /// The one that made the server's plan.
     Plan,
+}
+
+/// An answer of [`ServerStatements::fits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    Yes,
+    No,
+    /// The server must be asked.
+    Unknown,
 }
 
 /// An answer of [`ServerStatements::touch`].

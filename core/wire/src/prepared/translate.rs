@@ -7,8 +7,9 @@
 
 use std::sync::Arc;
 
+use super::names::{DECOY, ServerName, is_ours};
 use super::pending::Pending;
-use super::server::Known;
+use super::server::{Fit, Known};
 use super::unnamed::Claim;
 use super::{
     ClientStatements, OnServer, Registration, Removal, ServerStatements, Statement, Texts,
@@ -17,12 +18,6 @@ use crate::frame::{Frame, cstr, put_message};
 use crate::ledger::{Ledger, Owed};
 use crate::report::reply::TransactionStatus;
 use crate::splice::Splice;
-
-/// The beginning of every statement name that a server gets from us.
-pub(super) const PREFIX: &[u8] = b"_stent_";
-
-/// The number of a statement that no client means: a name that is always taken.
-pub(super) const DECOY: u64 = u64::MAX;
 
 /// The books that a translation reads and writes.
 pub struct Statements<'a> {
@@ -45,6 +40,8 @@ pub enum Translation {
     Incomplete,
     /// What the names mean depends on an answer that is on its way: call again when it has come.
     Undecided,
+    /// The statement's rows have another shape than its client was told: PostgreSQL would refuse.
+    Stale,
     /// The client keeps more names than it may.
     TooManyNames,
 }
@@ -114,7 +111,11 @@ impl Statements<'_> {
             return self.pass(frame, splice, Owed::Bind(0));
         }
         if let Some(statement) = &statement {
-            self.bring(statement, splice);
+            match self.fits(name, statement, splice) {
+                Fit::Yes => self.bring(statement, splice),
+                Fit::Unknown => return Translation::Undecided,
+                Fit::No => return Translation::Stale,
+            }
         }
         self.ledger.extended(Owed::Bind(id(statement.as_deref())));
         assert!(self.ledger.has_undone() || !self.ledger.is_settled(), "a Bind is on the book");
@@ -157,7 +158,11 @@ impl Statements<'_> {
             return self.pass(frame, splice, Owed::Describe(0));
         }
         if let Some(statement) = &statement {
-            self.bring(statement, splice);
+            match self.fits(name, statement, splice) {
+                Fit::Yes => self.bring(statement, splice),
+                Fit::Unknown => return Translation::Undecided,
+                Fit::No => return Translation::Stale,
+            }
         }
         self.ledger.extended(Owed::Describe(id(statement.as_deref())));
         let server_name = ServerName::of(statement.as_deref(), name);
@@ -203,6 +208,7 @@ impl Statements<'_> {
                     self.server.unnamed.skipped(self.ledger);
                 }
                 Owed::InjectedParse(id) => self.server.remove(id),
+                Owed::InjectedDescribe(_) => {}
                 Owed::InjectedClose(id) => self.server.restore(id),
                 // It may have been the unnamed statement's, and whether it failed or was skipped is
                 // not known: the client parses again.
@@ -296,8 +302,8 @@ impl Statements<'_> {
         };
         self.server.pending.note(Pending::name(name), self.ledger);
         // Whether a transaction has failed, or will have by then, is PostgreSQL's to say.
-        let certain =
-            self.ledger.status() != TransactionStatus::Failed && !self.ledger.owes_round();
+        // In an open one there may have been DDL that the server's plan does not know.
+        let certain = self.ledger.status() == TransactionStatus::Idle && !self.ledger.owes_round();
         let id = statement.id();
         let known = self.server.touch(id);
         if known == Known::Yes && certain {
@@ -312,6 +318,27 @@ impl Statements<'_> {
         self.make_room_for(id, splice);
         self.ledger.extended(Owed::Parse(Some(registration(OnServer::Sent))));
         put_parse(splice.edit(), id, statement.tail());
+    }
+
+    /// Whether the rows on this server have the shape that the client was told. Where that is not
+    /// known the server is asked.
+    fn fits(&mut self, name: &[u8], statement: &Arc<Statement>, splice: &mut Splice<'_>) -> Fit {
+        let Some(told) = self.client.told(name) else { return Fit::Yes };
+        if self.ledger.is_skipping() {
+            return Fit::Yes;
+        }
+        if self.ledger.owes_inspection() {
+            return Fit::Unknown;
+        }
+        let id = statement.id();
+        let fit = self.server.fits(id, told);
+        if fit == Fit::Unknown {
+            self.bring(statement, splice);
+            self.ledger.extended(Owed::InjectedDescribe(id));
+            put_statement(splice.edit(), b'D', ServerName::numbered(id).bytes());
+            put_message(splice.edit(), b'H', |_| {});
+        }
+        fit
     }
 
     /// Brings a statement to the server if it is not there.
@@ -380,19 +407,6 @@ fn id(statement: Option<&Statement>) -> u64 {
     statement.map_or(0, Statement::id)
 }
 
-fn is_ours(name: &[u8]) -> bool {
-    name.starts_with(PREFIX)
-}
-
-/// The number that a name of ours ends in.
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > 16 {
-        return None;
-    }
-    let value = |digit: &u8| char::from(*digit).to_digit(16).map(u64::from);
-    digits.iter().rev().try_fold(0, |number, digit| Some(number << 4 | value(digit)?))
-}
-
 fn put_parse(out: &mut Vec<u8>, id: u64, tail: &[u8]) {
     put_message(out, b'P', |out| {
         out.extend_from_slice(ServerName::numbered(id).bytes());
@@ -407,47 +421,4 @@ fn put_statement(out: &mut Vec<u8>, tag: u8, name: &[u8]) {
         out.extend_from_slice(name);
         out.push(0);
     });
-}
-
-/// A statement's name on a server, without an allocation in the usual case.
-enum ServerName {
-    Numbered {
-        text: [u8; 32],
-        len: usize,
-    },
-    /// A client asks for a name of our form that it has not prepared: one underscore more makes
-    /// it a name that no server has.
-    Unreachable(Vec<u8>),
-}
-
-impl ServerName {
-    fn of(statement: Option<&Statement>, name: &[u8]) -> Self {
-        match statement {
-            Some(statement) => Self::numbered(statement.id()),
-            None => Self::Unreachable([b"_", name].concat()),
-        }
-    }
-
-    fn numbered(mut id: u64) -> Self {
-        let mut text = [0; 32];
-        text[..PREFIX.len()].copy_from_slice(PREFIX);
-        let mut len = PREFIX.len();
-        loop {
-            text[len] = b"0123456789abcdef"[(id & 0xf) as usize];
-            len += 1;
-            id >>= 4;
-            if id == 0 {
-                break;
-            }
-        }
-        assert!(len <= text.len(), "sixteen digits and the prefix fit");
-        Self::Numbered { text, len }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Numbered { text, len } => &text[..*len],
-            Self::Unreachable(name) => name,
-        }
-    }
 }
