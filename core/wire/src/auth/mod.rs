@@ -12,6 +12,7 @@ use crate::frame::{HEADER_LEN, cstr, put_message};
 use crate::report::{Report, SqlState};
 
 pub mod certificate;
+pub mod lookup;
 pub mod md5;
 pub mod scram;
 pub mod scram_client;

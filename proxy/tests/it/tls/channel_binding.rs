@@ -6,7 +6,7 @@ use stent_testkit::Postgres;
 use stent_wire::auth::scram::BindingPolicy;
 
 use super::authority::{Authority, psql, refusal, server_tls, text};
-use super::middle::{Begins, Behind, Middle, strip_plus};
+use super::middle::{Begins, Behind, Middle, ask_for_password, strip_plus};
 use crate::raw::{Raw, field, message, startup};
 use crate::support::{Proxy, user};
 
@@ -137,6 +137,20 @@ fn a_server_whose_tls_ends_in_the_middle_refuses_us() {
         config.upstream.port = middle.port;
     });
     assert_eq!(text(&psql(off.port, "sslmode=disable", "select 1")), "1");
+}
+
+/// In the middle of the exchange.
+#[test]
+fn where_channel_binding_is_required_nobody_is_told_the_password() {
+    let (authority, theirs) = (Authority::new(), Authority::new());
+    let pg = scram_postgres(&authority);
+    let middle = between(&theirs, ask_for_password).before(pg.port());
+    let proxy = Proxy::start(&pg, |config| {
+        binding(config, BindingPolicy::Require);
+        config.upstream.port = middle.port;
+    });
+    let said = refusal(&psql(proxy.port, "sslmode=disable", "select 1"));
+    assert!(said.contains("the server asks for a login without it"), "{said}");
 }
 
 #[test]

@@ -69,6 +69,15 @@ pub(crate) fn strip_plus(bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// Asks for the password itself in the place of a challenge.
+pub(crate) fn ask_for_password(bytes: Vec<u8>) -> Vec<u8> {
+    const CHALLENGE: &[u8] = b"\0\0\0\x0b";
+    if bytes.first() == Some(&b'R') && bytes.get(5..9) == Some(CHALLENGE) {
+        return b"R\0\0\0\x08\0\0\0\x03".to_vec();
+    }
+    bytes
+}
+
 impl Middle {
     /// Stands before a port of this machine.
     pub(crate) fn before(self, port: u16) -> Running {
