@@ -11,7 +11,7 @@ use stent_wire::cancel::{CancelKey, CancelRequest};
 use crate::broker::{Broker, Inner};
 use crate::clients::{Client, ClientState};
 use crate::config::PoolMode;
-use crate::dial::{Wish, dial};
+use crate::dial::dial;
 use crate::facts::Facts;
 use crate::link::Link;
 
@@ -96,11 +96,14 @@ async fn deliver(broker: &Rc<Broker>, facts: &Facts) {
     CancelRequest { pid, key: key.clone() }.put(&mut packet);
     facts.cancel_begins();
     let delivery = async {
-        let (wish, _) = Wish::of(broker.config.server_tls.mode);
-        let mut stream = dial(broker, wish).await.map_err(std::io::Error::other)?;
+        let mut stream = dial(broker, facts.cancel_by).await.map_err(std::io::Error::other)?;
         stream.write_whole(&packet).await?;
         let mut nothing = [0; 1];
-        stream.read(&mut nothing).await.map(drop)
+        match stream.read(&mut nothing).await {
+            // TLS that ends without its last word ends all the same.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
+            read => read.map(drop),
+        }
     };
     let delivered: Result<std::io::Result<()>, _> =
         tokio::time::timeout(DELIVERY_TIMEOUT, delivery).await;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use stent_wire::auth::hba::RuleList;
+use stent_wire::auth::scram::BindingPolicy;
 use stent_wire::inspect::Causes;
 
 use passwords::ServerPasswords;
@@ -162,6 +163,8 @@ pub struct ServerTls {
     pub cert: Option<(PathBuf, PathBuf)>,
     /// libpq's `sslnegotiation`.
     pub negotiation: TlsNegotiation,
+    /// libpq's `channel_binding`.
+    pub channel_binding: BindingPolicy,
 }
 
 /// TLS towards clients.
@@ -214,6 +217,8 @@ pub enum AuthMethod {
     Md5,
     /// SCRAM-SHA-256.
     ScramSha256,
+    /// The certificate that TLS has verified names the user.
+    Cert,
     /// What the first rule says that fits.
     Hba,
 }

@@ -19,11 +19,10 @@ use crate::passwords::PasswordError;
 use crate::stream::Stream;
 use crate::traces::Traces;
 use stent_pool::{PoolId, ServerId};
+use stent_wire::auth::scram::{BindingPolicy, ClientBinding, ScramError};
 use stent_wire::auth::scram_client::{self, ExpectServerFinal, ExpectServerFirst};
 use stent_wire::auth::secret::{Secret, ServerMethod};
-use stent_wire::auth::{
-    AuthRequest, SCRAM_SHA_256, put_password, put_sasl_initial, put_sasl_response,
-};
+use stent_wire::auth::{AuthRequest, put_password, put_sasl_initial, put_sasl_response};
 use stent_wire::cancel::CancelKey;
 use stent_wire::frame::put_message;
 use stent_wire::ledger::Ledger;
@@ -225,10 +224,10 @@ fn not_reached(broker: &Broker, error: DialError) -> OpenError {
     let target = target(&broker.config.upstream);
     match error {
         DialError::Io(source) => OpenError::Connect { target, source },
-        DialError::Refused(report) => OpenError::Refused(report),
-        DialError::NoTls | DialError::Handshake(_) => {
-            OpenError::Tls { target, why: error.to_string() }
-        }
+        DialError::NoTls
+        | DialError::ErrorInClear
+        | DialError::Handshake(_)
+        | DialError::NoAlpn => OpenError::Tls { target, why: error.to_string() },
         DialError::Protocol(_) => OpenError::Protocol { target, why: error.to_string() },
     }
 }
@@ -300,6 +299,13 @@ impl Attempt<'_> {
         let proof = std::mem::replace(&mut self.proof, Proof::Given);
         let mut reply = Vec::new();
         match (request, proof) {
+            (AuthRequest::Ok, Proof::NotAsked)
+            | (AuthRequest::CleartextPassword | AuthRequest::Md5Password { .. }, _)
+                if self.binding_policy() == BindingPolicy::Require =>
+            {
+                let why = "the server asks for a login without it";
+                return Err(self.cannot(ScramError::BindingRequired(why)));
+            }
             (AuthRequest::Ok, Proof::NotAsked | Proof::Given) => return Ok(()),
             (AuthRequest::CleartextPassword, _) => {
                 let secret = self.secret(ServerMethod::Cleartext).await?;
@@ -312,13 +318,13 @@ impl Attempt<'_> {
                 put_password(&mut reply, &hash.answer(salt));
             }
             (AuthRequest::Sasl { mechanisms }, _) => {
-                if !mechanisms.contains(&SCRAM_SHA_256) {
-                    return Err(self.cannot("the server offers no mechanism that Stent speaks"));
-                }
+                let (channel, policy) = (self.stream.channel(), self.binding_policy());
+                let chosen = ClientBinding::choose(&channel, policy, &mechanisms);
+                let (mechanism, binding) = chosen.map_err(|error| self.cannot(error))?;
                 let nonce = self.broker.entropy.bytes().map_err(|error| self.cannot(error))?;
-                let (state, first) = scram_client::start(nonce);
+                let (state, first) = scram_client::start(nonce, &binding);
                 self.proof = Proof::ScramFirst(state);
-                put_sasl_initial(&mut reply, &first);
+                put_sasl_initial(&mut reply, mechanism, &first);
             }
             (AuthRequest::SaslContinue { data }, Proof::ScramFirst(state)) => {
                 let need = state.handle(data).map_err(|error| self.cannot(error))?;
@@ -348,6 +354,10 @@ impl Attempt<'_> {
     async fn secret(&self, method: ServerMethod) -> Result<Secret, OpenError> {
         let secret = self.broker.server_secret(self.user, method, &self.stream).await;
         secret.map_err(|why| OpenError::Password { user: self.user.to_owned(), why })
+    }
+
+    fn binding_policy(&self) -> BindingPolicy {
+        self.broker.config.server_tls.channel_binding
     }
 
     async fn scram_keys(
@@ -398,6 +408,7 @@ impl Attempt<'_> {
             || started.replication != Replication::Off;
         let greeting = kept.then(|| welcome.clone());
         let limit = self.broker.config.max_prepared_statements.max(1) as usize;
+        let cancel_by = if self.stream.is_tls() { Wish::Tls } else { Wish::Plain };
         let link = Box::new(Link {
             stream: self.stream,
             server,
@@ -405,7 +416,7 @@ impl Attempt<'_> {
             ledger: Ledger::default(),
             statements: ServerStatements::new(limit),
             applied: Rc::new(Params::default()),
-            facts: Rc::new(Facts::new(self.backend_pid, self.key, Instant::now())),
+            facts: Rc::new(Facts::new(self.backend_pid, self.key, cancel_by, Instant::now())),
             carry: Vec::new(),
             rest: 0,
             to_server: Vec::new(),

@@ -6,19 +6,14 @@
 
 use std::io;
 
-use stent_wire::report::Report;
 use stent_wire::startup::put_ssl_request;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 use crate::broker::Broker;
 use crate::config::{TlsMode, TlsNegotiation, Upstream};
-use crate::exchange::report_of;
-use crate::messages::{Inbox, ReadError};
 use crate::stream::Stream;
-
-/// The longest refusal in the place of an answer.
-const REFUSAL_MAX: usize = 64 * 1024;
+use crate::tls::ALPN;
 
 /// How a connection is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +50,13 @@ pub(crate) enum DialError {
     /// The handshake failed.
     #[error("the TLS handshake failed: {0}")]
     Handshake(io::Error),
-    /// The server answered with an error.
-    #[error("{}", .0.message)]
-    Refused(Box<Report>),
+    /// Direct TLS led to something that does not say that it is PostgreSQL.
+    #[error("direct TLS was established without the ALPN protocol \"postgresql\"")]
+    NoAlpn,
+    /// The server answered with an error, in clear: anybody's word, so it is not shown, and nothing
+    /// is concluded from it (CVE-2024-10977).
+    #[error("the server answers a request for TLS with an error")]
+    ErrorInClear,
     /// The server answered something else.
     #[error("it answers a request for TLS with a byte of {0:#04x}")]
     Protocol(u8),
@@ -77,16 +76,23 @@ pub(crate) async fn dial(broker: &Broker, wish: Wish) -> Result<Stream, DialErro
     let Some(tls) = broker.server_tls.as_ref().filter(|_| wish != Wish::Plain) else {
         return Ok(Stream::Tcp(socket));
     };
-    if broker.config.server_tls.negotiation == TlsNegotiation::Postgres {
-        match ask(&mut socket).await? {
+    let negotiation = broker.config.server_tls.negotiation;
+    match negotiation {
+        TlsNegotiation::Postgres => match ask(&mut socket).await? {
             b'S' => {}
             b'N' if wish == Wish::TlsIfCan => return Ok(Stream::Tcp(socket)),
             b'N' => return Err(DialError::NoTls),
-            b'E' => return Err(refusal(socket).await),
+            b'E' => return Err(DialError::ErrorInClear),
             other => return Err(DialError::Protocol(other)),
-        }
+        },
+        TlsNegotiation::Direct => {}
     }
     let stream = tls.connect(socket).await.map_err(DialError::Handshake)?;
+    // As in libpq: without a word of PostgreSQL's before it, TLS could be any server's (ALPACA).
+    let agreed = stream.get_ref().1.alpn_protocol() == Some(ALPN);
+    if negotiation == TlsNegotiation::Direct && !agreed {
+        return Err(DialError::NoAlpn);
+    }
     Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
 }
 
@@ -108,16 +114,4 @@ async fn ask(socket: &mut TcpStream) -> io::Result<u8> {
     put_ssl_request(&mut request);
     socket.write_all(&request).await?;
     socket.read_u8().await
-}
-
-/// The server said `E`: the rest is an ErrorResponse. It came in clear, so it is shown as what the
-/// server is said to have said, and nothing is concluded from it.
-async fn refusal(socket: TcpStream) -> DialError {
-    let mut stream = Stream::Tcp(socket);
-    let mut inbox = Inbox::beginning_with(b"E");
-    match inbox.backend(&mut stream, REFUSAL_MAX).await {
-        Ok((_, body)) => DialError::Refused(Box::new(report_of(&body))),
-        Err(ReadError::Io(error)) => DialError::Io(error),
-        Err(ReadError::Frame(_) | ReadError::TooLong { .. }) => DialError::Protocol(b'E'),
-    }
 }

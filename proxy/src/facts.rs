@@ -15,6 +15,7 @@ use stent_wire::inspect::Causes;
 use stent_wire::report::reply::TransactionStatus;
 
 use crate::clients::ClientId;
+use crate::dial::Wish;
 
 /// How much of a statement is kept.
 const STATEMENT_KEPT: usize = 400;
@@ -30,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) backend_pid: u32,
     /// What cancels its query; `None` where the server gave no key.
     pub(crate) cancel_key: Option<CancelKey>,
+    /// How a cancel request goes: over TLS exactly when the connection does.
+    pub(crate) cancel_by: Wish,
     cancels: Cell<Cancels>,
     checkout: Cell<Option<Checkout>>,
     pins: Cell<Causes>,
@@ -60,11 +63,17 @@ pub(crate) struct Checkout {
 
 impl Facts {
     /// A connection that has just been opened.
-    pub(crate) fn new(backend_pid: u32, cancel_key: Option<CancelKey>, now: Instant) -> Self {
+    pub(crate) fn new(
+        backend_pid: u32,
+        cancel_key: Option<CancelKey>,
+        cancel_by: Wish,
+        now: Instant,
+    ) -> Self {
         Self {
             opened: now,
             backend_pid,
             cancel_key,
+            cancel_by,
             cancels: Cell::new(Cancels::default()),
             checkout: Cell::new(None),
             pins: Cell::new(Causes::NONE),

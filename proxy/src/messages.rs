@@ -38,11 +38,6 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// With bytes that were read elsewhere.
-    pub(crate) fn beginning_with(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec() }
-    }
-
     /// What is there and was not used.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes

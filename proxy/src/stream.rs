@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use stent_wire::auth::certificate::EndPoint;
+use stent_wire::auth::scram::Channel;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
@@ -59,6 +61,31 @@ impl Stream {
                 *self = other;
                 None
             }
+        }
+    }
+
+    /// Whether it is TLS.
+    pub(crate) const fn is_tls(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Tcp(_) | Self::Unix(_) | Self::Gone => false,
+        }
+    }
+
+    /// What a login to the server at the other end can be bound to.
+    pub(crate) fn channel(&self) -> Channel {
+        match self {
+            Self::Tls(_) => Channel::Tls(self.peer_certificate().and_then(EndPoint::of)),
+            Self::Tcp(_) | Self::Unix(_) | Self::Gone => Channel::Plain,
+        }
+    }
+
+    /// The certificate that the other end has shown, in DER. A server's has been checked as
+    /// `server_tls_sslmode` says, a client's always.
+    pub(crate) fn peer_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tls(stream) => Some(stream.get_ref().1.peer_certificates()?.first()?),
+            Self::Tcp(_) | Self::Unix(_) | Self::Gone => None,
         }
     }
 

@@ -49,6 +49,7 @@ impl Users {
             AuthMethod::Password => Asking::Everyone(AuthType::Password),
             AuthMethod::Md5 => Asking::Everyone(AuthType::Md5),
             AuthMethod::ScramSha256 => Asking::Everyone(AuthType::ScramSha256),
+            AuthMethod::Cert => Asking::Everyone(AuthType::Cert),
             AuthMethod::Hba => Asking::ByRule(config.auth.rules.clone()),
         };
         // Where users are looked up, what most of them look like is not known before.

@@ -105,6 +105,18 @@ fn tls_is_libpqs() {
 }
 
 #[test]
+fn channel_binding_is_libpqs_and_does_not_reach_the_command() {
+    use stent_wire::auth::scram::BindingPolicy;
+    let binding = |query: &str| read(&format!("postgres://u:p@h/db?{query}")).tls.channel_binding;
+    assert_eq!(binding("a=b"), BindingPolicy::Prefer);
+    assert_eq!(binding("channel_binding=disable"), BindingPolicy::Disable);
+    assert_eq!(binding("channel_binding=prefer"), BindingPolicy::Prefer);
+    assert_eq!(binding("channel_binding=require"), BindingPolicy::Require);
+    assert!(read("postgres://u:p@h/db?channel_binding=require").parameters.is_empty());
+    refused("postgres://u:p@h/db?channel_binding=maybe", UrlError::ChannelBinding);
+}
+
+#[test]
 fn a_password_that_should_have_been_encoded_is_noticed() {
     refused("postgres://u:pa/ss@h/db", UrlError::StrayAt);
     refused("postgres://u:12/34@h/db", UrlError::StrayAt);

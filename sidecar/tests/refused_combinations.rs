@@ -193,6 +193,49 @@ fn tls_to_the_database() {
 }
 
 #[test]
+fn direct_tls_where_tls_is_not_asked_for() {
+    let url = ("DATABASE_URL", "postgres://u:p@h/db?sslnegotiation=direct&sslmode=require");
+    assert!(Written { variables: &[url], ..Written::default() }.load().is_ok());
+    variable(
+        "DATABASE_URL",
+        "postgres://u:canary@h/db?sslnegotiation=direct",
+        expect![[r#"
+        1 problem in the configuration:
+        DATABASE_URL: sslnegotiation=direct begins with TLS, and the sslmode does not ask for it
+          mend: write sslmode=require or stronger, or sslnegotiation=postgres"#]],
+    );
+}
+
+#[test]
+fn certificates_that_nobody_is_asked_for() {
+    flags(
+        &["--auth-type=cert", "--client-tls-sslmode=disable"],
+        expect![[r#"
+        2 problems in the configuration:
+        --auth-type: auth_type cert goes by clients' certificates, and client_tls_sslmode asks for none
+          mend: set client_tls_sslmode verify-ca, or another auth_type
+        --auth-type: the agent reaches PostgreSQL through the proxy and has no certificate to show there
+          mend: set postgres_sampling off, or another auth_type"#]],
+    );
+    let tls = ["--client-tls-cert-file=/c", "--client-tls-key-file=/k"];
+    flags(
+        &["--auth-type=cert", "--client-tls-sslmode=require", tls[0], tls[1]],
+        expect![[r#"
+        2 problems in the configuration:
+        --auth-type: auth_type cert goes by clients' certificates, and client_tls_sslmode asks for none
+          mend: set client_tls_sslmode verify-ca, or another auth_type
+        --auth-type: the agent reaches PostgreSQL through the proxy and has no certificate to show there
+          mend: set postgres_sampling off, or another auth_type"#]],
+    );
+    let verify = ["--client-tls-sslmode=verify-full", "--client-tls-ca-file=/a"];
+    let off = "--postgres-sampling=off";
+    let all = ["--auth-type=cert", verify[0], verify[1], tls[0], tls[1], off];
+    let no_password = ("DATABASE_URL", "postgres://u@h/db");
+    let written = Written { flags: &all, variables: &[no_password], ..Written::default() };
+    assert!(written.load().is_ok(), "no client needs a password");
+}
+
+#[test]
 fn tls_for_clients() {
     variable(
         "STENT_CLIENT_TLS_SSLMODE",

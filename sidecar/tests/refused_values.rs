@@ -143,11 +143,11 @@ fn a_bad_time() {
 fn a_bad_word() {
     variable(
         "STENT_AUTH_TYPE",
-        "cert",
+        "kerberos",
         expect![[r#"
             1 problem in the configuration:
-            STENT_AUTH_TYPE: "cert" is not one of its values
-              mend: write trust, password (or plain), md5, scram-sha-256 or hba"#]],
+            STENT_AUTH_TYPE: "kerberos" is not one of its values
+              mend: write trust, password (or plain), md5, scram-sha-256, cert or hba"#]],
     );
     variable(
         "STENT_POOL_MODE",

@@ -13,7 +13,7 @@ use stent_wire::auth::secret::{
     ServerMethod,
 };
 use stent_wire::auth::{
-    ANSWER_LEN_MAX, Answer, AuthMessageError, AuthRequest, parse_answer, parse_password,
+    ANSWER_LEN_MAX, Answer, AuthMessageError, AuthRequest, Mechanism, parse_answer, parse_password,
     parse_sasl_initial, put_cleartext_password, put_md5_password, put_ok, put_password, put_sasl,
     put_sasl_continue, put_sasl_final, put_sasl_initial, put_sasl_response,
 };
@@ -188,7 +188,7 @@ fn authentication_messages_are_read_as_they_were_written() {
     let md5 = write(&|out| put_md5_password(out, [1, 2, 3, 0]));
     let parsed = AuthRequest::parse(request(&md5));
     assert_eq!(parsed, Ok(AuthRequest::Md5Password { salt: [1, 2, 3, 0] }));
-    let sasl = write(&|out| put_sasl(out));
+    let sasl = write(&|out| put_sasl(out, Mechanism::PLAIN));
     let parsed = AuthRequest::parse(request(&sasl));
     assert_eq!(parsed, Ok(AuthRequest::Sasl { mechanisms: vec!["SCRAM-SHA-256"] }));
     let more = write(&|out| put_sasl_continue(out, "r=x"));
@@ -283,8 +283,11 @@ fn other_messages_and_lengths_are_refused_before_the_login() {
 #[test]
 fn sasl_responses_are_read_as_they_were_written() {
     let mut out = Vec::new();
-    put_sasl_initial(&mut out, "n,,n=,r=x");
-    assert_eq!(parse_sasl_initial(proof(&out)), Ok(&b"n,,n=,r=x"[..]));
+    put_sasl_initial(&mut out, Mechanism::Scram, "n,,n=,r=x");
+    assert_eq!(
+        parse_sasl_initial(proof(&out), Mechanism::PLAIN),
+        Ok((Mechanism::Scram, &b"n,,n=,r=x"[..]))
+    );
     let mut out = Vec::new();
     put_sasl_response(&mut out, "c=biws");
     assert_eq!(proof(&out), b"c=biws");
@@ -295,10 +298,14 @@ fn an_initial_response_whose_length_lies_is_refused() {
     let mechanism = b"SCRAM-SHA-256\0";
     for len in [-1_i32, 0, 3, 5, i32::MAX, i32::MIN] {
         let bytes = [mechanism.as_slice(), &len.to_be_bytes(), b"data"].concat();
-        assert_eq!(parse_sasl_initial(&bytes), Err(AuthMessageError::SaslInitial), "{len}");
+        assert_eq!(
+            parse_sasl_initial(&bytes, Mechanism::PLAIN),
+            Err(AuthMessageError::SaslInitial),
+            "{len}"
+        );
     }
     for bytes in [&b""[..], b"SCRAM-SHA-256", b"SCRAM-SHA-256\0", b"SCRAM-SHA-256\0\0\0"] {
-        assert_eq!(parse_sasl_initial(bytes), Err(AuthMessageError::SaslInitial));
+        assert_eq!(parse_sasl_initial(bytes, Mechanism::PLAIN), Err(AuthMessageError::SaslInitial));
     }
 }
 
@@ -306,7 +313,7 @@ fn an_initial_response_whose_length_lies_is_refused() {
 fn a_mechanism_that_was_not_offered_is_refused() {
     for mechanism in ["SCRAM-SHA-256-PLUS", "scram-sha-256", "PLAIN", ""] {
         let bytes = [mechanism.as_bytes(), b"\0\0\0\0\x04data"].concat();
-        assert_eq!(parse_sasl_initial(&bytes), Err(AuthMessageError::Mechanism));
+        assert_eq!(parse_sasl_initial(&bytes, Mechanism::PLAIN), Err(AuthMessageError::Mechanism));
     }
 }
 
@@ -342,7 +349,7 @@ fn an_md5_secret_that_postgresql_stored_is_that_of_its_password() {
 proptest! {
     #[test]
     fn any_bytes_can_be_handed_to_every_reader(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = (AuthRequest::parse(&bytes), parse_password(&bytes), parse_sasl_initial(&bytes));
+        let _ = (AuthRequest::parse(&bytes), parse_password(&bytes), parse_sasl_initial(&bytes, Mechanism::PLAIN));
         let _ = (parse_answer(&bytes), Secret::parse(&bytes));
         let _ = Secret::parse(&[b"SCRAM-SHA-256$", bytes.as_slice()].concat());
     }

@@ -1,11 +1,14 @@
-//! A client's way into TLS.
+//! A client's way into TLS, and what TLS says of the client.
 //!
 //! Invariant: nothing that a client sent in clear is read after its handshake. Behind an SSLRequest
 //! the parser refuses it; what arrives later is the handshake's, and fails there (CVE-2021-23222).
 
+use stent_wire::auth::certificate::{EndPoint, common_name};
+use stent_wire::auth::{Mechanism, certificate_failed, certificate_missing};
 use stent_wire::report::{Report, SqlState};
 use tokio_rustls::TlsStream;
 
+use super::prove::refused;
 use super::{Failed, Login};
 use crate::disconnects::Cause;
 use crate::stream::Stream;
@@ -50,7 +53,9 @@ impl Login {
             return Err(Failed::gone("TLS is served on TCP only"));
         };
         let stream = tls.accept(socket).await;
-        let stream = stream.map_err(|error| Failed::gone(format!("TLS handshake: {error}")))?;
+        let (stream, end_point) =
+            stream.map_err(|error| Failed::gone(format!("TLS handshake: {error}")))?;
+        self.end_point = end_point;
         self.stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
         Ok(())
     }
@@ -68,5 +73,28 @@ impl Login {
             return Err(Failed::report(Cause::ProtocolError, report));
         }
         Ok(())
+    }
+
+    /// The mechanisms that the client may choose from, and to what it may bind the stronger one.
+    pub(super) fn offer(&self) -> (Option<EndPoint>, &'static [Mechanism]) {
+        match &self.end_point {
+            Some(end_point) => (Some(end_point.clone()), Mechanism::ON_TLS),
+            None => (None, Mechanism::PLAIN),
+        }
+    }
+
+    /// The proof of `auth_type = cert`: the certificate's common name is the user's. That an
+    /// authority of ours has signed it is the handshake's: where none is asked to, no certificate
+    /// is asked for, and there is none here.
+    pub(super) fn certificate(&self, user: &str) -> Result<(), Failed> {
+        let Some(shown) = self.stream.peer_certificate() else {
+            return Err(refused(certificate_missing(), "none was shown"));
+        };
+        let failed = |why: String| Err(refused(certificate_failed(user), why));
+        match common_name(shown) {
+            Some(name) if name == user => Ok(()),
+            Some(name) => failed(format!("the certificate is {name:?}'s")),
+            None => failed("the certificate names no user".to_owned()),
+        }
     }
 }

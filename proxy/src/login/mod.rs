@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use stent_pool::PoolId;
+use stent_wire::auth::certificate::EndPoint;
 use stent_wire::auth::put_ok;
 use stent_wire::cancel::CancelKey;
 use stent_wire::params::Params;
@@ -72,6 +73,8 @@ pub(crate) struct Login {
     pub(crate) id: ClientId,
     pub(crate) stream: Stream,
     pub(crate) inbox: Inbox,
+    /// To what the client may bind its proof: of the certificate that we have shown it.
+    pub(crate) end_point: Option<EndPoint>,
 }
 
 /// What a client has at the end of its login.
@@ -86,7 +89,8 @@ pub(crate) struct Home {
 pub(crate) async fn serve(broker: Rc<Broker>, stream: Stream, peer: Peer) {
     let Ok(secret) = broker.entropy.bytes() else { return };
     let id = broker.inner().clients.add(peer, secret, Instant::now());
-    let mut login = Login { broker: Rc::clone(&broker), id, stream, inbox: Inbox::default() };
+    let inbox = Inbox::default();
+    let mut login = Login { broker: Rc::clone(&broker), id, stream, inbox, end_point: None };
     match login.run(CancelKey::new(&secret)).await {
         Ok(home) => {
             let session = login.into_session(home);
@@ -266,7 +270,7 @@ impl Login {
     }
 
     fn into_session(self, home: Home) -> Session {
-        let Self { broker, id, stream, inbox } = self;
+        let Self { broker, id, stream, inbox, end_point: _ } = self;
         Session::new(broker, id, home, stream, inbox.into_bytes())
     }
 

@@ -1,5 +1,6 @@
-//! A client's proof of who it is: trust, MD5, SCRAM-SHA-256 or (in `cleartext`) its password. Which of
-//! them it is asked for is said in `rules`, how long it waits for its refusal in `gate`.
+//! A client's proof of who it is: trust, MD5, SCRAM-SHA-256, its password (in `cleartext`) or a
+//! certificate (in `encrypt`). Which of them it is asked for is said in `rules`, how long it waits for
+//! its refusal in `gate`.
 //!
 //! Invariant: `Ok` means proven (or nothing was asked); why a proof failed is in the log only.
 
@@ -13,8 +14,8 @@ use stent_wire::auth::scram_server::{ScramStep, ServerScram};
 use stent_wire::auth::secret::{AuthType, Demand, Refusal};
 use stent_wire::auth::stranger::Likeness;
 use stent_wire::auth::{
-    ANSWER_LEN_MAX, login_failed, parse_password, parse_sasl_initial, put_md5_password, put_sasl,
-    put_sasl_continue, put_sasl_final,
+    ANSWER_LEN_MAX, AuthMessageError, login_failed, parse_password, parse_sasl_initial,
+    put_md5_password, put_sasl, put_sasl_continue, put_sasl_final,
 };
 use stent_wire::report::{Report, SqlState};
 use stent_wire::startup::Startup;
@@ -82,7 +83,7 @@ impl Login {
     ) -> Result<(), Failed> {
         match demand {
             Demand::Nothing => Ok(()),
-            Demand::Certificate => Err(no_certificate(user)),
+            Demand::Certificate => self.certificate(user),
             Demand::Cleartext(secret) => {
                 self.cleartext(user, PasswordCheck::new(secret.clone())).await
             }
@@ -165,8 +166,9 @@ impl Login {
             Ok(verifier) => ServerScram::start(verifier, nonce),
             Err((mock, why)) => ServerScram::start_doomed(&mock, user, why, nonce),
         };
+        let (end_point, offered) = self.offer();
         let mut message = Vec::new();
-        put_sasl(&mut message);
+        put_sasl(&mut message, offered);
         let mut initial = Initial::Yes;
         loop {
             self.stream.write_whole(&message).await.map_err(Failed::gone)?;
@@ -174,7 +176,10 @@ impl Login {
             let body = self.password_message().await?;
             let data = match initial {
                 Initial::Yes => {
-                    parse_sasl_initial(&body).map_err(|error| refused(error.report(), error))?
+                    let failed = |error: AuthMessageError| refused(error.report(), error);
+                    let (chosen, data) = parse_sasl_initial(&body, offered).map_err(failed)?;
+                    state = state.choose(chosen, end_point.clone()).map_err(failed)?;
+                    data
                 }
                 Initial::No => &body,
             };
@@ -212,13 +217,6 @@ impl Login {
 enum Initial {
     Yes,
     No,
-}
-
-/// What `cert` comes to while nothing here reads certificates: nobody gets in by it.
-fn no_certificate(user: &str) -> Failed {
-    let message = format!("certificate authentication failed for user \"{user}\"");
-    let report = Report::fatal(SqlState::INVALID_AUTHORIZATION, message);
-    refused(report, "the method cert is not carried out yet")
 }
 
 /// A refusal: the client gets the report, the log gets the reason.

@@ -1,37 +1,36 @@
 //! TLS towards clients: the certificate that they are shown, and the one that they must show.
 //!
-//! Owns: the files' present content. Changed files are noticed at a handshake, at most once a
-//! second; where the new ones cannot be used the old ones stay, and the log says so.
-//! Invariant: a client that is connected is not touched by a change of files.
+//! Invariant: a client is told of the end point of the very certificate that its handshake shows,
+//! also while the files change.
 
-use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
 
 use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use stent_wire::auth::certificate::EndPoint;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{ALPN, certificates, private_key, provider, roots};
+use super::watched::Watched;
+use super::{ALPN, UNSENT_MAX, certificates, private_key, provider, roots};
 use crate::config::{ClientTls, TlsMode};
 use crate::error::Error;
 
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// TLS for clients.
 pub(crate) struct Clients {
-    config: ClientTls,
-    acceptor: RefCell<TlsAcceptor>,
-    stamps: RefCell<Stamps>,
-    looked: Cell<Instant>,
+    mode: TlsMode,
+    served: Watched<Served>,
 }
 
-/// Length and time of change of each file.
-type Stamps = Vec<Option<(u64, SystemTime)>>;
+/// What the files make.
+#[derive(Clone)]
+struct Served {
+    acceptor: TlsAcceptor,
+    /// To what a client may bind its login.
+    end_point: Option<EndPoint>,
+}
 
 impl Clients {
     /// From the configuration; `None` where TLS is not served.
@@ -39,64 +38,34 @@ impl Clients {
         if config.mode == TlsMode::Disable {
             return Ok(None);
         }
-        Ok(Some(Self {
-            acceptor: RefCell::new(acceptor(config)?),
-            stamps: RefCell::new(stamps(config)),
-            looked: Cell::new(Instant::now()),
-            config: config.clone(),
-        }))
+        let files: Vec<PathBuf> =
+            [&config.cert, &config.key].into_iter().chain(&config.ca).cloned().collect();
+        let (mode, config) = (config.mode, config.clone());
+        let served = Watched::new("client_tls", files, move || served(&config))?;
+        Ok(Some(Self { mode, served }))
     }
 
-    /// The handshake.
-    pub(crate) async fn accept(&self, socket: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-        self.look();
-        let acceptor = self.acceptor.borrow().clone();
-        acceptor.accept(socket).await
+    /// The handshake; with the end point of the certificate that was shown in it.
+    pub(crate) async fn accept(
+        &self,
+        socket: TcpStream,
+    ) -> std::io::Result<(TlsStream<TcpStream>, Option<EndPoint>)> {
+        let Served { acceptor, end_point } = self.served.current();
+        let mut stream = acceptor.accept(socket).await?;
+        stream.get_mut().1.set_buffer_limit(Some(UNSENT_MAX));
+        Ok((stream, end_point))
     }
 
     /// Whether a client may do without.
     pub(crate) const fn must(&self) -> bool {
-        match self.config.mode {
+        match self.mode {
             TlsMode::Disable | TlsMode::Allow | TlsMode::Prefer => false,
             TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => true,
         }
     }
-
-    fn look(&self) {
-        if self.looked.get().elapsed() < LOOK_EVERY {
-            return;
-        }
-        self.looked.set(Instant::now());
-        let now = stamps(&self.config);
-        if *self.stamps.borrow() == now {
-            return;
-        }
-        *self.stamps.borrow_mut() = now;
-        match acceptor(&self.config) {
-            Ok(fresh) => {
-                *self.acceptor.borrow_mut() = fresh;
-                tracing::info!("the TLS files have changed and are in use");
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the changed TLS files cannot be used: the old ones stay")
-            }
-        }
-    }
 }
 
-fn files(config: &ClientTls) -> impl Iterator<Item = &PathBuf> {
-    [&config.cert, &config.key].into_iter().chain(&config.ca)
-}
-
-fn stamps(config: &ClientTls) -> Stamps {
-    let stamp = |path: &PathBuf| {
-        let meta = std::fs::metadata(path).ok()?;
-        Some((meta.len(), meta.modified().ok()?))
-    };
-    files(config).map(stamp).collect()
-}
-
-fn acceptor(config: &ClientTls) -> Result<TlsAcceptor, Error> {
+fn served(config: &ClientTls) -> Result<Served, Error> {
     let provider = provider();
     let failed = |error: rustls::Error| Error::tls(&config.cert, error);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -121,7 +90,11 @@ fn acceptor(config: &ClientTls) -> Result<TlsAcceptor, Error> {
         }
     };
     let chain = certificates(&config.cert)?;
+    let end_point = chain.first().and_then(|shown| EndPoint::of(shown));
     let mut made = builder.with_single_cert(chain, private_key(&config.key)?).map_err(failed)?;
     made.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(made)))
+    // No resumption: see the module above.
+    made.session_storage = Arc::new(NoServerSessionStorage {});
+    made.send_tls13_tickets = 0;
+    Ok(Served { acceptor: TlsAcceptor::from(Arc::new(made)), end_point })
 }

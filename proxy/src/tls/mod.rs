@@ -1,11 +1,16 @@
 //! TLS on both sides, through rustls with the one crypto provider of the product.
 //!
-//! Owns: the configurations made of modes and files. Refuses: sockets (`stream`) and the words by
-//! which PostgreSQL's protocol asks for TLS (`connect`, `login`).
+//! Owns: the configurations made of modes and files. Refuses: sockets (`stream`), the words by
+//! which PostgreSQL's protocol asks for TLS (`dial`, `login`), and resuming sessions, in both
+//! roles: no tickets are sent, no session is kept. A resumed session skips the check of the other
+//! side's certificate, which may have expired or lost its authority meanwhile, and a cache of
+//! sessions would be the one part of TLS that grows; pooled connections gain next to nothing by it.
+//! PostgreSQL refuses it too (`SSL_OP_NO_TICKET`, `SSL_SESS_CACHE_OFF` in `be-secure-openssl.c`).
 //! Invariant: a mode that asks for a check never falls back to a connection without it.
 
 pub(crate) mod clients;
 pub(crate) mod upstream;
+mod watched;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +21,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, crypto};
 
 use crate::error::Error;
+
+/// How much of what a peer does not take is kept in TLS records, for each direction of a connection.
+const UNSENT_MAX: usize = 32 * 1024;
 
 /// The protocol's name in TLS (RFC 7301), as PostgreSQL 17 asks for it with direct TLS.
 pub(crate) const ALPN: &[u8] = b"postgresql";

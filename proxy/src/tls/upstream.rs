@@ -4,10 +4,11 @@
 //! whose certificate no known authority has signed; `verify-full` never to one of another name.
 //! Source: PostgreSQL documentation, libpq, "SSL Support".
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
@@ -18,14 +19,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{ALPN, certificates, private_key, provider, roots};
+use super::watched::Watched;
+use super::{ALPN, UNSENT_MAX, certificates, private_key, provider, roots};
 use crate::config::{Roots, ServerTls, TlsMode};
 use crate::error::Error;
 
 /// How TLS is spoken to PostgreSQL.
-#[derive(Clone)]
 pub(crate) struct Upstream {
-    connector: TlsConnector,
+    connector: Watched<TlsConnector>,
     name: ServerName<'static>,
 }
 
@@ -35,45 +36,65 @@ impl Upstream {
         if config.mode == TlsMode::Disable || host.starts_with('/') {
             return Ok(None);
         }
-        let provider = provider();
-        let verifier = Arc::new(Check {
-            authority: authority(config, &provider)?,
-            name: match config.mode {
-                TlsMode::VerifyFull => Name::Must,
-                TlsMode::Disable
-                | TlsMode::Allow
-                | TlsMode::Prefer
-                | TlsMode::Require
-                | TlsMode::VerifyCa => Name::Any,
-            },
-            provider: Arc::clone(&provider),
-        });
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::Tls {
-                what: "server_tls_sslmode".to_owned(),
-                why: error.to_string(),
-            })?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier);
-        let mut made = match &config.cert {
-            None => builder.with_no_client_auth(),
-            Some((cert, key)) => builder
-                .with_client_auth_cert(certificates(cert)?, private_key(key)?)
-                .map_err(|error| Error::tls(cert, error))?,
-        };
-        made.alpn_protocols = vec![ALPN.to_vec()];
         let name = ServerName::try_from(host.to_owned()).map_err(|error| Error::Tls {
             what: format!("the host {host}"),
             why: error.to_string(),
         })?;
-        Ok(Some(Self { connector: TlsConnector::from(Arc::new(made)), name }))
+        let (files, config) = (files(config), config.clone());
+        let make = move || connector(&config);
+        Ok(Some(Self { connector: Watched::new("server_tls", files, make)?, name }))
     }
 
     /// The handshake, on a socket on which the server awaits it.
     pub(crate) async fn connect(&self, socket: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-        self.connector.connect(self.name.clone(), socket).await
+        let mut stream = self.connector.current().connect(self.name.clone(), socket).await?;
+        stream.get_mut().1.set_buffer_limit(Some(UNSENT_MAX));
+        Ok(stream)
     }
+}
+
+/// The files of a configuration. Those of the operating system are read once, at the start.
+fn files(config: &ServerTls) -> Vec<PathBuf> {
+    let roots = config.roots.iter().filter_map(|roots| match roots {
+        Roots::File(path) => Some(path),
+        Roots::System => None,
+    });
+    let own = config.cert.iter().flat_map(|(cert, key)| [cert, key]);
+    roots.chain(own).cloned().collect()
+}
+
+fn connector(config: &ServerTls) -> Result<TlsConnector, Error> {
+    let provider = provider();
+    let verifier = Arc::new(Check {
+        authority: authority(config, &provider)?,
+        name: match config.mode {
+            TlsMode::VerifyFull => Name::Must,
+            TlsMode::Disable
+            | TlsMode::Allow
+            | TlsMode::Prefer
+            | TlsMode::Require
+            | TlsMode::VerifyCa => Name::Any,
+        },
+        provider: Arc::clone(&provider),
+    });
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Tls {
+            what: "server_tls_sslmode".to_owned(),
+            why: error.to_string(),
+        })?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut made = match &config.cert {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => builder
+            .with_client_auth_cert(certificates(cert)?, private_key(key)?)
+            .map_err(|error| Error::tls(cert, error))?,
+    };
+    made.alpn_protocols = vec![ALPN.to_vec()];
+    // No resumption: see the module above.
+    made.resumption = Resumption::disabled();
+    Ok(TlsConnector::from(Arc::new(made)))
 }
 
 /// Who must have signed the server's certificate. As in libpq, `require` with a file of roots

@@ -5,11 +5,15 @@ use std::net::TcpStream;
 
 use super::support::{PATIENCE, Proxy};
 
-/// A raw connection.
-pub(crate) struct Raw {
-    pub(crate) stream: TcpStream,
+/// A raw connection: TCP, or TLS over it.
+pub(crate) struct Raw<S = TcpStream> {
+    pub(crate) stream: S,
     buffer: Vec<u8>,
 }
+
+/// How a stream may end too.
+const ENDS: [std::io::ErrorKind; 2] =
+    [std::io::ErrorKind::ConnectionReset, std::io::ErrorKind::UnexpectedEof];
 
 /// A message: type and body.
 pub(crate) type Message = (u8, Vec<u8>);
@@ -39,9 +43,11 @@ impl Raw {
         assert_eq!(said.first().map(|(tag, _)| *tag), Some(b'R'), "{said:?}");
         raw
     }
+}
 
+impl<S: Read + Write> Raw<S> {
     /// On a stream that is there.
-    pub(crate) fn on(stream: TcpStream) -> Self {
+    pub(crate) fn on(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
@@ -66,7 +72,7 @@ impl Raw {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return None,
                 Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) if ENDS.contains(&error.kind()) => return None,
                 Err(error) => panic!("no answer in time: {error}"),
             }
         }

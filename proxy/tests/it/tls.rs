@@ -1,118 +1,24 @@
 //! TLS on both sides. Certificates are made by the tests.
 
+pub(crate) mod authority;
+mod cancel;
+mod cert_auth;
+mod channel_binding;
+mod middle;
+mod rogue;
+mod start;
+mod vanish;
+
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use stent_proxy::config::{ClientTls, Roots, ServerTls, TlsMode};
-use stent_testkit::{Installation, Postgres, TempDir};
+use stent_proxy::config::TlsMode;
+use stent_testkit::Postgres;
 
-use super::raw::{Raw, field, query, startup};
+use super::raw::{Raw, field, startup};
 use super::support::{PATIENCE, Proxy};
-
-/// An authority with a certificate of its own, and one for `localhost` and 127.0.0.1.
-struct Authority {
-    folder: TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let folder = TempDir::new("tls").unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "an authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let cert = params.self_signed(&key).unwrap();
-        std::fs::write(folder.path().join("ca.pem"), cert.pem()).unwrap();
-        let authority = Self { folder, issuer: Issuer::new(params, key) };
-        authority.sign("server", &["localhost", "127.0.0.1"]);
-        authority
-    }
-
-    /// Signs a certificate and writes `NAME.pem` and `NAME.key`.
-    fn sign(&self, file: &str, names: &[&str]) {
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names.clone()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, &*names[0]);
-        let cert = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.file(&format!("{file}.pem")), cert.pem()).unwrap();
-        std::fs::write(self.file(&format!("{file}.key")), key.serialize_pem()).unwrap();
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn for_clients(&self, mode: TlsMode) -> ClientTls {
-        ClientTls {
-            mode,
-            cert: self.file("server.pem"),
-            key: self.file("server.key"),
-            ca: Some(self.file("ca.pem")),
-        }
-    }
-
-    /// A PostgreSQL that speaks TLS with the certificate.
-    fn postgres(&self) -> Postgres {
-        let pg = Postgres::start().unwrap();
-        for (from, to) in [("server.pem", "server.crt"), ("server.key", "server.key")] {
-            let text = std::fs::read_to_string(self.file(from)).unwrap();
-            let file = format!("{}/{to}", data(&pg));
-            // Written by the server itself, so that the file is its own.
-            pg.sql(&format!(
-                "copy (select unnest(string_to_array($stent${}$stent$, E'\\n'))) to '{file}'",
-                text.trim_end()
-            ))
-            .unwrap();
-        }
-        chmod(&format!("{}/server.key", data(&pg)));
-        pg.sql("alter system set ssl = on").unwrap();
-        pg.sql("select pg_reload_conf()").unwrap();
-        let on = || (pg.value("show ssl").is_ok_and(|shown| shown == "on")).then_some(());
-        stent_testkit::wait_for("TLS in PostgreSQL", PATIENCE, on).unwrap();
-        pg
-    }
-}
-
-fn data(pg: &Postgres) -> String {
-    pg.value("show data_directory").unwrap()
-}
-
-fn chmod(file: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-fn psql(port: u16, options: &str, sql: &str) -> Output {
-    let dsn = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres {options}");
-    Command::new(program()).args(["-XAtc", sql, &dsn]).env("HOME", "/nonexistent").output().unwrap()
-}
-
-fn program() -> PathBuf {
-    Installation::find().unwrap().tool("psql").expect("psql comes with PostgreSQL")
-}
-
-fn text(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-fn refusal(output: &Output) -> String {
-    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn server_tls(mode: TlsMode, roots: Option<&Path>) -> ServerTls {
-    ServerTls {
-        mode,
-        roots: roots.map(|path| Roots::File(path.to_owned())),
-        ..ServerTls::default()
-    }
-}
+use authority::{Authority, chmod, program, psql, refusal, server_tls, text};
+use cancel::sleeps;
 
 const IN_USE: &str = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
 
@@ -172,16 +78,16 @@ fn a_check_without_roots_stops_the_start() {
     assert!(error.contains("server_tls_ca_file"), "{error}");
 }
 
-/// Checklist 7.
+/// Checklist 7: psql's own cancel request, which goes in clear before PostgreSQL 17.
 #[test]
-fn cancel_requests_go_over_tls_on_both_sides() {
+fn a_statement_is_cancelled_where_tls_is_required_on_both_sides() {
     let authority = Authority::new();
     let pg = authority.postgres();
     let proxy = Proxy::start(&pg, |config| {
         config.server_tls = server_tls(TlsMode::Require, None);
         config.client_tls = authority.for_clients(TlsMode::Require);
     });
-    // psql cancels on SIGINT, over TLS from PostgreSQL 17 on; statement_timeout is not involved.
+    // psql cancels on SIGINT; statement_timeout is not involved.
     let port = proxy.port.to_string();
     let mut sleeper = Command::new(program())
         .args([
@@ -199,9 +105,7 @@ fn cancel_requests_go_over_tls_on_both_sides() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let runs =
-        || proxy.snapshot().holders.iter().any(|holder| holder.last_statement.contains("sleep"));
-    stent_testkit::wait_for("the sleep", PATIENCE, || runs().then_some(())).unwrap();
+    stent_testkit::wait_for("the sleep", PATIENCE, || sleeps(&pg).then_some(())).unwrap();
     let pid = rustix::process::Pid::from_child(&sleeper);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let mut said = String::new();
@@ -283,35 +187,6 @@ fn large_results_pass_over_tls_on_both_sides() {
     assert_eq!(text(&psql(proxy.port, "sslmode=require", sql)).len(), 32);
 }
 
-/// Checklist 2: what is pushed in behind the request, in clear, is never a request.
-#[test]
-fn nothing_sent_in_clear_survives_the_handshake() {
-    let authority = Authority::new();
-    let pg = Postgres::start().unwrap();
-    let proxy =
-        Proxy::start(&pg, |config| config.client_tls = authority.for_clients(TlsMode::Prefer));
-    let mut raw = Raw::connect(&proxy);
-    let hello = startup(&[("user", "postgres"), ("database", "postgres")]);
-    raw.send(&[&[0, 0, 0, 8, 4, 210, 22, 47][..], &hello].concat());
-    let answer = raw.rest();
-    assert!(!answer.windows(9).any(|bytes| bytes == b"R\0\0\0\x08\0\0\0\0"), "{answer:?}");
-    assert_ne!(answer.first(), Some(&b'S'));
-}
-
-/// Checklist 5: PostgreSQL 17's direct TLS, by hand.
-#[test]
-fn a_handshake_where_none_is_served_is_refused_and_harms_nobody() {
-    let pg = Postgres::start().unwrap();
-    let proxy = Proxy::start(&pg, |_| {});
-    let mut socket = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
-    socket.write_all(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]).unwrap();
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).unwrap();
-    let mut raw = Raw::login(&proxy);
-    raw.send(&query("select 1"));
-    assert_eq!(raw.tags(), "TDCZ");
-}
-
 #[test]
 fn a_plain_client_is_told_that_tls_is_required() {
     let authority = Authority::new();
@@ -342,7 +217,25 @@ fn changed_files_are_used_without_dropping_anyone() {
     }
     stent_testkit::wait_for("the new certificate", PATIENCE, || trusts(&renewed).then_some(()))
         .unwrap();
-    std::fs::write(authority.file("server.pem"), "rubbish").unwrap();
-    let served = || proxy.get("/livez").0 == 200 && trusts(&renewed);
-    assert!(served(), "files that cannot be used change nothing");
+}
+
+#[test]
+fn changed_files_of_the_server_side_are_used_for_the_next_connection() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let pg = authority.postgres();
+    let roots = authority.file("bundle.pem");
+    std::fs::copy(authority.file("ca.pem"), &roots).unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.server_tls = server_tls(TlsMode::VerifyCa, Some(&roots));
+        // Each server is used once.
+        config.server_lifetime = Some(std::time::Duration::ZERO);
+        config.query_wait_timeout = Some(std::time::Duration::from_secs(1));
+    });
+    let works = || psql(proxy.port, "sslmode=disable", "select 1").status.success();
+    assert!(works());
+    for (from, expected) in [(&other, false), (&authority, true)] {
+        std::fs::copy(from.file("ca.pem"), &roots).unwrap();
+        let seen = || (works() == expected).then_some(());
+        stent_testkit::wait_for("the new roots", PATIENCE, seen).unwrap();
+    }
 }

@@ -154,8 +154,9 @@ fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
 
 fn credentials(settings: &Settings, upstream: &Upstream, users: &[User], problems: &mut Problems) {
     let method = &settings.auth_type;
-    // What rules need is checked where rules are.
-    let without = matches!(method.value, AuthMethod::Trust | AuthMethod::Hba);
+    // None of these needs a secret of the client's as such: what rules need is checked where rules are,
+    // and whether PostgreSQL wants one it says itself.
+    let without = matches!(method.value, AuthMethod::Trust | AuthMethod::Cert | AuthMethod::Hba);
     if !method.is_sound() || without {
         return;
     }

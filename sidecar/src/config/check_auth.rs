@@ -180,7 +180,9 @@ fn in_clear(settings: &Settings, rules: &RuleList) -> Vec<String> {
             let lines = rules.iter().filter(|rule| rule.takes_passwords_in_clear());
             lines.map(|rule| format!("auth_hba_file, line {}", rule.line())).collect()
         }
-        AuthMethod::Trust | AuthMethod::Md5 | AuthMethod::ScramSha256 => Vec::new(),
+        AuthMethod::Trust | AuthMethod::Md5 | AuthMethod::ScramSha256 | AuthMethod::Cert => {
+            Vec::new()
+        }
     };
     let has_tcp = !settings.listen_addr.value.0.is_empty();
     if !has_tcp || super::check_tls::must(settings.client_tls_sslmode.value) {

@@ -1,6 +1,6 @@
 //! What TLS keys mean together.
 
-use stent_proxy::config::TlsMode;
+use stent_proxy::config::{AuthMethod, TlsMode, TlsNegotiation};
 
 use super::keys::Settings;
 use super::problem::Problems;
@@ -33,6 +33,14 @@ fn server(settings: &Settings, upstream: &Upstream, database: &Database, problem
              or to system",
         );
     }
+    let direct = tls.negotiation == TlsNegotiation::Direct;
+    if direct && !must(tls.mode) {
+        problems.add(
+            &upstream.origin,
+            "sslnegotiation=direct begins with TLS, and the sslmode does not ask for it",
+            "write sslmode=require or stronger, or sslnegotiation=postgres",
+        );
+    }
     let (cert, key) = (&settings.server_tls_cert_file, &settings.server_tls_key_file);
     if cert.value.0.is_some() != key.value.0.is_some() {
         problems.add(
@@ -44,6 +52,7 @@ fn server(settings: &Settings, upstream: &Upstream, database: &Database, problem
 }
 
 fn clients(role: Role, settings: &Settings, problems: &mut Problems) {
+    certificates(role, settings, problems);
     let mode = &settings.client_tls_sslmode;
     let has = |path: &super::value::OptionalPath| path.0.is_some();
     let (cert, key) = (&settings.client_tls_cert_file.value, &settings.client_tls_key_file.value);
@@ -68,14 +77,45 @@ fn clients(role: Role, settings: &Settings, problems: &mut Problems) {
             "set client_tls_ca_file",
         );
     }
-    let samples = role == Role::Both && settings.postgres_sampling.value == Switch::On;
-    if must && samples && settings.unix_socket_dir.value.0.is_none() {
+    let without = settings.unix_socket_dir.value.0.is_none() && !by_certificate(settings);
+    if must && samples(role, settings) && without {
         problems.add(
             &mode.origin,
             "the agent reaches PostgreSQL through the proxy and does not speak TLS there",
             "set unix_socket_dir, which needs no TLS, or postgres_sampling off",
         );
     }
+}
+
+/// What `auth_type = cert` needs.
+fn certificates(role: Role, settings: &Settings, problems: &mut Problems) {
+    let (method, mode) = (&settings.auth_type, &settings.client_tls_sslmode);
+    if !by_certificate(settings) {
+        return;
+    }
+    if mode.is_sound() && !matches!(mode.value, TlsMode::VerifyCa | TlsMode::VerifyFull) {
+        problems.add(
+            &method.origin,
+            "auth_type cert goes by clients' certificates, and client_tls_sslmode asks for none",
+            "set client_tls_sslmode verify-ca, or another auth_type",
+        );
+    }
+    if samples(role, settings) {
+        problems.add(
+            &method.origin,
+            "the agent reaches PostgreSQL through the proxy and has no certificate to show there",
+            "set postgres_sampling off, or another auth_type",
+        );
+    }
+}
+
+fn by_certificate(settings: &Settings) -> bool {
+    settings.auth_type.is_sound() && settings.auth_type.value == AuthMethod::Cert
+}
+
+/// Whether an agent of ours is a client too.
+fn samples(role: Role, settings: &Settings) -> bool {
+    role == Role::Both && settings.postgres_sampling.value == Switch::On
 }
 
 /// Whether clients over TCP have to use TLS.

@@ -175,7 +175,7 @@ keys! {
     unix_socket_dir: OptionalPath = "", "", Proxy, Public,
         "Folder of the unix socket .s.PGSQL.<listen_port> on which clients connect.";
     auth_type: AuthMethod = "scram-sha-256", "", Proxy, Public,
-        "How clients prove who they are. With md5, a user whose stored secret is a SCRAM one is asked for SCRAM. password (PgBouncer's plain) has it sent as it is, over TLS or the unix socket. With hba the rules of auth_hba_file decide.";
+        "How clients prove who they are. With md5, a user whose stored secret is a SCRAM one is asked for SCRAM. Over TLS SCRAM is offered with channel binding too. password (PgBouncer's plain) has it sent as it is, over TLS or the unix socket. With cert the common name of the client's certificate must be the user; it needs client_tls_sslmode verify-ca or verify-full. With hba the rules of auth_hba_file decide.";
     auth_file: OptionalPath = "", "", Proxy, Public,
         "Users and their secrets, in the form of PgBouncer's userlist.txt.";
     auth_user: OptionalName = "", "", Proxy, Public,
@@ -206,7 +206,7 @@ keys! {
     server_tls_sslmode: TlsMode = "prefer", "", Proxy, Public,
         "TLS to the database, with libpq's meanings. Also read from sslmode in the database URL.";
     server_tls_ca_file: OptionalPath = "", "", Proxy, Public,
-        "Root certificates of the database's authority, PEM, one or more; system: those of the operating system. Also read from sslrootcert in the database URL.";
+        "Root certificates of the database's authority, PEM, one or more; system: those of the operating system. Also read from sslrootcert in the database URL. A changed file is in use within a second or at the next server connection, whichever is later, as are those of the two keys below.";
     server_tls_cert_file: OptionalPath = "", "", Proxy, Public,
         "Our own certificate for the database, PEM. Also read from sslcert in the database URL.";
     server_tls_key_file: OptionalPath = "", "", Proxy, Public,

@@ -34,10 +34,12 @@ of them at once, each with its place, the reason and the mend.
 (5432) and database (the user's name). `host` and `port` may also be parameters: `?host=/run/postgresql`
 is a unix socket. `connect_timeout` becomes `server_connect_timeout` where that is not written.
 `sslmode`, `sslrootcert`, `sslcert` and `sslkey` become the `server_tls_` keys that are not written;
-`sslnegotiation=direct` begins with TLS at once (PostgreSQL 17). Other parameters are accepted with a warning, and `stent run` hands them on to its command.
+`sslnegotiation=direct` begins with TLS at once (PostgreSQL 17), and `channel_binding` is libpq's. Other
+parameters are accepted with a warning, and `stent run` hands them on to its command.
 
-Without any URL, `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGSSLMODE` and
-`PGCONNECT_TIMEOUT` are read as libpq reads them, if `PGHOST` is set.
+Without any URL, `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGSSLMODE`, `PGSSLROOTCERT`,
+`PGSSLCERT`, `PGSSLKEY`, `PGSSLNEGOTIATION`, `PGCHANNELBINDING` and `PGCONNECT_TIMEOUT` are read as libpq
+reads them, if `PGHOST` is set.
 
 ";
 

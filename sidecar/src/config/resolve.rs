@@ -138,6 +138,7 @@ pub(crate) fn server_tls(settings: &Settings, database: &Database) -> ServerTls 
         }),
         cert: cert.zip(key),
         negotiation: url.negotiation,
+        channel_binding: url.channel_binding,
     }
 }
 

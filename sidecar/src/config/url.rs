@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use stent_proxy::config::{TlsMode, TlsNegotiation};
+use stent_wire::auth::scram::BindingPolicy;
 
 use super::percent::{decoded, encoded};
 use super::value::{KeyType, Port, Timeout};
@@ -48,6 +49,8 @@ pub struct UrlTls {
     pub key: Option<String>,
     /// `sslnegotiation`.
     pub negotiation: TlsNegotiation,
+    /// `channel_binding`.
+    pub channel_binding: BindingPolicy,
 }
 
 /// Why a URL is refused. The texts hold nothing of the URL.
@@ -83,6 +86,9 @@ pub enum UrlError {
     /// Another `sslmode` or `sslnegotiation`.
     #[error("has an sslmode or sslnegotiation that PostgreSQL does not know")]
     SslMode,
+    /// Another `channel_binding`.
+    #[error("has a channel_binding that PostgreSQL does not know")]
+    ChannelBinding,
     /// `connect_timeout` is no number of seconds.
     #[error("has a connect_timeout that is not a number of seconds")]
     ConnectTimeout,
@@ -98,6 +104,7 @@ impl UrlError {
                 "write sslmode=disable, allow, prefer, require, verify-ca or verify-full, and \
                  sslnegotiation=postgres or direct"
             }
+            Self::ChannelBinding => "write channel_binding=disable, prefer or require",
             Self::ConnectTimeout => "write a whole number, such as connect_timeout=10",
             Self::StrayAt
             | Self::Path
@@ -197,6 +204,10 @@ fn libpq(host: String, get: impl Fn(&str) -> Option<String>) -> Result<Database,
         negotiation: match get("PGSSLNEGOTIATION") {
             Some(how) => negotiation(&how).map_err(|error| ("PGSSLNEGOTIATION", error))?,
             None => TlsNegotiation::default(),
+        },
+        channel_binding: match get("PGCHANNELBINDING") {
+            Some(policy) => binding(&policy).map_err(|error| ("PGCHANNELBINDING", error))?,
+            None => BindingPolicy::default(),
         },
     };
     let connect_timeout = match get("PGCONNECT_TIMEOUT") {
@@ -335,6 +346,7 @@ fn parameter(database: &mut Database, pair: &str) -> Result<(), UrlError> {
         "sslcert" => database.tls.cert = Some(value),
         "sslkey" => database.tls.key = Some(value),
         "sslnegotiation" => database.tls.negotiation = negotiation(&value)?,
+        "channel_binding" => database.tls.channel_binding = binding(&value)?,
         "connect_timeout" => {
             database.connect_timeout = connect_timeout(&value)?;
             database.parameters.push((name.to_owned(), SecretString::from(value)));
@@ -356,6 +368,15 @@ fn negotiation(how: &str) -> Result<TlsNegotiation, UrlError> {
         "postgres" => Ok(TlsNegotiation::Postgres),
         "direct" => Ok(TlsNegotiation::Direct),
         _ => Err(UrlError::SslMode),
+    }
+}
+
+fn binding(policy: &str) -> Result<BindingPolicy, UrlError> {
+    match policy {
+        "disable" => Ok(BindingPolicy::Disable),
+        "prefer" => Ok(BindingPolicy::Prefer),
+        "require" => Ok(BindingPolicy::Require),
+        _ => Err(UrlError::ChannelBinding),
     }
 }
 

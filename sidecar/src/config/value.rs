@@ -273,10 +273,10 @@ macro_rules! words {
     };
 }
 
-words!(AuthMethod, "trust, password (or plain), md5, scram-sha-256 or hba", Text,
+words!(AuthMethod, "trust, password (or plain), md5, scram-sha-256, cert or hba", Text,
     "trust" => AuthMethod::Trust, "password" | "plain" => AuthMethod::Password,
     "md5" => AuthMethod::Md5, "scram-sha-256" => AuthMethod::ScramSha256,
-    "hba" => AuthMethod::Hba);
+    "cert" => AuthMethod::Cert, "hba" => AuthMethod::Hba);
 
 words!(PoolMode, "session, transaction or statement", Text,
     "session" => PoolMode::Session, "transaction" => PoolMode::Transaction,

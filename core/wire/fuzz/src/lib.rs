@@ -6,12 +6,13 @@
 
 mod sessions;
 
+use stent_wire::auth::certificate::{EndPoint, common_name};
 use stent_wire::auth::hba::{self, Attempt, Origin};
-use stent_wire::auth::scram::{MockSecret, ScramKeys};
+use stent_wire::auth::scram::{ClientBinding, MockSecret, ScramKeys};
 use stent_wire::auth::scram_server::{ScramStep, ServerScram};
 use stent_wire::auth::secret::{Password, Refusal, Secret};
 use stent_wire::auth::{
-    Answer, AuthRequest, parse_answer, parse_password, parse_sasl_initial, scram_client,
+    Answer, AuthRequest, Mechanism, parse_answer, parse_password, parse_sasl_initial, scram_client,
 };
 use stent_wire::effects::{Definition, Functions, custom_settings, scan};
 use stent_wire::fingerprint::{fingerprint, first_keyword};
@@ -97,19 +98,24 @@ pub fn scram_raw(bytes: &[u8]) {
     let mock = MockSecret::new([5; 32]);
     let real = || ServerScram::start(keys.verifier(), [2; 18]);
     let doomed = || ServerScram::start_doomed(&mock, "u", Refusal::UnknownUser, [2; 18]);
-    for server in [real(), doomed()] {
+    let certificate = include_bytes!("../../tests/certificates/ecdsa-sha256.der");
+    let bound = || {
+        let chosen = real().choose(Mechanism::ScramPlus, EndPoint::of(certificate));
+        chosen.expect("the channel can be bound")
+    };
+    for server in [real(), doomed(), bound()] {
         assert!(!matches!(server.handle(bytes), Ok(ScramStep::Proven(_))));
     }
     // The second message begins where a NUL stands, which neither may contain.
     let mut messages = bytes.splitn(2, |&byte| byte == 0);
     let (first, second) =
         (messages.next().unwrap_or_default(), messages.next().unwrap_or_default());
-    for server in [real(), doomed()] {
+    for server in [real(), doomed(), bound()] {
         if let Ok(ScramStep::Continue { next, .. }) = server.handle(first) {
             assert!(next.handle(second).is_err(), "proven without the password");
         }
     }
-    let (client, _) = scram_client::start([1; 18]);
+    let (client, _) = scram_client::start([1; 18], &ClientBinding::Unable);
     if let Ok(need) = client.handle(first)
         && need.iterations() <= 16
     {
@@ -121,7 +127,12 @@ pub fn scram_raw(bytes: &[u8]) {
     if let Ok(Answer::Proof { consumed, body }) = parse_answer(bytes) {
         assert!(consumed <= bytes.len() && body.len() + HEADER_LEN == consumed);
     }
-    let _ = (AuthRequest::parse(bytes), parse_password(bytes), parse_sasl_initial(bytes));
+    let _ = (
+        AuthRequest::parse(bytes),
+        parse_password(bytes),
+        parse_sasl_initial(bytes, Mechanism::ON_TLS),
+    );
+    let _ = (EndPoint::of(bytes), common_name(bytes));
     let _ = Secret::parse(bytes);
 }
 

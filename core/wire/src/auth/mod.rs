@@ -1,11 +1,12 @@
 //! Authentication in both roles: towards clients as a server, towards servers as a client.
 //!
 //! Owns: the messages of the exchange (this file), what a stored secret can prove ([`secret`]),
-//! MD5 ([`md5`]) and SCRAM-SHA-256 ([`scram_server`], [`scram_client`], [`scram`]), passwords as they
-//! are ([`cleartext`]), who is asked for which of them ([`hba`]), what strangers are shown
-//! ([`stranger`]) and how long those wait who fail ([`backoff`]).
-//! Refuses: randomness (nonces and salts are arguments), channel binding, and telling a client
-//! whether it was the user or the password that was wrong.
+//! MD5 ([`md5`]), SCRAM-SHA-256 ([`scram_server`], [`scram_client`], [`scram`]) and what binds it to
+//! a TLS channel ([`certificate`]), passwords as they are ([`cleartext`]), who is asked for which of
+//! them ([`hba`]), what strangers are shown ([`stranger`]) and how long those wait who fail
+//! ([`backoff`]).
+//! Refuses: randomness (nonces and salts are arguments), and telling a client whether it was the
+//! user or the password that was wrong.
 //! Invariant: secrets compare in constant time, never print, and are wiped when dropped.
 //! Source: PostgreSQL documentation, "Message Formats" and "SASL Authentication"; RFC 5802, 7677.
 
@@ -13,6 +14,7 @@ use crate::frame::{HEADER_LEN, cstr, put_message};
 use crate::report::{Report, SqlState};
 
 pub mod backoff;
+pub mod certificate;
 pub mod cleartext;
 pub mod hba;
 pub mod lookup;
@@ -23,8 +25,29 @@ pub mod scram_server;
 pub mod secret;
 pub mod stranger;
 
-/// The one mechanism that is offered and accepted.
-pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
+/// A SASL mechanism that Stent speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// `SCRAM-SHA-256`.
+    Scram,
+    /// `SCRAM-SHA-256-PLUS`: bound to the TLS channel.
+    ScramPlus,
+}
+
+impl Mechanism {
+    /// What a client may be offered on a channel that can be bound, the favourite first.
+    pub const ON_TLS: &[Self] = &[Self::ScramPlus, Self::Scram];
+    /// What it may be offered on any other.
+    pub const PLAIN: &[Self] = &[Self::Scram];
+
+    /// Its name in the protocol.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scram => "SCRAM-SHA-256",
+            Self::ScramPlus => "SCRAM-SHA-256-PLUS",
+        }
+    }
+}
 
 /// The longest message that a client may send before it is logged in, header included.
 pub const ANSWER_LEN_MAX: usize = 10_000;
@@ -212,9 +235,12 @@ pub fn put_md5_password(out: &mut Vec<u8>, salt: [u8; 4]) {
     put_request(out, 5, &salt);
 }
 
-/// Appends an AuthenticationSASL that offers SCRAM-SHA-256.
-pub fn put_sasl(out: &mut Vec<u8>) {
-    put_request(out, 10, format!("{SCRAM_SHA_256}\0\0").as_bytes());
+/// Appends an AuthenticationSASL that offers these mechanisms.
+pub fn put_sasl(out: &mut Vec<u8>, offered: &[Mechanism]) {
+    assert!(!offered.is_empty(), "an offer of nothing cannot be taken");
+    let mut names: String = offered.iter().flat_map(|one| [one.as_str(), "\0"]).collect();
+    names.push('\0');
+    put_request(out, 10, names.as_bytes());
 }
 
 /// Appends an AuthenticationSASLContinue.
@@ -252,29 +278,32 @@ pub fn parse_password(body: &[u8]) -> Result<&[u8], AuthMessageError> {
     }
 }
 
-/// Appends a SASLInitialResponse for SCRAM-SHA-256.
-pub fn put_sasl_initial(out: &mut Vec<u8>, data: &str) {
+/// Appends a SASLInitialResponse.
+pub fn put_sasl_initial(out: &mut Vec<u8>, mechanism: Mechanism, data: &str) {
     put_message(out, b'p', |body| {
-        body.extend_from_slice(SCRAM_SHA_256.as_bytes());
+        body.extend_from_slice(mechanism.as_str().as_bytes());
         body.push(0);
         body.extend_from_slice(&(data.len() as u32).to_be_bytes());
         body.extend_from_slice(data.as_bytes());
     });
 }
 
-/// Reads the body of a SASLInitialResponse for SCRAM-SHA-256: the client's first message.
+/// Reads the body of a SASLInitialResponse: which of the offered mechanisms the client chooses,
+/// and its first message.
 ///
 /// A length of -1 (no initial response) is refused: in SCRAM the client always speaks first, and
 /// no client of PostgreSQL waits to be asked.
-pub fn parse_sasl_initial(body: &[u8]) -> Result<&[u8], AuthMessageError> {
-    let (mechanism, rest) = cstr(body).ok_or(AuthMessageError::SaslInitial)?;
-    if mechanism != SCRAM_SHA_256.as_bytes() {
-        return Err(AuthMessageError::Mechanism);
-    }
+pub fn parse_sasl_initial<'a>(
+    body: &'a [u8],
+    offered: &[Mechanism],
+) -> Result<(Mechanism, &'a [u8]), AuthMessageError> {
+    let (name, rest) = cstr(body).ok_or(AuthMessageError::SaslInitial)?;
+    let mut chosen = offered.iter().filter(|mechanism| mechanism.as_str().as_bytes() == name);
+    let &mechanism = chosen.next().ok_or(AuthMessageError::Mechanism)?;
     let (&len, data) = rest.split_first_chunk::<4>().ok_or(AuthMessageError::SaslInitial)?;
     // Compared as they are, never added to: a length of 2^31 - 1 must not wrap (CVE-2026-6664).
     if usize::try_from(i32::from_be_bytes(len)) == Ok(data.len()) {
-        Ok(data)
+        Ok((mechanism, data))
     } else {
         Err(AuthMessageError::SaslInitial)
     }
@@ -283,6 +312,21 @@ pub fn parse_sasl_initial(body: &[u8]) -> Result<&[u8], AuthMessageError> {
 /// Appends a SASLResponse.
 pub fn put_sasl_response(out: &mut Vec<u8>, data: &str) {
     put_message(out, b'p', |body| body.extend_from_slice(data.as_bytes()));
+}
+
+/// The answer to a client whose certificate is another's, or names nobody. Source: PostgreSQL,
+/// `auth_failed` in `auth.c`.
+pub fn certificate_failed(user: &str) -> Report {
+    Report::fatal(
+        SqlState::INVALID_AUTHORIZATION,
+        format!("certificate authentication failed for user \"{user}\""),
+    )
+}
+
+/// The answer to a client without one. Source: PostgreSQL, `ClientAuthentication`.
+pub fn certificate_missing() -> Report {
+    let what = "connection requires a valid client certificate";
+    Report::fatal(SqlState::INVALID_AUTHORIZATION, what)
 }
 
 /// The one answer to a wrong password, a user without one, and a user that does not exist.

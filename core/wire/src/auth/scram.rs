@@ -1,7 +1,7 @@
 //! What both roles of SCRAM-SHA-256 share: keys, secrets, attributes and errors.
 //!
-//! Owns: key derivation (RFC 5802 section 3, RFC 7677), PostgreSQL's stored form, and what can go
-//! wrong; the text of the messages is in `attributes`.
+//! Owns: key derivation (RFC 5802 section 3, RFC 7677) and PostgreSQL's stored form; the text of the
+//! messages is in `attributes`, channel binding in `channel`, what can go wrong in `error`.
 //! Refuses: deriving by itself: it is thousands of hash rounds, so the caller derives once for
 //! each password, salt and iteration count, and keeps the [`ScramKeys`].
 //! Invariant: keys compare in constant time, never print, and are wiped when dropped.
@@ -12,12 +12,16 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::secret::Password;
-use crate::report::{Report, SqlState};
 
 mod attributes;
+mod channel;
+mod error;
 mod stored;
 
 pub(super) use attributes::{Attributes, decode, decode_key, encode, is_nonce, parse_iterations};
+pub(super) use channel::ServerBinding;
+pub use channel::{BindingPolicy, Channel, ClientBinding};
+pub use error::{Sanitized, ScramError};
 
 /// The longest SCRAM message. Source: PostgreSQL, `PG_MAX_SASL_MESSAGE_LENGTH`.
 pub const SCRAM_MESSAGE_LEN_MAX: usize = 1024;
@@ -81,63 +85,6 @@ pub struct MockSecret {
     key: Key,
     /// What a user that does not exist is asked for.
     iterations: u32,
-}
-
-/// A SCRAM exchange that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ScramError {
-    /// The message is not what the exchange has in this place.
-    #[error("malformed SCRAM message: {0}")]
-    Malformed(&'static str),
-    /// Something of RFC 5802 that nobody speaks to PostgreSQL.
-    #[error("unsupported in SCRAM: {0}")]
-    Unsupported(&'static str),
-    /// The nonce is not the one of this exchange.
-    #[error("SCRAM nonce mismatch")]
-    Nonce,
-    /// The proof is wrong, or there is none that could be right.
-    #[error("SCRAM proof refused: {0}")]
-    Refused(super::secret::Refusal),
-    /// The server asks for more iterations than are computed.
-    #[error(
-        "the server asks for {iterations} SCRAM iterations, the most is {SCRAM_ITERATIONS_MAX}"
-    )]
-    Iterations {
-        /// How many.
-        iterations: u32,
-    },
-    /// The keys at hand are for another salt or iteration count.
-    #[error("the SCRAM keys at hand are for another salt: the password itself is needed")]
-    OtherSalt,
-    /// The server refused us.
-    #[error("the server refused the SCRAM exchange")]
-    ServerRefused,
-    /// The server does not know the password: it is not the server it claims to be.
-    #[error("the server's SCRAM signature is wrong: it does not know the password")]
-    ServerSignature,
-}
-
-impl ScramError {
-    /// What a client of ours is told before its connection is closed: a refusal says nothing
-    /// about why, the rest is a mistake in the protocol.
-    pub fn report(self, user: &str) -> Report {
-        match self {
-            Self::Refused(_) => super::login_failed(user),
-            Self::Malformed(detail) => {
-                Report::fatal(SqlState::PROTOCOL_VIOLATION, "malformed SCRAM message")
-                    .with_detail(detail)
-            }
-            Self::Nonce => Report::fatal(SqlState::PROTOCOL_VIOLATION, "invalid SCRAM response")
-                .with_detail("Nonce does not match."),
-            Self::Unsupported(what) => Report::fatal(SqlState::FEATURE_NOT_SUPPORTED, what),
-            Self::Iterations { .. }
-            | Self::OtherSalt
-            | Self::ServerRefused
-            | Self::ServerSignature => {
-                Report::fatal(SqlState::CANNOT_CONNECT, "login to the server failed")
-            }
-        }
-    }
 }
 
 impl ScramKeys {

@@ -1,8 +1,8 @@
 //! SCRAM-SHA-256 towards servers: we are the client.
 //!
 //! Owns: the three messages, and the proof that the server knows the password too.
-//! Refuses: deriving keys (the caller keeps them: [`ScramKeys`]), channel binding, a nonce that
-//! is not ours continued, and more iterations than [`SCRAM_ITERATIONS_MAX`].
+//! Refuses: deriving keys (the caller keeps them: [`ScramKeys`]), a nonce that is not ours
+//! continued, and more iterations than [`SCRAM_ITERATIONS_MAX`].
 //! Invariant: [`ExpectServerFinal::handle`] returning `Ok` means that the server has proved itself;
 //! an AuthenticationOk before that is from a server that does not know the password.
 //! Source: RFC 5802 sections 5 and 7; PostgreSQL, `src/interfaces/libpq/fe-auth-scram.c`.
@@ -15,8 +15,8 @@
 use subtle::ConstantTimeEq;
 
 use super::scram::{
-    Attributes, Key, SCRAM_ITERATIONS_MAX, SCRAM_NONCE_LEN, ScramError, ScramKeys, decode,
-    decode_key, encode, is_nonce, parse_iterations,
+    Attributes, ClientBinding, Key, SCRAM_ITERATIONS_MAX, SCRAM_NONCE_LEN, ScramError, ScramKeys,
+    decode, decode_key, encode, is_nonce, parse_iterations,
 };
 
 /// SASLInitialResponse has been sent.
@@ -24,6 +24,8 @@ use super::scram::{
 pub struct ExpectServerFirst {
     nonce: String,
     client_first_bare: String,
+    /// What stands behind `c=`.
+    repeated: String,
 }
 
 /// The server has put its challenge: keys are needed.
@@ -44,15 +46,16 @@ pub struct ExpectServerFinal {
 /// Begins: the state, and client-first for a SASLInitialResponse. `nonce`: unpredictable bytes.
 ///
 /// The user name in it is empty, as libpq's is: PostgreSQL takes the start-up packet's.
-pub fn start(nonce: [u8; SCRAM_NONCE_LEN]) -> (ExpectServerFirst, String) {
-    start_with_nonce(encode(&nonce))
+pub fn start(nonce: [u8; SCRAM_NONCE_LEN], binding: &ClientBinding) -> (ExpectServerFirst, String) {
+    start_with_nonce(encode(&nonce), binding)
 }
 
-fn start_with_nonce(nonce: String) -> (ExpectServerFirst, String) {
+fn start_with_nonce(nonce: String, binding: &ClientBinding) -> (ExpectServerFirst, String) {
     assert!(is_nonce(&nonce), "base64 is printable and has no comma");
     let client_first_bare = format!("n=,r={nonce}");
-    let client_first = format!("n,,{client_first_bare}");
-    (ExpectServerFirst { nonce, client_first_bare }, client_first)
+    let (header, repeated) = binding.header();
+    let client_first = format!("{header}{client_first_bare}");
+    (ExpectServerFirst { nonce, client_first_bare, repeated }, client_first)
 }
 
 impl ExpectServerFirst {
@@ -81,7 +84,7 @@ impl ExpectServerFirst {
         if attributes.next()?.is_some() {
             return Err(ScramError::Malformed("Garbage found at the end of the first message."));
         }
-        let without_proof = format!("c=biws,r={nonce}");
+        let without_proof = format!("c={},r={nonce}", self.repeated);
         let auth_message = format!("{},{server_first},{without_proof}", self.client_first_bare);
         assert!(0 < iterations && !salt.is_empty(), "what keys can be derived with");
         Ok(NeedKeys { salt, iterations, without_proof, auth_message })
@@ -144,7 +147,8 @@ mod tests {
     /// clients have none, so the bare part is put in place by hand.
     #[test]
     fn the_exchange_of_rfc_7677_is_reproduced() {
-        let (mut state, _) = start_with_nonce("rOprNGfwEbeRWgbNEkqO".to_owned());
+        let (mut state, _) =
+            start_with_nonce("rOprNGfwEbeRWgbNEkqO".to_owned(), &ClientBinding::Unable);
         state.client_first_bare = "n=user,r=rOprNGfwEbeRWgbNEkqO".to_owned();
         let challenge = state
             .handle(

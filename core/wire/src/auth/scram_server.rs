@@ -1,9 +1,8 @@
 //! SCRAM-SHA-256 towards clients: we are the server.
 //!
 //! Owns: the two steps of the exchange and the checks of what the client sends in them.
-//! Refuses: channel binding (we never offer it), authorization identities, extensions that must be
-//! understood, and showing whether the user exists: a stranger gets the same exchange, its salt
-//! included, and the same refusal.
+//! Refuses: authorization identities, extensions that must be understood, and showing whether the
+//! user exists: a stranger gets the same exchange, its salt included, and the same refusal.
 //! Invariant: only [`ScramStep::Proven`] means that the client knows the password.
 //! Source: RFC 5802 sections 5 and 7; PostgreSQL, `src/backend/libpq/auth-scram.c`.
 //!
@@ -12,11 +11,13 @@
 //!                   └──────────── anything else ────────┴─────> ScramError, and the end
 //! ```
 
+use super::certificate::EndPoint;
 use super::scram::{
-    Attributes, MockSecret, SCRAM_NONCE_LEN, ScramError, ScramKeys, ScramVerifier, decode_key,
-    encode, is_nonce,
+    Attributes, MockSecret, SCRAM_NONCE_LEN, ScramError, ScramKeys, ScramVerifier, ServerBinding,
+    decode_key, encode, is_nonce,
 };
 use super::secret::Refusal;
+use super::{AuthMessageError, Mechanism};
 
 /// The exchange with one client.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub struct ExpectClientFirst {
     /// Set where no proof will be right.
     doom: Option<Refusal>,
     nonce: String,
+    binding: ServerBinding,
 }
 
 /// Waiting for the client's proof.
@@ -41,7 +43,9 @@ pub struct ExpectClientFirst {
 pub struct ExpectClientFinal {
     verifier: ScramVerifier,
     doom: Option<Refusal>,
-    binding: Binding,
+    binding: ServerBinding,
+    /// What stands behind `c=`.
+    repeated: String,
     /// The client's nonce and ours.
     nonce: String,
     /// client-first-bare, a comma, and server-first.
@@ -72,19 +76,10 @@ pub struct Proven {
     pub keys: ScramKeys,
 }
 
-/// What the client says about channel binding; its final message repeats it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Binding {
-    /// `n`: it cannot.
-    Unsupported,
-    /// `y`: it could, but believes that we cannot. It is right.
-    NotOffered,
-}
-
 impl ServerScram {
     /// Begins with a user who has a secret. `nonce`: unpredictable bytes.
     pub fn start(verifier: ScramVerifier, nonce: [u8; SCRAM_NONCE_LEN]) -> Self {
-        Self::ExpectClientFirst(ExpectClientFirst { verifier, doom: None, nonce: encode(&nonce) })
+        Self::expecting(verifier, None, nonce)
     }
 
     /// Begins with a user who cannot log in, so that the client cannot tell.
@@ -94,12 +89,36 @@ impl ServerScram {
         why: Refusal,
         nonce: [u8; SCRAM_NONCE_LEN],
     ) -> Self {
-        let verifier = mock.verifier(user);
-        Self::ExpectClientFirst(ExpectClientFirst {
-            verifier,
-            doom: Some(why),
-            nonce: encode(&nonce),
-        })
+        Self::expecting(mock.verifier(user), Some(why), nonce)
+    }
+
+    fn expecting(
+        verifier: ScramVerifier,
+        doom: Option<Refusal>,
+        nonce: [u8; SCRAM_NONCE_LEN],
+    ) -> Self {
+        let (nonce, binding) = (encode(&nonce), ServerBinding::Unable);
+        Self::ExpectClientFirst(ExpectClientFirst { verifier, doom, nonce, binding })
+    }
+
+    /// Takes the client's choice of a mechanism, before its first message. `end_point`: of our own
+    /// certificate, where the channel can be bound and [`Mechanism::ON_TLS`] was offered.
+    pub fn choose(
+        self,
+        mechanism: Mechanism,
+        end_point: Option<EndPoint>,
+    ) -> Result<Self, AuthMessageError> {
+        let Self::ExpectClientFirst(state) = self else {
+            return Err(AuthMessageError::SaslInitial);
+        };
+        let binding = match (mechanism, end_point) {
+            (Mechanism::Scram, None) => ServerBinding::Unable,
+            (Mechanism::Scram, Some(_)) => ServerBinding::Declined,
+            (Mechanism::ScramPlus, Some(end_point)) => ServerBinding::Chosen(end_point),
+            (Mechanism::ScramPlus, None) => return Err(AuthMessageError::Mechanism),
+        };
+        assert!(state.binding == ServerBinding::Unable, "a client chooses once");
+        Ok(Self::ExpectClientFirst(ExpectClientFirst { binding, ..state }))
     }
 
     /// Takes the data of the client's SASLInitialResponse, then of its SASLResponse.
@@ -113,7 +132,8 @@ impl ServerScram {
 
 impl ExpectClientFirst {
     fn handle(self, message: &[u8]) -> Result<ScramStep, ScramError> {
-        let (binding, bare, client_nonce) = parse_client_first(message)?;
+        let (flag, bare, client_nonce) = parse_client_first(message)?;
+        let repeated = self.binding.accept(flag)?;
         let nonce = format!("{client_nonce}{}", self.nonce);
         assert!(client_nonce.len() < nonce.len(), "a part of the nonce is ours");
         let server_first =
@@ -122,7 +142,8 @@ impl ExpectClientFirst {
         let next = ServerScram::ExpectClientFinal(ExpectClientFinal {
             verifier: self.verifier,
             doom: self.doom,
-            binding,
+            binding: self.binding,
+            repeated,
             nonce,
             auth_message,
         });
@@ -130,24 +151,13 @@ impl ExpectClientFirst {
     }
 }
 
-/// gs2-header and client-first-bare: the client's word on channel binding, the bare part, and the
+/// gs2-header and client-first-bare: the client's flag of channel binding, the bare part, and the
 /// nonce. The user name in it is not looked at, as in PostgreSQL: the start-up packet has it.
-fn parse_client_first(message: &[u8]) -> Result<(Binding, &str, &str), ScramError> {
+fn parse_client_first(message: &[u8]) -> Result<(&str, &str, &str), ScramError> {
     let text = Attributes::text(message)?;
     let malformed = ScramError::Malformed("The message does not begin with a GS2 header.");
     let (flag, rest) = text.split_once(',').ok_or(malformed)?;
     let (identity, bare) = rest.split_once(',').ok_or(malformed)?;
-    let binding = match flag {
-        "n" => Binding::Unsupported,
-        "y" => Binding::NotOffered,
-        _ if flag.starts_with("p=") => {
-            return Err(ScramError::Malformed(
-                "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message \
-                 includes channel binding data.",
-            ));
-        }
-        _ => return Err(malformed),
-    };
     if identity.starts_with("a=") {
         return Err(ScramError::Unsupported(
             "client uses authorization identity, but it is not supported",
@@ -166,20 +176,15 @@ fn parse_client_first(message: &[u8]) -> Result<(Binding, &str, &str), ScramErro
         return Err(ScramError::Malformed("The nonce has characters that are not printable."));
     }
     while attributes.next()?.is_some() {}
-    Ok((binding, bare, nonce))
+    Ok((flag, bare, nonce))
 }
 
 impl ExpectClientFinal {
     fn handle(self, message: &[u8]) -> Result<Proven, ScramError> {
         let mut attributes = Attributes::of(Attributes::text(message)?);
         let binding = attributes.expect('c', "Expected the channel binding.")?;
-        // base64 of the GS2 headers "n,," and "y,,".
-        let repeated = match self.binding {
-            Binding::Unsupported => "biws",
-            Binding::NotOffered => "eSws",
-        };
-        if binding != repeated {
-            return Err(ScramError::Malformed("Unexpected channel binding in the final message."));
+        if binding != self.repeated {
+            return Err(self.binding.mismatch());
         }
         let nonce = attributes.expect('r', "Expected the nonce.")?;
         if nonce != self.nonce {
