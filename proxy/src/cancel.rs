@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use stent_wire::cancel::{CancelKey, CancelRequest};
+use stent_wire::cancel::CancelRequest;
 
 use crate::broker::{Broker, Inner};
 use crate::clients::{Client, ClientState};
@@ -61,14 +61,14 @@ pub(crate) async fn cancel_running(broker: &Rc<Broker>, link: &Link) {
 
 fn find(broker: &Broker, request: &CancelRequest) -> Found {
     let inner = broker.inner();
+    // Within a mode all process ids are real or all are ours: they never meet.
     let client = match broker.config.pool_mode {
         PoolMode::Session => by_backend_pid(&inner, request.pid),
         PoolMode::Transaction | PoolMode::Statement => inner.clients.by_cancel_pid(request.pid),
     };
-    let Some(client) = client else { return Found::Nobody };
-    if CancelKey::new(&client.secret).ok().as_ref() != Some(&request.key) {
+    let Some(client) = client.filter(|client| client.key.as_ref() == Some(&request.key)) else {
         return Found::Nobody;
-    }
+    };
     if client.state == ClientState::Waiting {
         return Found::Waiting(client.id);
     }

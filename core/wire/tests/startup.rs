@@ -240,7 +240,7 @@ fn protocol_2_and_unknown_codes_are_refused_before_their_packet_is_whole() {
         assert_eq!(answer(&error).0, "0A000");
     }
     let (_, message) = answer(&refusal(&packet(0x0002_0000, &[0; 288])));
-    assert_eq!(message, "unsupported frontend protocol 2.0: server supports 3.0 to 3.0");
+    assert_eq!(message, "unsupported frontend protocol 2.0: server supports 3.0 to 3.2");
 }
 
 #[test]
@@ -253,17 +253,30 @@ fn plain_3_0_needs_no_negotiation() {
     assert!(out.is_empty());
 }
 
+/// As PostgreSQL 18: what it speaks is taken as asked, 3.1 too, which it does not know either.
 #[test]
-fn newer_minors_and_options_are_negotiated_down_to_3_0() {
+fn versions_up_to_3_2_are_spoken_as_asked() {
+    for (minor, key_len) in [(0, 4), (1, 4), (2, 32)] {
+        let startup = startup(V3 + minor, b"user\0u\0\0");
+        assert!(!startup.needs_negotiation(), "3.{minor}");
+        assert_eq!(startup.spoken().code(), V3 + minor);
+        assert_eq!(startup.cancel_key_len(), key_len);
+    }
+}
+
+#[test]
+fn newer_minors_are_negotiated_down_to_3_2_and_options_are_listed_back() {
     let body = b"user\0u\0_pq_.compression\0on\0_pq_.test\0\0\0";
-    for (code, body, names) in [
-        (V3 + 2, &b"user\0u\0\0"[..], &[][..]),
-        (V3 + 9999, body, &["_pq_.compression", "_pq_.test"]),
-        (V3, body, &["_pq_.compression", "_pq_.test"]),
+    let both = &["_pq_.compression", "_pq_.test"][..];
+    for (code, body, spoken, names) in [
+        (V3 + 3, &b"user\0u\0\0"[..], V3 + 2, &[][..]),
+        (V3 + 9999, body, V3 + 2, both),
+        (V3 + 2, body, V3 + 2, both),
+        (V3, body, V3, both),
     ] {
         let startup = startup(code, body);
         assert!(startup.needs_negotiation() && startup.params.is_empty());
-        let mut expected = [V3.to_be_bytes(), (names.len() as u32).to_be_bytes()].concat();
+        let mut expected = [spoken.to_be_bytes(), (names.len() as u32).to_be_bytes()].concat();
         names.iter().for_each(|name| expected.extend([name.as_bytes(), b"\0"].concat()));
         let mut out = Vec::new();
         startup.put_negotiation(&mut out);
