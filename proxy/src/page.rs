@@ -88,6 +88,7 @@ impl Page<'_> {
         let cancels = inner.cancels;
         let outcomes = [
             ("forwarded", cancels.forwarded),
+            ("twin", cancels.twin),
             ("unknown_key", cancels.unknown_key),
             ("idle", cancels.idle),
             ("waiting", cancels.waiting),

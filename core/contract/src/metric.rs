@@ -129,7 +129,7 @@ metrics! {
     Disconnects: "stent_disconnects_total", None, Counter, Count, &["side", "cause"], Proxy,
         "Connections ended, by side (client, server) and cause.";
     CancelRequests: "stent_cancel_requests_total", None, Counter, Count, &["outcome"], Proxy,
-        "Cancel requests by outcome: forwarded, unknown_key, idle, failed.";
+        "Cancel requests by outcome: forwarded, twin, unknown_key, idle, waiting, failed.";
     // Each process about itself.
     HeapAllocated: "stent_heap_allocated_bytes", None, Gauge, Bytes, &["component"], Each,
         "Bytes allocated by the process, from jemalloc.";

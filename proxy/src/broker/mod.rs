@@ -13,7 +13,7 @@ mod lend;
 mod warm;
 mod welcome;
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
@@ -40,6 +40,7 @@ use crate::link::Link;
 use crate::login::keys::KeyCache;
 use crate::pool_stats::PoolStats;
 use crate::tls;
+use crate::twins::Twins;
 use crate::users::Users;
 
 pub(crate) use dedicate::{Lent, Start};
@@ -64,6 +65,8 @@ pub(crate) struct Broker {
     pub(crate) mock: MockSecret,
     /// Passwords' derived keys, so that a login does not cost thousands of hash rounds.
     pub(crate) keys: KeyCache,
+    /// The other proxies of the port, with `so_reuseport`.
+    pub(crate) twins: OnceCell<Twins>,
     inner: RefCell<Inner>,
     draining: Cell<Draining>,
     janitor: Notify,
@@ -167,6 +170,7 @@ impl Broker {
             mock,
             started: Instant::now(),
             keys: KeyCache::default(),
+            twins: OnceCell::new(),
             inner: RefCell::new(Inner {
                 pools: Pools::new(limits, seed),
                 entries: Vec::new(),

@@ -18,4 +18,5 @@ mod startup;
 mod statements;
 mod support;
 mod tls;
+mod twins;
 mod vanish;
