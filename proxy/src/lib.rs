@@ -65,10 +65,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
 }
 
 async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let listeners = listen_for_clients(&config)?;
-    let admin_listener = config.admin.as_ref().map(Listener::admin).transpose()?;
-    let on: Rc<[String]> = listeners.iter().map(Listener::shown).collect();
+    // First what may be wrong with the configuration: nobody connects to a proxy that cannot start.
     let broker = Broker::new(config)?;
+    let listeners = listen_for_clients(&broker.config)?;
+    let admin_listener = broker.config.admin.as_ref().map(Listener::admin).transpose()?;
+    let on: Rc<[String]> = listeners.iter().map(Listener::shown).collect();
     tokio::task::spawn_local(Rc::clone(&broker).watch_idle());
     tokio::task::spawn_local(Rc::clone(&broker).janitor());
     tokio::task::spawn_local(Rc::clone(&broker).warm());
