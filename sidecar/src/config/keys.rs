@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 
 use secrecy::{ExposeSecret, SecretString};
-use stent_proxy::config::{AuthMethod, PoolMode, TlsMode};
+use stent_proxy::config::{AuthMethod, PoolMode, PortUse, TlsMode};
 
 use super::address::{ListenAddr, OptionalAddress, Targets};
 use super::problem::Origin;
@@ -170,6 +170,8 @@ keys! {
         "Addresses on which clients connect over TCP.";
     listen_port: Port = "6432", "", Proxy, Public,
         "Port on which clients connect; it names the unix socket too.";
+    so_reuseport: PortUse = "off", "", Proxy, Public,
+        "Share listen_port with other proxies of the same user on this machine: the kernel spreads connections over them, and cancel requests find their client through any. Each needs an admin_listen and a unix_socket_dir of its own.";
     unix_socket_dir: OptionalPath = "", "", Proxy, Public,
         "Folder of the unix socket .s.PGSQL.<listen_port> on which clients connect.";
     auth_type: AuthMethod = "scram-sha-256", "", Proxy, Public,
