@@ -120,7 +120,7 @@ fn digest(
                 heard.map_err(|error| out_of_step(error.to_string()))?;
                 match tag {
                     b'D' => answer.rows.push(body.to_vec()),
-                    b'A' if !link.traces.pins.is_empty() => {
+                    b'A' => {
                         link.heard.extend_from_slice(&buffer[frame.all.clone()]);
                     }
                     _ => {}

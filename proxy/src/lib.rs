@@ -26,6 +26,7 @@ mod link;
 mod listen;
 mod login;
 mod messages;
+mod notify;
 mod page;
 mod pins;
 mod pool_stats;

@@ -8,6 +8,7 @@
 
 mod carry_out;
 mod dedicate;
+mod ear;
 mod idle;
 mod lend;
 mod warm;
@@ -38,6 +39,7 @@ use crate::facts::Facts;
 use crate::firewall::Firewall;
 use crate::link::Link;
 use crate::login::keys::KeyCache;
+use crate::notify::Hub;
 use crate::pool_stats::PoolStats;
 use crate::tls;
 use crate::twins::Twins;
@@ -119,6 +121,8 @@ pub(crate) struct PoolEntry {
     pub(crate) stats: Rc<PoolStats>,
     /// What is known of the database's functions.
     pub(crate) firewall: Rc<Firewall>,
+    /// What its servers are for.
+    pub(crate) role: Role,
     /// How clients that wait in session mode want their servers to be started.
     pub(crate) wanted: VecDeque<Start>,
     /// What a client is told at the end of its login.
@@ -127,6 +131,46 @@ pub(crate) struct PoolEntry {
     pub(crate) open_error: Option<Rc<OpenError>>,
     /// Failed attempts by SQLSTATE.
     pub(crate) open_failures: Vec<(String, u64)>,
+}
+
+/// What the servers of a pool are for.
+pub(crate) enum Role {
+    /// To be lent to clients; with who listens for them, once one of them has listened.
+    Lends(Option<Rc<Hub>>),
+    /// To listen for the clients of another pool.
+    Listens(Rc<Hub>),
+}
+
+impl PoolEntry {
+    fn new(database: Rc<str>, user: Rc<str>, firewall: Rc<Firewall>, role: Role) -> Self {
+        Self {
+            database,
+            user,
+            stats: Rc::new(PoolStats::new()),
+            firewall,
+            role,
+            wanted: VecDeque::new(),
+            welcomes: WelcomeCache::default(),
+            open_error: None,
+            open_failures: Vec::new(),
+        }
+    }
+
+    /// Whether it lends to clients.
+    pub(crate) const fn lends(&self) -> bool {
+        match self.role {
+            Role::Lends(_) => true,
+            Role::Listens(_) => false,
+        }
+    }
+
+    /// Who listens for its clients, if anybody has ever listened.
+    pub(crate) const fn hub(&self) -> Option<&Rc<Hub>> {
+        match &self.role {
+            Role::Lends(hub) => hub.as_ref(),
+            Role::Listens(_) => None,
+        }
+    }
 }
 
 /// What the shell keeps for a server.
@@ -200,16 +244,8 @@ impl Broker {
         if pool.index() == inner.entries.len() {
             let same = inner.entries.iter().find(|entry| &*entry.database == database);
             let firewall = same.map(|entry| Rc::clone(&entry.firewall)).unwrap_or_default();
-            inner.entries.push(PoolEntry {
-                database: database.into(),
-                user: user.into(),
-                stats: Rc::new(PoolStats::new()),
-                firewall,
-                wanted: VecDeque::new(),
-                welcomes: WelcomeCache::default(),
-                open_error: None,
-                open_failures: Vec::new(),
-            });
+            let entry = PoolEntry::new(database.into(), user.into(), firewall, Role::Lends(None));
+            inner.entries.push(entry);
         }
         assert!(pool.index() < inner.entries.len(), "a pool has its entry");
         Ok(pool)

@@ -14,6 +14,7 @@ use stent_wire::report::{Fields, Severity};
 use stent_wire::splice::Splice;
 
 use super::heal::{Hold, Said};
+use super::mail::Ready;
 use super::{End, Ended, Moved, Session, gone_end};
 use crate::facts::silent_state;
 use crate::link::{Link, Writing};
@@ -88,7 +89,7 @@ impl Session {
                 false => self.message_down(link, chunk, &frame),
             };
             match heard {
-                Ok(Heard::On(Pass::Forward)) => splice.keep(frame.all.clone()),
+                Ok(Heard::On(Pass::Forward)) => self.pass_on(link, &frame, &mut splice),
                 Ok(Heard::On(Pass::Swallow)) => {}
                 Ok(Heard::Incomplete) => break,
                 Err(out_of_step) => {
@@ -124,6 +125,18 @@ impl Session {
         outcome
     }
 
+    /// A message that is the client's; ReadyForQuery in its place among notifications.
+    fn pass_on(&mut self, link: &Link, frame: &Frame, splice: &mut Splice<'_>) {
+        if frame.tag == b'Z' && self.withholds(link) {
+            self.ready = Ready::Withheld;
+            return;
+        }
+        if frame.tag == b'Z' && self.may_have_mail(link) {
+            self.put_mail(splice.edit());
+        }
+        splice.keep(frame.all.clone());
+    }
+
     fn message_down(
         &mut self,
         link: &mut Link,
@@ -131,7 +144,7 @@ impl Session {
         frame: &Frame,
     ) -> Result<Heard, OutOfStep> {
         let body = &chunk[frame.body.clone()];
-        let needs_whole = matches!(frame.tag, b'C' | b'E' | b'S' | b'Z');
+        let needs_whole = matches!(frame.tag, b'A' | b'C' | b'E' | b'S' | b'Z');
         if needs_whole && !frame.is_whole() && frame.len() <= WHOLE_MESSAGE_LEN_MAX {
             return Ok(Heard::Incomplete);
         }
@@ -145,6 +158,9 @@ impl Session {
             _ => {}
         }
         let pass = link.ledger.backend(frame.tag, body.first().copied())?;
+        if frame.tag == b'A' && frame.is_whole() {
+            return Ok(Heard::On(self.notification_down(link, chunk, frame)));
+        }
         if frame.tag == b'Z' {
             add(&self.stats.queries, 1);
             if link.ledger.status() == TransactionStatus::Idle {

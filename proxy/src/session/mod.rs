@@ -20,6 +20,8 @@ mod downward;
 mod heal;
 mod inspect;
 mod leave;
+mod listen;
+mod mail;
 mod prepare;
 mod refuse;
 mod upward;
@@ -41,11 +43,13 @@ use crate::disconnects::Cause;
 use crate::firewall::Firewall;
 use crate::link::Link;
 use crate::login::Home;
+use crate::notify::Listening;
 use crate::pool_stats::PoolStats;
 use crate::scratch::{self, Scratch};
 use crate::stream::Stream;
 
 use self::inspect::{Inspected, Verdict};
+use self::mail::Ready;
 use self::prepare::Prepared;
 
 /// How much of a queued client's further requests is taken in while it waits.
@@ -64,6 +68,8 @@ pub(crate) struct Session {
     own: Rc<Params>,
     firewall: Rc<Firewall>,
     names: ClientStatements,
+    /// What is listened on for it, wherever it has a server.
+    listening: Option<Box<Listening>>,
     phase: Phase,
     /// Bytes from the client that could not be used yet.
     carry: Vec<u8>,
@@ -78,6 +84,7 @@ pub(crate) struct Session {
     repeats: u8,
     hearing: Hearing,
     reachable: Reachable,
+    ready: Ready,
 }
 
 enum Phase {
@@ -168,6 +175,7 @@ impl Session {
             params,
             firewall,
             names: ClientStatements::default(),
+            listening: None,
             phase: server.map_or(Phase::Idle, Phase::Linked),
             carry: unread,
             carried: Carried::Unread,
@@ -178,6 +186,7 @@ impl Session {
             repeats: 0,
             hearing: Hearing::Yes,
             reachable: Reachable::NotYet,
+            ready: Ready::Said,
         }
     }
 
@@ -197,6 +206,9 @@ impl Session {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(end)) => return Step::End(end),
             Poll::Pending => return Step::Wait,
+        }
+        if let Some(step) = self.mail_at_rest() {
+            return step;
         }
         scratch::with(|scratch| match self.pull(cx, scratch) {
             Poll::Pending => Step::Wait,
@@ -273,6 +285,7 @@ impl Session {
                 if self.may_release(&link) {
                     match self.verdict_at_end(&link) {
                         Verdict::Release => {
+                            self.say_ready();
                             self.give_back(link);
                             return self.after_release();
                         }
@@ -283,11 +296,7 @@ impl Session {
                         Verdict::Stay => {}
                     }
                 }
-                self.phase = Phase::Linked(link);
-                match (up, down) {
-                    (Moved::Nothing, Moved::Nothing) => Step::Wait,
-                    _ => Step::Again,
-                }
+                self.rest_linked(link, up, down)
             }
         }
     }

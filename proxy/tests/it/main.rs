@@ -6,6 +6,8 @@ mod bad_input;
 mod cancel;
 mod faults;
 mod firewall;
+mod listen;
+mod listen_faults;
 mod login;
 mod pages;
 mod pgbench;
