@@ -56,6 +56,7 @@ fn a_gss_request_is_eight_bytes() {
     assert_eq!(parsed, Parsed::Complete { packet: Packet::GssEncRequest, consumed: 8 });
 }
 
+/// Checklist 2.
 #[test]
 fn bytes_behind_a_request_for_encryption_are_refused() {
     for code in [SSL, GSS] {
@@ -66,6 +67,7 @@ fn bytes_behind_a_request_for_encryption_are_refused() {
     }
 }
 
+/// Checklist 3, 4.
 #[test]
 fn both_requests_for_encryption_may_come_once_in_either_order() {
     for order in
@@ -102,6 +104,7 @@ fn http_is_answered_in_http() {
     }
 }
 
+/// Checklist 12, 13.
 #[test]
 fn lengths_out_of_range_are_refused_as_soon_as_they_are_read() {
     for len in [0, 4, 7, STARTUP_LEN_MAX as u32 + 1, 2_000_000_000, 0xffff_ffff] {
@@ -111,6 +114,7 @@ fn lengths_out_of_range_are_refused_as_soon_as_they_are_read() {
     }
 }
 
+/// Checklist 13.
 #[test]
 fn the_longest_packet_is_postgresqls() {
     let value = vec![b'x'; STARTUP_LEN_MAX - 8 - b"user\0u\0a.b\0\0\0".len()];
@@ -127,6 +131,7 @@ fn an_encryption_request_with_another_length_is_refused() {
     }
 }
 
+/// Checklist 14.
 #[test]
 fn a_packet_cut_anywhere_is_waited_for_and_says_for_how_much() {
     let bytes = packet(V3, b"user\0u\0\0");
@@ -144,6 +149,7 @@ fn what_follows_a_startup_packet_is_left_alone() {
     assert!(matches!(parse(&bytes), Ok(Parsed::Complete { consumed: at, .. }) if at == consumed));
 }
 
+/// Checklist 16.
 #[test]
 fn the_database_defaults_to_the_user() {
     for body in [&b"user\0amy\0\0"[..], b"user\0amy\0database\0\0\0"] {
@@ -152,6 +158,7 @@ fn the_database_defaults_to_the_user() {
     }
 }
 
+/// Checklist 16.
 #[test]
 fn a_missing_or_empty_user_is_refused_in_postgresqls_words() {
     for body in [&b"\0"[..], b"database\0d\0\0", b"user\0\0\0"] {
@@ -161,6 +168,7 @@ fn a_missing_or_empty_user_is_refused_in_postgresqls_words() {
     }
 }
 
+/// Checklist 15.
 #[test]
 fn a_layout_that_does_not_end_with_its_last_byte_is_refused() {
     for body in
@@ -200,6 +208,7 @@ fn named_parameters_override_those_of_options() {
     assert_eq!(startup.params.get(b"x.y"), Some(&b"z"[..]));
 }
 
+/// Checklist 18.
 #[test]
 fn options_cannot_smuggle_in_another_user() {
     for name in ["user", "USER", "database", "options", "replication", "_pq_.x"] {
@@ -210,6 +219,7 @@ fn options_cannot_smuggle_in_another_user() {
     }
 }
 
+/// Checklist 19.
 #[test]
 fn replication_is_a_boolean_or_database() {
     for (value, expected) in [
@@ -231,6 +241,7 @@ fn replication_is_a_boolean_or_database() {
     }
 }
 
+/// Checklist 8.
 #[test]
 fn protocol_2_and_unknown_codes_are_refused_before_their_packet_is_whole() {
     for code in [0x0002_0000, 0x0004_0000, 0x0001_0001, 80_877_105, 0] {
@@ -254,6 +265,7 @@ fn plain_3_0_needs_no_negotiation() {
 }
 
 /// As PostgreSQL 18: what it speaks is taken as asked, 3.1 too, which it does not know either.
+/// Checklist 10.
 #[test]
 fn versions_up_to_3_2_are_spoken_as_asked() {
     for (minor, key_len) in [(0, 4), (1, 4), (2, 32)] {
@@ -264,6 +276,7 @@ fn versions_up_to_3_2_are_spoken_as_asked() {
     }
 }
 
+/// Checklist 9.
 #[test]
 fn newer_minors_are_negotiated_down_to_3_2_and_options_are_listed_back() {
     let body = b"user\0u\0_pq_.compression\0on\0_pq_.test\0\0\0";
@@ -293,6 +306,7 @@ fn more_protocol_options_than_are_listed_back_are_refused() {
     assert_eq!(refusal(&packet(V3, body.as_bytes())), StartupError::TooManyProtocolOptions);
 }
 
+/// Checklist 11.
 #[test]
 fn cancel_keys_of_4_to_256_bytes_are_read() {
     for len in [4, 32, 256] {

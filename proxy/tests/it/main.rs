@@ -21,4 +21,5 @@ mod statements;
 mod support;
 mod tls;
 mod twins;
+mod unasked;
 mod vanish;

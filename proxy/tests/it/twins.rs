@@ -51,6 +51,7 @@ fn cancel(proxy: &Proxy, key: &[u8]) {
     assert!(raw.rest().is_empty());
 }
 
+/// Checklist 7, where several proxies share a port.
 #[test]
 fn a_cancel_request_finds_its_client_whichever_proxy_gets_it() {
     let pg = Postgres::start().unwrap();
