@@ -23,23 +23,26 @@ use stent_wire::auth::{
     AuthRequest, SCRAM_SHA_256, put_password, put_sasl_initial, put_sasl_response,
 };
 use stent_wire::cancel::CancelKey;
+use stent_wire::frame::put_message;
 use stent_wire::ledger::Ledger;
 use stent_wire::params::Params;
 use stent_wire::prepared::ServerStatements;
 use stent_wire::report::reply::{parse_backend_key_data, parse_parameter_status};
 use stent_wire::report::{Report, Severity, SqlState, is_permanent_login_failure};
-use stent_wire::startup::StartupRequest;
+use stent_wire::startup::{Replication, StartupRequest};
 
 /// The longest message of a login.
 const LOGIN_MESSAGE_MAX: usize = 64 * 1024;
 /// The most messages of a login: a server that sends on and on is not a server.
 const LOGIN_MESSAGES_MAX: usize = 1_000;
+/// The most bytes of notices that are kept for clients.
+const LOGIN_NOTICES_MAX: usize = 16 * 1024;
 
 /// A server connection with what its server said of itself.
 pub(crate) struct Opened {
     /// The connection.
     pub(crate) link: Box<Link>,
-    /// Its ParameterStatus messages.
+    /// Its ParameterStatus messages and notices.
     pub(crate) welcome: BaseWelcome,
 }
 
@@ -193,6 +196,7 @@ async fn login_as(
         key: None,
         backend_pid: 0,
         parameters: Vec::new(),
+        notices: Vec::new(),
     };
     let mut packet = Vec::new();
     let (params, replication) = (&*start.params, start.replication);
@@ -225,6 +229,7 @@ struct Attempt<'a> {
     key: Option<CancelKey>,
     backend_pid: u32,
     parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    notices: Vec<u8>,
 }
 
 /// How far the authentication is.
@@ -261,7 +266,12 @@ impl Attempt<'_> {
                 }
                 b'Z' if self.inbox.bytes().is_empty() => return Ok(()),
                 b'Z' => return Err(self.protocol("it says more than it is asked")),
-                b'N' | b'v' => {}
+                b'N' => {
+                    if self.notices.len() + body.len() <= LOGIN_NOTICES_MAX {
+                        put_message(&mut self.notices, b'N', |out| out.extend_from_slice(&body));
+                    }
+                }
+                b'v' => {}
                 other => {
                     let what = format!("a message of type {:?} in the login", char::from(other));
                     return Err(self.protocol(what));
@@ -366,11 +376,10 @@ impl Attempt<'_> {
     }
 
     fn opened(self, pool: PoolId, server: ServerId, started: Start) -> Opened {
-        let welcome = BaseWelcome::new(self.parameters);
-        let greeting = match self.broker.config.pool_mode {
-            PoolMode::Session => Some(welcome.clone()),
-            PoolMode::Transaction | PoolMode::Statement => None,
-        };
+        let welcome = BaseWelcome::new(self.parameters, self.notices);
+        let kept = self.broker.config.pool_mode == PoolMode::Session
+            || started.replication != Replication::Off;
+        let greeting = kept.then(|| welcome.clone());
         let limit = self.broker.config.max_prepared_statements.max(1) as usize;
         let link = Box::new(Link {
             stream: self.stream,

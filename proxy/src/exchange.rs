@@ -37,6 +37,8 @@ pub(crate) enum ExchangeError {
 pub(crate) struct Answer {
     /// ParameterStatus messages: name and value.
     pub(crate) parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whole NoticeResponse messages.
+    pub(crate) notices: Vec<u8>,
     /// The bodies of the rows, as many as fit the limit of an answer.
     pub(crate) rows: Vec<Vec<u8>>,
 }
@@ -120,9 +122,8 @@ fn digest(
                 heard.map_err(|error| out_of_step(error.to_string()))?;
                 match tag {
                     b'D' => answer.rows.push(body.to_vec()),
-                    b'A' => {
-                        link.heard.extend_from_slice(&buffer[frame.all.clone()]);
-                    }
+                    b'N' => answer.notices.extend_from_slice(&buffer[frame.all.clone()]),
+                    b'A' => link.heard.extend_from_slice(&buffer[frame.all.clone()]),
                     _ => {}
                 }
                 if tag == b'S'

@@ -45,7 +45,8 @@ pub(crate) struct Link {
     pub(crate) writing: Writing,
     /// What its client's statements may have left on it.
     pub(crate) traces: Traces,
-    /// Notifications that came while we asked it something, whole: they are its client's.
+    /// Notifications that came while we asked it something: they are its client's, also where it
+    /// is only being found out that it listens.
     pub(crate) heard: Vec<u8>,
     /// The client's last words, in case PostgreSQL asks for a statement to be parsed again.
     pub(crate) replay: Replay,

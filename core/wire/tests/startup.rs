@@ -110,11 +110,20 @@ fn lengths_out_of_range_are_refused_as_soon_as_they_are_read() {
     for len in [0, 4, 7, STARTUP_LEN_MAX as u32 + 1, 2_000_000_000, 0xffff_ffff] {
         let error = refusal(&len.to_be_bytes());
         assert_eq!(error, StartupError::Length { len });
-        assert_eq!(answer(&error), ("08P01".into(), "invalid length of startup packet".into()));
+        let report = error.report();
+        let said = (report.code.to_string(), report.message.to_string());
+        assert_eq!(said, ("08P01".into(), "invalid length of startup packet".into()));
     }
 }
 
 /// Checklist 13.
+#[test]
+fn terminate_in_place_of_a_first_packet_ends_the_connection_without_a_word() {
+    let mut out = Vec::new();
+    refusal(b"X\0\0\0\x04").put_answer(&mut out);
+    assert!(out.is_empty(), "{out:?}");
+}
+
 #[test]
 fn the_longest_packet_is_postgresqls() {
     let value = vec![b'x'; STARTUP_LEN_MAX - 8 - b"user\0u\0a.b\0\0\0".len()];

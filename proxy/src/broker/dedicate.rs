@@ -1,4 +1,5 @@
-//! Session mode: a client gets its server during its login and keeps it to its end.
+//! Session mode, and replication clients in every mode: a client gets its server during its login
+//! and keeps it to its end.
 //!
 //! Owns: finding a server that was started with the client's own start-up parameters, or making
 //! one of it, so that RESET, DISCARD ALL and `pg_settings` say what they say on a direct
@@ -17,6 +18,7 @@ use stent_wire::startup::Replication;
 use super::carry_out::hang_up;
 use super::{Acquired, Broker};
 use crate::clients::ClientId;
+use crate::config::PoolMode;
 use crate::connect::{self, OpenError, Opened};
 use crate::disconnects::Cause;
 use crate::link::{Link, Writing};
@@ -95,14 +97,16 @@ impl Drop for Wanted<'_> {
 }
 
 impl Broker {
-    /// The server of a client of session mode; what PostgreSQL says against it, as it says it.
+    /// The server of a client that keeps it; what PostgreSQL says against it, as it says it.
     pub(crate) async fn dedicate(
         self: &Rc<Self>,
         client: ClientId,
         pool: PoolId,
         start: &Start,
     ) -> Result<Lent, Report> {
-        let wanted = self.want(pool, start);
+        // Where servers are shared, the next that is opened may be for anybody.
+        let shared = self.config.pool_mode != PoolMode::Session;
+        let wanted = (!shared).then(|| self.want(pool, start));
         let acquired = match self.acquire(client, pool) {
             Acquired::Link(link) => Ok(link),
             Acquired::Refused(refusal) => Err(self.refusal_report(pool, refusal)),
@@ -134,7 +138,9 @@ impl Broker {
         let mut inner = self.inner();
         let entry = &mut inner.entries[pool.index()];
         entry.stats.create.record(began.elapsed());
-        entry.welcomes.set_base(welcome);
+        if self.config.pool_mode == PoolMode::Session {
+            entry.welcomes.set_base(welcome);
+        }
         let slot = inner.slot(server).expect("a lent server keeps its place");
         slot.facts = Some(Rc::clone(&fresh.facts));
         fresh.facts.take(client, Instant::now());

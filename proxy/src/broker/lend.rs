@@ -185,7 +185,6 @@ impl Broker {
                 link.statements.clear();
             }
             link.traces.clear();
-            link.heard.clear();
             broker.hand_back(link, condition);
         });
     }
@@ -210,7 +209,7 @@ impl Broker {
         link.ledger.shrink();
         link.statements.unnamed.lent();
         link.replay = Replay::default();
-        link.heard = Vec::new();
+        link.heard.clear();
         self.put_idle(link);
         self.handle(Event::Release { server, condition });
     }

@@ -15,7 +15,7 @@ use stent_wire::report::{Report, SqlState};
 
 use super::{Acquired, Broker, Lent};
 use crate::clients::{ClientId, Outcome};
-use crate::exchange::{self, ExchangeError};
+use crate::exchange::{self, Answer, ExchangeError};
 use crate::link::Link;
 
 /// The most kinds of start-up parameters that are remembered a pool.
@@ -24,12 +24,19 @@ const KINDS_MAX: usize = 64;
 /// How long a login waits for a server to ask, where it could go on without.
 const PATIENCE_WITH_LOGIN: Duration = Duration::from_secs(1);
 
-/// Names and values of ParameterStatus, rendered.
+/// Names and values of ParameterStatus messages.
+type Reported = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Notices, and names and values of ParameterStatus, rendered.
 pub(crate) type Welcome = Rc<[u8]>;
 
 /// What a server of this pool says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct BaseWelcome(Vec<(Vec<u8>, Vec<u8>)>);
+pub(crate) struct BaseWelcome {
+    parameters: Reported,
+    /// Whole messages: a database whose collations have changed warns each client, for one.
+    notices: Vec<u8>,
+}
 
 /// What is known for the clients of a pool.
 #[derive(Debug, Default)]
@@ -39,20 +46,29 @@ pub(crate) struct WelcomeCache {
 }
 
 impl BaseWelcome {
-    /// From the ParameterStatus messages of a login.
-    pub(crate) const fn new(parameters: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
-        Self(parameters)
+    /// From the ParameterStatus messages and notices of a login.
+    pub(crate) const fn new(parameters: Reported, notices: Vec<u8>) -> Self {
+        Self { parameters, notices }
     }
 
-    /// The same with some values changed, rendered.
-    pub(crate) fn with<'a>(&self, changed: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Welcome {
-        let mut values = self.0.clone();
+    /// As it is, rendered.
+    pub(crate) fn plain(&self) -> Welcome {
+        self.with(std::iter::empty(), &[])
+    }
+
+    /// The same with some values changed and notices (whole messages) added, rendered.
+    fn with<'a>(
+        &self,
+        changed: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        notices: &[u8],
+    ) -> Welcome {
+        let mut values = self.parameters.clone();
         for (name, value) in changed {
             if let Some(known) = values.iter_mut().find(|(n, _)| n.eq_ignore_ascii_case(name)) {
                 known.1 = value.to_vec();
             }
         }
-        let mut out = Vec::new();
+        let mut out = [&self.notices, notices].concat();
         for (name, value) in &values {
             put_parameter_status(&mut out, name, value);
         }
@@ -137,7 +153,7 @@ impl Broker {
     /// The server's own values with the client's put over them, as the client spelled them.
     fn guess(&self, pool: PoolId, params: &Params) -> Welcome {
         let base = self.inner().entries[pool.index()].welcomes.base.clone().unwrap_or_default();
-        base.with(params.iter())
+        base.with(params.iter(), &[])
     }
 
     pub(super) async fn wait_for_link(
@@ -173,21 +189,16 @@ impl Broker {
     ) -> Result<Welcome, Report> {
         let pool = link.pool;
         let base = self.inner().entries[pool.index()].welcomes.base.clone().unwrap_or_default();
-        let sql = params.sync_sql(&link.applied);
         // The login may be given up while PostgreSQL thinks.
         let mut lent = Lent::new(self, client, link);
-        let answer = match sql {
-            None => Ok(exchange::Answer::default()),
-            Some(sql) => exchange::query(lent.link(), &sql).await,
-        };
-        let mut link = lent.into_link();
+        let answer = told_of(lent.link(), params).await;
+        let link = lent.into_link();
         match answer {
-            Ok(answer) => {
-                link.applied = Rc::clone(params);
+            Ok(told) => {
                 self.release(client, link);
-                let told = answer.parameters.iter();
-                let told = told.map(|(name, value)| (name.as_slice(), value.as_slice()));
-                let welcome = base.with(params.iter().chain(told));
+                let values = told.parameters.iter();
+                let values = values.map(|(name, value)| (name.as_slice(), value.as_slice()));
+                let welcome = base.with(values, &told.notices);
                 let mut inner = self.inner();
                 inner.entries[pool.index()].welcomes.remember(key, &welcome);
                 Ok(welcome)
@@ -202,4 +213,21 @@ impl Broker {
             }
         }
     }
+}
+
+/// Gives a server these parameters; what it reports then differs from its own values, and is
+/// spelled as it spells it.
+///
+/// PostgreSQL reports changes only, and "utf8" after "UTF-8" is none: so its own values come first.
+async fn told_of(link: &mut Link, params: &Rc<Params>) -> Result<Answer, ExchangeError> {
+    if let Some(sql) = Params::default().sync_sql(&link.applied) {
+        exchange::query(link, &sql).await?;
+    }
+    link.applied = Rc::default();
+    let told = match params.sync_sql(&link.applied) {
+        None => Answer::default(),
+        Some(sql) => exchange::query(link, &sql).await?,
+    };
+    link.applied = Rc::clone(params);
+    Ok(told)
 }

@@ -21,7 +21,7 @@ use stent_wire::report::reply::{TransactionStatus, put_backend_key_data, put_rea
 use stent_wire::report::{Report, Severity, SqlState};
 use stent_wire::startup::{EncryptionAsked, Packet, Parsed, Replication, Startup, parse};
 
-use crate::broker::{Broker, Draining, Lent, Start, Welcome};
+use crate::broker::{BaseWelcome, Broker, Draining, Lent, Start, Welcome};
 use crate::cancel;
 use crate::clients::{ClientId, ClientState};
 use crate::config::PoolMode;
@@ -100,8 +100,8 @@ struct Settled {
     server: Option<Lent>,
 }
 
-/// Finds out what a client is told. In session mode it is its own server's word, for which it
-/// waits as long as a request would (`query_wait_timeout`).
+/// Finds out what a client is told. In session mode, and of a replication client in every mode, it
+/// is its own server's word, for which it waits as long as a request would (`query_wait_timeout`).
 async fn settle(
     broker: &Rc<Broker>,
     id: ClientId,
@@ -109,12 +109,19 @@ async fn settle(
     start: &Start,
 ) -> Result<Settled, Failed> {
     let failed = |report| Failed::report(Cause::LoginFailed, report);
-    match broker.config.pool_mode {
+    let mode = match start.replication {
+        Replication::Off => broker.config.pool_mode,
+        Replication::Physical | Replication::Logical => PoolMode::Session,
+    };
+    match mode {
         PoolMode::Session => {
             let mut lent = broker.dedicate(id, pool, start).await.map_err(failed)?;
             let link = lent.link();
-            let said = link.greeting.as_ref().map(|said| said.with(std::iter::empty()));
-            let pid = i32::try_from(link.facts.backend_pid).unwrap_or_default();
+            let said = link.greeting.as_ref().map(BaseWelcome::plain);
+            let pid = match broker.config.pool_mode {
+                PoolMode::Session => i32::try_from(link.facts.backend_pid).unwrap_or_default(),
+                PoolMode::Transaction | PoolMode::Statement => id.cancel_pid(),
+            };
             Ok(Settled { welcome: said.unwrap_or_default(), pid, server: Some(lent) })
         }
         PoolMode::Transaction | PoolMode::Statement => {
@@ -178,7 +185,7 @@ impl Login {
     async fn proven(&mut self) -> Result<Startup, Failed> {
         let startup = self.startup().await?;
         self.must_be_encrypted()?;
-        self.admit(&startup)?;
+        self.admit()?;
         let mut hello = Vec::new();
         startup.put_negotiation(&mut hello);
         if !hello.is_empty() {
@@ -230,23 +237,12 @@ impl Login {
         }
     }
 
-    /// Whether there is room for this client, and whether we can serve what it wants.
-    fn admit(&self, startup: &Startup) -> Result<(), Failed> {
+    /// Whether there is room for this client.
+    fn admit(&self) -> Result<(), Failed> {
         let max = self.broker.config.max_client_conn.get();
         if self.broker.draining() == Draining::Yes {
             let report = Report::fatal(SqlState::CANNOT_CONNECT_NOW, "the proxy is shutting down");
             return Err(Failed::report(Cause::Shutdown, report));
-        }
-        let mode = self.broker.config.pool_mode;
-        if startup.replication != Replication::Off && mode != PoolMode::Session {
-            let report = Report::fatal(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                format!("replication connections need pool_mode session, not {}", mode.as_str()),
-            )
-            .with_hint(
-                "Connect replication clients to PostgreSQL directly, or to a proxy of their own.",
-            );
-            return Err(Failed::report(Cause::LoginFailed, report));
         }
         let counts = self.broker.inner().clients.counts(max);
         if counts.idle + counts.active + counts.waiting >= max {

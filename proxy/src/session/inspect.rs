@@ -56,7 +56,7 @@ pub(super) enum Forbidden {
 impl Session {
     /// Enters what a statement may leave behind. `sql` may be cut short.
     pub(super) fn suspect(&self, link: &mut Link, sql: &[u8]) -> Result<(), Forbidden> {
-        if self.broker.config.pool_mode == PoolMode::Session {
+        if self.mode == PoolMode::Session {
             return Ok(());
         }
         let effects = self.firewall.effects(sql);
@@ -74,13 +74,13 @@ impl Session {
             return Ok(());
         }
         let config = &self.broker.config;
-        if config.pool_mode == PoolMode::Statement && effects.any(Effects::BLOCK) {
+        if self.mode == PoolMode::Statement && effects.any(Effects::BLOCK) {
             return Err(Forbidden::Block);
         }
         if let Some(cause) = config.forbidden_state.led_to_by(effects).iter().next() {
             return Err(Forbidden::State(cause));
         }
-        link.traces.note(effects, sql);
+        note_effects(link, effects, sql);
         Ok(())
     }
 
@@ -303,4 +303,12 @@ pub(super) fn put_refusal(out: &mut Vec<u8>, why: Forbidden) {
         out.extend_from_slice(sql.as_bytes());
         out.push(0);
     });
+}
+
+/// Enters what a statement that is about to go may leave behind, or take away.
+pub(super) fn note_effects(link: &mut Link, effects: Effects, sql: &[u8]) {
+    link.traces.note(effects, sql);
+    if effects.any(Effects::UNDOES) {
+        link.statements.may_forget(&link.ledger);
+    }
 }

@@ -15,13 +15,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use stent_pool::PoolId;
-use stent_wire::frame::{Frame, Sender, frame_at};
+use stent_wire::frame::{Sender, frame_at};
 use stent_wire::inspect::{Cause, Found};
-use stent_wire::ledger::Pass;
 use stent_wire::listen::{Notification, fence_sql, is_same_encoding, listen_sql};
 use stent_wire::report::SqlState;
 
 use super::Session;
+use super::notify::put_in_own_terms;
 use crate::broker::Broker;
 use crate::clients::ClientId;
 use crate::exchange::{self, ExchangeError};
@@ -101,17 +101,7 @@ impl Session {
     /// Takes what a server said while we asked it something.
     pub(super) fn take_heard(&mut self, link: &mut Link) {
         let heard = std::mem::take(&mut link.heard);
-        sift(&heard, self.listening.as_deref(), link, &mut self.to_client);
-    }
-
-    /// A notification from the client's server.
-    pub(super) fn notification_down(&self, link: &Link, chunk: &[u8], frame: &Frame) -> Pass {
-        let Some(listening) = self.listening.as_deref() else { return Pass::Forward };
-        let (all, body) = (&chunk[frame.all.clone()], &chunk[frame.body.clone()]);
-        match Notification::parse(body) {
-            Some(notification) => whose(&notification, all, listening, link),
-            None => Pass::Forward,
-        }
+        sift(&heard, self.listening.as_deref(), link, self.id, &mut self.to_client);
     }
 }
 
@@ -161,7 +151,7 @@ impl Move {
             }
         }
         let heard = std::mem::take(&mut link.heard);
-        sift(&heard, Some(&**listening), link, &mut self.heard);
+        sift(&heard, Some(&**listening), link, self.client, &mut self.heard);
         listening.mailbox.empty_into(&mut self.heard);
         listening.retain(|channel| kept.contains(channel));
         self.listening.take_if(|listening| listening.channels().is_empty());
@@ -256,7 +246,7 @@ impl Move {
         let before = |channel: &[u8]| new.iter().any(|new| **new == *channel);
         let heard = notifications(&heard).take_while(|(_, of)| !of.is_fence(fence, number));
         for (all, _) in heard.filter(|(_, of)| before(of.channel)) {
-            self.heard.extend_from_slice(all);
+            put_in_own_terms(&mut self.heard, all, link, self.client);
         }
         // Nothing but its end can keep it from that.
         let silent = insist(link, b"UNLISTEN *").await;
@@ -268,7 +258,7 @@ impl Move {
 
     fn take_heard(&mut self, link: &mut Link) {
         let heard = std::mem::take(&mut link.heard);
-        sift(&heard, self.listening.as_deref(), link, &mut self.heard);
+        sift(&heard, self.listening.as_deref(), link, self.client, &mut self.heard);
     }
 }
 
@@ -287,27 +277,45 @@ async fn insist(link: &mut Link, sql: &[u8]) -> Result<(), ExchangeError> {
     }
 }
 
-/// Whether the client gets a notification from its server: its own, as PostgreSQL does in front of
-/// ReadyForQuery, and those of channels that nobody listens on for it yet.
-fn whose(notification: &Notification<'_>, all: &[u8], listening: &Listening, link: &Link) -> Pass {
-    if !listening.channels().contains(notification.channel) {
-        return Pass::Forward;
-    }
+/// Which of the two copies of a notification a server's is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copy {
+    /// The one that the client gets: its own, as PostgreSQL says it in front of ReadyForQuery, or
+    /// on a channel that nobody listens on for it yet.
+    First,
+    /// The listening connection's is the one that the client gets.
+    Second,
+}
+
+/// Judges what the client's server says.
+pub(super) fn whose(
+    notification: &Notification<'_>,
+    all: &[u8],
+    listening: Option<&Listening>,
+    link: &Link,
+) -> Copy {
+    let shared = listening.filter(|of| of.channels().contains(notification.channel));
+    let Some(listening) = shared else { return Copy::First };
     if notification.pid != link.facts.backend_pid {
-        return Pass::Swallow;
+        return Copy::Second;
     }
     if link.traces.loaded == Loaded::Yes(Some(listening.hub().epoch())) {
         listening.mailbox.said_by_server(all);
     }
-    Pass::Forward
+    Copy::First
 }
 
 /// Lets through what is the client's of what its server said.
-fn sift(heard: &[u8], listening: Option<&Listening>, link: &Link, out: &mut Vec<u8>) {
+fn sift(
+    heard: &[u8],
+    listening: Option<&Listening>,
+    link: &Link,
+    client: ClientId,
+    out: &mut Vec<u8>,
+) {
     for (all, notification) in notifications(heard) {
-        let pass = listening.map_or(Pass::Forward, |of| whose(&notification, all, of, link));
-        if pass == Pass::Forward {
-            out.extend_from_slice(all);
+        if whose(&notification, all, listening, link) == Copy::First {
+            put_in_own_terms(out, all, link, client);
         }
     }
 }

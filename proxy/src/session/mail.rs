@@ -26,7 +26,7 @@ impl Session {
     /// Whether the client is to hear of the end of its transaction only when its channels are
     /// where they belong.
     pub(super) fn withholds(&self, link: &Link) -> bool {
-        let pooled = self.broker.config.pool_mode != PoolMode::Session;
+        let pooled = self.mode != PoolMode::Session;
         let effects = link.traces.effects();
         let ends = link.traces.loaded != Loaded::No && effects.any(Effects::UNDOES);
         pooled

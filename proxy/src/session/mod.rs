@@ -22,6 +22,7 @@ mod inspect;
 mod leave;
 mod listen;
 mod mail;
+mod notify;
 mod prepare;
 mod refuse;
 mod upward;
@@ -60,6 +61,8 @@ pub(crate) struct Session {
     broker: Rc<Broker>,
     id: ClientId,
     pool: PoolId,
+    /// The configuration's, or `session` where it keeps the server that it was given in its login.
+    mode: PoolMode,
     stats: Rc<PoolStats>,
     stream: Stream,
     /// The settings in force, wherever the next server is.
@@ -103,6 +106,8 @@ enum Carried {
     Partial,
     /// They were not looked at yet: begin with them.
     Unread,
+    /// They depend on what the server has yet to say: begin with them when it has.
+    Undecided,
 }
 
 /// What becomes of the rest of a message.
@@ -165,10 +170,12 @@ impl Session {
     ) -> Self {
         let Home { pool, params, server } = home;
         let (stats, firewall) = (broker.stats(pool), broker.firewall(pool));
+        let mode = if server.is_some() { PoolMode::Session } else { broker.config.pool_mode };
         Self {
             broker,
             id,
             pool,
+            mode,
             stats,
             stream,
             own: Rc::clone(&params),
@@ -322,7 +329,7 @@ impl Session {
                 let ledger = &link.ledger;
                 ledger.awaits_client() || ledger.streams_both_ways() || ledger.has_ended()
             }
-            Hearing::Yes => self.broker.config.pool_mode != PoolMode::Session && link.is_clean(),
+            Hearing::Yes => self.mode != PoolMode::Session && link.is_clean(),
         };
         done && (self.rest == 0 || self.hearing == Hearing::Terminated)
     }
@@ -330,7 +337,7 @@ impl Session {
     /// Whether the server can go back as it is. Of a client that leaves nothing is asked: its
     /// server is cleaned of everything.
     fn verdict_at_end(&self, link: &Link) -> Verdict {
-        match (self.hearing, self.broker.config.pool_mode) {
+        match (self.hearing, self.mode) {
             (Hearing::Terminated, _) | (_, PoolMode::Session) => Verdict::Release,
             (Hearing::Yes, PoolMode::Transaction | PoolMode::Statement) => self.verdict(link),
         }
@@ -349,7 +356,7 @@ impl Session {
     /// A server goes back: with its session's state taken off it where the mode asks for that.
     fn give_back(&mut self, mut link: Box<Link>) {
         self.keep_unnamed(&mut link);
-        match self.broker.config.pool_mode {
+        match self.mode {
             PoolMode::Session if link.is_clean() => self.broker.reset_and_release(self.id, link),
             PoolMode::Session | PoolMode::Transaction | PoolMode::Statement => {
                 self.broker.release(self.id, link);
@@ -378,7 +385,7 @@ impl Session {
     fn pull(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<usize, End>> {
         let have = self.carry.len();
         scratch.make_room(have);
-        if self.carried == Carried::Unread && have > 0 {
+        if self.carried != Carried::Partial && have > 0 {
             scratch.read[..have].copy_from_slice(&self.carry);
             self.carry = Vec::new();
             self.carried = Carried::Partial;

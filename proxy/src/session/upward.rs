@@ -15,7 +15,8 @@ use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
 use stent_wire::splice::Splice;
 
-use super::inspect::{Forbidden, put_refusal};
+use super::heal::put_stale;
+use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
 use crate::broker::Acquired;
 use crate::config::PoolMode;
@@ -33,6 +34,8 @@ enum Passed {
     Dropped,
     /// More of it is needed first.
     Incomplete,
+    /// An answer that is on its way is needed first.
+    Undecided,
     /// The client says good-bye.
     Terminate,
     /// It must not go on.
@@ -120,7 +123,9 @@ impl Session {
             Poll::Ready(()) => {}
         }
         let hears = self.hearing == Hearing::Yes && link.writing == Writing::Open;
-        if !hears || link.ledger.is_full() {
+        let undecided = self.carried == Carried::Undecided
+            && (link.ledger.owes_round() || link.ledger.owes_inspection());
+        if !hears || undecided || link.ledger.is_full() {
             return Moved::Nothing;
         }
         scratch::with(|scratch| match self.pull(cx, scratch) {
@@ -169,6 +174,10 @@ impl Session {
                 Passed::On => self.fate = Fate::Forward,
                 Passed::Dropped => self.fate = Fate::Drop,
                 Passed::Incomplete => break,
+                Passed::Undecided => {
+                    carried = Carried::Undecided;
+                    break;
+                }
                 Passed::Terminate => {
                     self.hearing = Hearing::Terminated;
                     at = total;
@@ -228,7 +237,7 @@ impl Session {
                     put_refusal(splice.edit(), why);
                     return Passed::Dropped;
                 }
-                drop_unnamed(&mut self.names, &mut link.statements);
+                drop_unnamed(&mut self.names, &mut link.statements, &link.ledger);
                 link.ledger.request(Owed::Query);
             }
             b'F' => {
@@ -260,8 +269,7 @@ impl Session {
             self.skip = Skip::ToSync;
             return Passed::Dropped;
         }
-        let config = &self.broker.config;
-        if config.pool_mode == PoolMode::Session || config.max_prepared_statements == 0 {
+        if self.mode == PoolMode::Session || self.broker.config.max_prepared_statements == 0 {
             return pass_untranslated(link, chunk, frame, splice);
         }
         if frame.tag == b'P' {
@@ -295,6 +303,14 @@ impl Session {
                 Passed::Refused(too_long(frame.len()))
             }
             Translation::Incomplete => Passed::Incomplete,
+            Translation::Undecided => Passed::Undecided,
+            Translation::Stale => {
+                drop(inner);
+                link.ledger.request(Owed::Refusal);
+                put_stale(splice.edit());
+                self.skip = Skip::ToSync;
+                Passed::Dropped
+            }
             Translation::TooManyNames => Passed::Refused(too_many_names()),
         }
     }
@@ -323,18 +339,17 @@ impl Session {
         if tag == b'B' {
             let effects = statement.effects(&self.firewall.functions());
             // What is forbidden was refused at its Parse.
-            link.traces.note(effects, statement.sql());
+            note_effects(link, effects, statement.sql());
         }
     }
 
     fn forbids(&self) -> bool {
-        let config = &self.broker.config;
-        config.pool_mode == PoolMode::Statement || !config.forbidden_state.is_empty()
+        self.mode == PoolMode::Statement || !self.broker.config.forbidden_state.is_empty()
     }
 
     /// The server goes: the unnamed statement stays the client's.
     pub(super) fn keep_unnamed(&mut self, link: &mut Link) {
-        if self.broker.config.pool_mode == PoolMode::Session {
+        if self.mode == PoolMode::Session {
             return;
         }
         let mut inner = self.broker.inner();

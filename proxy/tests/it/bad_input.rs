@@ -25,13 +25,20 @@ fn while_others_work(attack: impl FnOnce(&Proxy)) {
 #[test]
 fn garbage_oversized_and_truncated_start_up_packets_are_refused() {
     while_others_work(|proxy| {
+        // As in PostgreSQL, what is not even a length gets no answer.
         for bytes in [
             &b"\xff\xff\xff\xff\xff\xff\xff\xff"[..],
             b"\x00\x00\x00\x00",
             b"\x77\x35\x94\x00\x00\x03\x00\x00",
-            b"\x00\x00\x00\x09\x00\x03\x00\x00\x00",
-            b"\x00\x00\x00\x08\x00\x02\x00\x00",
+            b"X\x00\x00\x00\x04",
         ] {
+            let mut raw = Raw::connect(proxy);
+            raw.send(bytes);
+            assert!(raw.rest().is_empty(), "{bytes:?}");
+        }
+        for bytes in
+            [&b"\x00\x00\x00\x09\x00\x03\x00\x00\x00"[..], b"\x00\x00\x00\x08\x00\x02\x00\x00"]
+        {
             let mut raw = Raw::connect(proxy);
             raw.send(bytes);
             let (tag, body) = raw.next().unwrap();

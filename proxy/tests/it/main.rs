@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod as_direct;
 mod bad_input;
 mod cancel;
 mod faults;
@@ -9,6 +10,7 @@ mod firewall;
 mod listen;
 mod listen_faults;
 mod login;
+mod notifications;
 mod pages;
 mod pgbench;
 mod pooling;

@@ -1,4 +1,4 @@
-//! Replication clients in session mode, and their refusal elsewhere. Checklist 19, 64.
+//! Replication clients, who keep their server in every mode. Checklist 19, 64.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 use stent_proxy::config::PoolMode;
 use stent_testkit::{Postgres, Process, Signal, TempDir, wait_for, wait_until};
 
-use super::raw::{Raw, field, query, startup};
+use super::raw::{Raw, query, startup};
 use super::support::{PATIENCE, Proxy};
 
 fn postgres() -> Postgres {
@@ -144,16 +144,28 @@ fn every_spelling_of_replication_is_understood() {
 }
 
 #[test]
-fn modes_that_share_servers_refuse_replication_and_name_the_one_that_does_not() {
+fn modes_that_share_servers_give_a_replication_client_its_own() {
     let pg = postgres();
     for mode in [PoolMode::Transaction, PoolMode::Statement] {
-        let proxy = Proxy::start(&pg, |config| config.pool_mode = mode);
+        let proxy = Proxy::start(&pg, |config| {
+            config.pool_mode = mode;
+            config.default_pool_size = NonZeroU32::new(2).unwrap();
+        });
         for value in ["true", "database"] {
             let mut raw = Raw::connect(&proxy);
-            raw.send(&startup(&[("user", "postgres"), ("replication", value)]));
-            let (tag, body) = raw.next().unwrap();
-            assert_eq!((tag, field(&body, b'C').as_str()), (b'E', "0A000"));
-            assert!(field(&body, b'M').contains("pool_mode session"), "{}", field(&body, b'M'));
+            let params = [("user", "postgres"), ("replication", value), ("DateStyle", "dmy")];
+            raw.send(&startup(&params));
+            raw.until_ready();
+            raw.send(&query("CREATE_REPLICATION_SLOT s TEMPORARY PHYSICAL"));
+            assert_eq!(raw.tags(), "TDCZ", "{mode:?} {value}");
+            let mut other = Raw::login(&proxy);
+            other.send(&query("select current_setting('DateStyle')"));
+            let said = other.until_ready();
+            assert_eq!(said[1].1[6..], *b"ISO, MDY");
+            raw.send(&query("DROP_REPLICATION_SLOT s"));
+            assert_eq!(raw.tags(), "CZ", "it is still there: the server is the client's own");
+            drop(raw);
+            expect_the_server_to_end(&pg, &proxy);
         }
     }
 }

@@ -101,6 +101,34 @@ fn every_setting_of_the_start_up_packet_is_in_force_whatever_its_value_looks_lik
     });
 }
 
+/// Checklist 19. The second client finds the server with the first one's spelling in force.
+#[test]
+fn a_setting_is_reported_as_postgresql_spells_it() {
+    in_all_modes(|_, proxy| {
+        for spelled in ["utf8", "'utf-8'", "UTF_8"] {
+            let params = [("user", "postgres"), ("client_encoding", spelled), ("DateStyle", "dmy")];
+            let (_, said) = login(proxy, &params);
+            for told in [&b"client_encoding\0UTF8\0"[..], b"DateStyle\0ISO, DMY\0"] {
+                let has = said.iter().any(|(tag, body)| *tag == b'S' && body.as_slice() == told);
+                assert!(has, "{spelled}: {said:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_postgresql_remarks_in_a_login_reaches_every_client() {
+    in_all_modes(|_, proxy| {
+        let long = "x".repeat(65);
+        for _ in 0..2 {
+            let (_, said) = login(proxy, &[("user", "postgres"), ("application_name", &long)]);
+            let notices: Vec<_> = said.iter().filter(|(tag, _)| *tag == b'N').collect();
+            let [(_, body)] = notices[..] else { panic!("{said:?}") };
+            assert_eq!(field(body, b'C'), "42622", "{said:?}");
+        }
+    });
+}
+
 /// Checklist 14, 16.
 #[test]
 fn a_packet_in_many_pieces_is_one_packet_and_the_user_names_the_database() {

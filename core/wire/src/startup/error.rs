@@ -81,10 +81,12 @@ impl StartupError {
             Self::Http => out.extend_from_slice(http_refusal().as_bytes()),
             // The sender of a cancel request waits for the connection to close, not for an answer.
             Self::CancelKey(_) => {}
+            // PostgreSQL logs it and closes (COMMERROR in `ProcessStartupPacket`): node-postgres sends
+            // Terminate in place of a first packet when it is ended before it has begun.
+            Self::Length { .. } => {}
             Self::BytesBehindEncryptionRequest
             | Self::EncryptionAskedTwice
             | Self::Layout
-            | Self::Length { .. }
             | Self::NoUser
             | Self::NotUtf8 { .. }
             | Self::Params(_)
