@@ -7,6 +7,9 @@ use std::time::Duration;
 use stent_contract::snapshot::Disconnect;
 use tracing::{debug, info, warn};
 
+use stent_wire::auth::lookup::BadLookup;
+
+use crate::auth_query::LookupError;
 use crate::connect::OpenError;
 use crate::disconnects::{Cause, Disconnects, Side};
 use crate::exchange::ExchangeError;
@@ -113,6 +116,34 @@ impl ListenerLost<'_> {
     pub(crate) fn emit(&self) {
         let Self { database, user, backend_pid, error } = self;
         warn!(database, user, backend_pid, %error, "the listening connection is lost");
+    }
+}
+
+/// A user could not be looked up.
+pub(crate) struct LookupFailed<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) why: &'a LookupError,
+}
+
+impl LookupFailed<'_> {
+    /// Logs it; the client's end is counted where it ends.
+    pub(crate) fn emit(&self) {
+        let Self { user, why } = self;
+        warn!(user, %why, "cannot look up a user");
+    }
+}
+
+/// What was found for a user is of no use.
+pub(crate) struct LookupUnusable<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) why: &'a BadLookup,
+}
+
+impl LookupUnusable<'_> {
+    /// Logs it; the client's end is counted where it ends.
+    pub(crate) fn emit(&self) {
+        let Self { user, why } = self;
+        warn!(user, %why, "a user's secret cannot be used");
     }
 }
 

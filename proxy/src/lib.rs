@@ -8,6 +8,7 @@
 //! buffer that all clients share.
 
 mod admin;
+mod auth_query;
 mod broker;
 mod cancel;
 mod clients;
@@ -28,6 +29,7 @@ mod login;
 mod messages;
 mod notify;
 mod page;
+mod passwords;
 mod pins;
 mod pool_stats;
 mod scratch;

@@ -88,7 +88,7 @@ impl WelcomeCache {
 
     /// The encoding in which a server of this pool speaks unless it is told otherwise.
     pub(crate) fn encoding(&self) -> Option<&[u8]> {
-        let said = self.base.as_ref()?.0.iter();
+        let said = self.base.as_ref()?.parameters.iter();
         let mut named = said.filter(|(name, _)| name.eq_ignore_ascii_case(b"client_encoding"));
         named.next().map(|(_, value)| value.as_slice())
     }
@@ -156,7 +156,7 @@ impl Broker {
         base.with(params.iter(), &[])
     }
 
-    pub(super) async fn wait_for_link(
+    pub(crate) async fn wait_for_link(
         self: &Rc<Self>,
         client: ClientId,
         pool: PoolId,
