@@ -3,11 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use stent_testkit::Postgres;
+use stent_testkit::{Postgres, wait_until};
 
 use super::listen::{Listener, owned, start};
 use super::raw::{Raw, field, query};
-use super::support::{Proxy, until};
+use super::support::{PATIENCE, Proxy, until};
 
 const COUNT: &str = "select count(*) from pg_stat_activity where \
                      backend_type = 'client backend' and pid <> pg_backend_pid()";
@@ -98,6 +98,30 @@ async fn a_client_that_does_not_read_loses_its_connection_and_not_its_neighbours
     quick.run("notify flood, 'still here'").await;
     quick.up_to("still here").await;
     assert_eq!(proxy.snapshot().pools[0].clients_listening, 1);
+}
+
+/// The transaction is not to blame for what others notify: the last word comes behind its end.
+#[test]
+fn a_transaction_that_outlasts_its_mailbox_is_finished_first() {
+    let pg = Postgres::start().unwrap();
+    let proxy = start(&pg, 1);
+    let mut raw = Raw::login(&proxy);
+    for sql in ["create table t (a int)", "listen flood", "begin"] {
+        raw.send(&query(sql));
+        assert_eq!(raw.tags(), "CZ");
+    }
+    pg.sql("select pg_notify('flood', n::text) from generate_series(1, 5000) n").unwrap();
+    let is_lost = || metric(&proxy, "stent_notifications_lost_total") == 5000.0;
+    wait_until("the mailbox to overflow", PATIENCE, is_lost).unwrap();
+    raw.send(&query("insert into t values (1)"));
+    assert_eq!(raw.tags(), "CZ");
+    raw.send(&query("commit"));
+    assert_eq!(raw.tags(), "CZ");
+    let (tag, body) = raw.next().unwrap();
+    assert_eq!((tag, field(&body, b'C')), (b'E', "53400".to_owned()));
+    assert!(field(&body, b'D').starts_with("5000 notifications are lost"));
+    assert!(raw.next().is_none());
+    assert_eq!(pg.value("select count(*) from t").unwrap(), "1");
 }
 
 #[tokio::test]
