@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use stent_wire::cancel::{CancelKey, CancelRequest};
+use stent_wire::cancel::CancelRequest;
 
 use crate::broker::{Broker, Inner};
 use crate::clients::{Client, ClientState};
@@ -23,6 +23,8 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Counts {
     /// Sent on to a server.
     pub(crate) forwarded: u64,
+    /// A client of a proxy that shares the port has that key.
+    pub(crate) twin: u64,
     /// No client has that key.
     pub(crate) unknown_key: u64,
     /// The client runs nothing.
@@ -41,10 +43,35 @@ enum Found {
     Nobody,
 }
 
-/// Acts on a cancel request.
+/// Whether a request's key is a client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keyed {
+    /// It is.
+    Known,
+    /// It is not.
+    Unknown,
+}
+
+/// Acts on a cancel request, or finds the twin that does.
 pub(crate) async fn cancel(broker: &Rc<Broker>, request: &CancelRequest) {
+    if cancel_here(broker, request).await == Keyed::Known {
+        return;
+    }
+    let elsewhere = match broker.twins.get() {
+        Some(twins) => twins.offer(request).await,
+        None => Keyed::Unknown,
+    };
+    let cancels = &mut broker.inner().cancels;
+    match elsewhere {
+        Keyed::Known => cancels.twin += 1,
+        Keyed::Unknown => cancels.unknown_key += 1,
+    }
+}
+
+/// Acts on a cancel request whose key a client of this proxy has.
+pub(crate) async fn cancel_here(broker: &Rc<Broker>, request: &CancelRequest) -> Keyed {
     match find(broker, request) {
-        Found::Nobody => broker.inner().cancels.unknown_key += 1,
+        Found::Nobody => return Keyed::Unknown,
         Found::Idle => broker.inner().cancels.idle += 1,
         Found::Waiting(client) => {
             broker.inner().cancels.waiting += 1;
@@ -52,6 +79,7 @@ pub(crate) async fn cancel(broker: &Rc<Broker>, request: &CancelRequest) {
         }
         Found::Running(facts) => deliver(broker, &facts).await,
     }
+    Keyed::Known
 }
 
 /// Cancels what a server runs whose client has gone.
@@ -61,14 +89,14 @@ pub(crate) async fn cancel_running(broker: &Rc<Broker>, link: &Link) {
 
 fn find(broker: &Broker, request: &CancelRequest) -> Found {
     let inner = broker.inner();
+    // Within a mode all process ids are real or all are ours: they never meet.
     let client = match broker.config.pool_mode {
         PoolMode::Session => by_backend_pid(&inner, request.pid),
         PoolMode::Transaction | PoolMode::Statement => inner.clients.by_cancel_pid(request.pid),
     };
-    let Some(client) = client else { return Found::Nobody };
-    if CancelKey::new(&client.secret).ok().as_ref() != Some(&request.key) {
+    let Some(client) = client.filter(|client| client.key.as_ref() == Some(&request.key)) else {
         return Found::Nobody;
-    }
+    };
     if client.state == ClientState::Waiting {
         return Found::Waiting(client.id);
     }

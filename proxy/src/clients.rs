@@ -10,6 +10,7 @@ use std::time::Instant;
 use slab::Slab;
 use stent_contract::snapshot::ClientCounts;
 use stent_pool::{PoolId, Refusal};
+use stent_wire::cancel::CancelKey;
 use stent_wire::params::Params;
 
 use crate::facts::Facts;
@@ -66,8 +67,8 @@ pub(crate) struct Client {
     pub(crate) id: ClientId,
     /// The other end.
     pub(crate) peer: Peer,
-    /// The secret of its cancel key.
-    pub(crate) secret: [u8; 4],
+    /// Its cancel key, once it was told one: never a server's.
+    pub(crate) key: Option<CancelKey>,
     /// When it connected.
     pub(crate) connected: Instant,
     /// What it is doing.
@@ -94,7 +95,7 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Adds a client that has just connected.
-    pub(crate) fn add(&mut self, peer: Peer, secret: [u8; 4], now: Instant) -> ClientId {
+    pub(crate) fn add(&mut self, peer: Peer, now: Instant) -> ClientId {
         self.next_serial += 1;
         let serial = self.next_serial;
         let entry = self.slab.vacant_entry();
@@ -103,7 +104,7 @@ impl Clients {
         entry.insert(Client {
             id,
             peer,
-            secret,
+            key: None,
             connected: now,
             state: ClientState::Login,
             pool: None,

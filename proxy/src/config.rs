@@ -23,6 +23,8 @@ use passwords::ServerPasswords;
 pub struct Config {
     /// Where clients connect over TCP (`listen_addr`, `listen_port`). Empty: no TCP.
     pub listen: Vec<SocketAddr>,
+    /// Whether other processes may listen on the same TCP port (`so_reuseport`).
+    pub so_reuseport: PortUse,
     /// Folder of the unix socket `.s.PGSQL.<listen_port>`; `None`: no unix socket.
     pub unix_socket_dir: Option<PathBuf>,
     /// `listen_port`: names the unix socket too.
@@ -76,6 +78,17 @@ pub enum AdminAddr {
     Tcp(SocketAddr),
     /// A unix socket; a path that begins with a NUL byte is in Linux's abstract namespace.
     Unix(PathBuf),
+}
+
+/// Whether other processes may listen on the same TCP port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortUse {
+    /// They may not.
+    #[default]
+    Exclusive,
+    /// Proxies of the same user may: the kernel spreads connections over them, and a cancel
+    /// request that reaches the wrong one is passed on.
+    Shared,
 }
 
 /// When a server goes back to its pool.

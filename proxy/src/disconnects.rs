@@ -44,6 +44,8 @@ pub(crate) enum Cause {
     TooManyClients,
     /// Client: its address had too many logins that had not ended.
     TooManyLogins,
+    /// Client: more notifications waited for it than are kept.
+    TooSlow,
     /// Client: its server ended under it. Server: it ended while it was lent.
     ServerLost,
     /// Both: the proxy shuts down.
@@ -75,6 +77,7 @@ impl Cause {
             Self::LoginTimeout => "login_timeout",
             Self::TooManyClients => "too_many_clients",
             Self::TooManyLogins => "too_many_logins",
+            Self::TooSlow => "too_slow",
             Self::ServerLost => "server_lost",
             Self::Shutdown => "shutdown",
             Self::Lifetime => "lifetime",

@@ -12,6 +12,7 @@ use stent_wire::auth::lookup::BadLookup;
 use crate::auth_query::LookupError;
 use crate::connect::OpenError;
 use crate::disconnects::{Cause, Disconnects, Side};
+use crate::exchange::ExchangeError;
 
 /// A server stays with its client, because its session holds state.
 pub(crate) struct Pinned<'a> {
@@ -66,6 +67,7 @@ impl Ended<'_> {
             | Cause::LoginTimeout
             | Cause::TooManyClients
             | Cause::TooManyLogins
+            | Cause::TooSlow
             | Cause::ServerLost
             | Cause::Doubtful
             | Cause::ProbeFailed => {
@@ -99,6 +101,22 @@ impl OpenFailed<'_> {
         let Self { database, user, error } = self;
         let sqlstate = error.sqlstate().to_string();
         warn!(database, user, sqlstate, %error, "cannot open a server connection");
+    }
+}
+
+/// The connection that listens for the clients of a pool ended.
+pub(crate) struct ListenerLost<'a> {
+    pub(crate) database: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) backend_pid: u32,
+    pub(crate) error: &'a ExchangeError,
+}
+
+impl ListenerLost<'_> {
+    /// Logs it; the counter is the hub's.
+    pub(crate) fn emit(&self) {
+        let Self { database, user, backend_pid, error } = self;
+        warn!(database, user, backend_pid, %error, "the listening connection is lost");
     }
 }
 

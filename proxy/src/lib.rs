@@ -27,6 +27,7 @@ mod link;
 mod listen;
 mod login;
 mod messages;
+mod notify;
 mod page;
 mod passwords;
 mod pins;
@@ -37,6 +38,7 @@ mod snapshot;
 mod stream;
 mod tls;
 mod traces;
+mod twins;
 mod users;
 
 use std::future::Future;
@@ -50,7 +52,9 @@ pub use error::Error;
 
 use crate::admin::Admin;
 use crate::broker::Broker;
+use crate::config::PortUse;
 use crate::listen::Listener;
+use crate::twins::Twins;
 
 /// How often the drain looks whether they have.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
@@ -78,6 +82,11 @@ async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result
         let admin = Admin::new(Rc::clone(&broker), Rc::clone(&on));
         tokio::task::spawn_local(admin.serve(listener));
     }
+    if broker.config.so_reuseport == PortUse::Shared {
+        let (twins, listener) = Twins::join(broker.config.listen_port, &broker.entropy)?;
+        broker.twins.set(twins).expect("they are joined once");
+        tokio::task::spawn_local(Twins::serve(Rc::clone(&broker), listener));
+    }
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|listener| tokio::task::spawn_local(accept(Rc::clone(&broker), listener)))
@@ -95,7 +104,7 @@ async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result
 fn listen_for_clients(config: &Config) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
     for addr in &config.listen {
-        listeners.push(Listener::tcp(*addr)?);
+        listeners.push(Listener::tcp(*addr, config.so_reuseport)?);
     }
     if let Some(dir) = &config.unix_socket_dir {
         let name = format!(".s.PGSQL.{}", config.listen_port);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::config::AdminAddr;
+use crate::config::{AdminAddr, PortUse};
 use crate::error::Error;
 use crate::stream::{Peer, Stream};
 
@@ -31,8 +31,8 @@ pub(crate) enum Listener {
 
 impl Listener {
     /// Listens on a TCP address.
-    pub(crate) fn tcp(addr: SocketAddr) -> Result<Self, Error> {
-        bind_tcp(addr).map(Self::Tcp).map_err(|error| Error::listen(addr, error))
+    pub(crate) fn tcp(addr: SocketAddr, port_use: PortUse) -> Result<Self, Error> {
+        bind_tcp(addr, port_use).map(Self::Tcp).map_err(|error| Error::listen(addr, error))
     }
 
     /// Listens on a unix socket. A file left behind by a process that is gone is replaced; one
@@ -53,7 +53,7 @@ impl Listener {
     /// Listens where the admin pages are to be.
     pub(crate) fn admin(addr: &AdminAddr) -> Result<Self, Error> {
         match addr {
-            AdminAddr::Tcp(addr) => Self::tcp(*addr),
+            AdminAddr::Tcp(addr) => Self::tcp(*addr, PortUse::Exclusive),
             AdminAddr::Unix(path) => Self::unix(path),
         }
     }
@@ -104,10 +104,13 @@ impl Drop for Listener {
     }
 }
 
-fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(addr: SocketAddr, port_use: PortUse) -> io::Result<TcpListener> {
     let domain = socket2::Domain::for_address(addr);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    if port_use == PortUse::Shared {
+        socket.set_reuse_port(true)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;

@@ -88,6 +88,7 @@ impl Page<'_> {
         let cancels = inner.cancels;
         let outcomes = [
             ("forwarded", cancels.forwarded),
+            ("twin", cancels.twin),
             ("unknown_key", cancels.unknown_key),
             ("idle", cancels.idle),
             ("waiting", cancels.waiting),
@@ -108,6 +109,7 @@ impl Page<'_> {
                 ("idle_in_transaction", pool.servers_idle_in_transaction),
                 ("opening", pool.servers_opening),
                 ("tested", pool.servers_tested),
+                ("listening", pool.servers_listening),
             ];
             for (state, count) in states {
                 self.set(MetricId::Connections, &[database, user, state], f64::from(count));
@@ -125,12 +127,13 @@ impl Page<'_> {
                 (MetricId::ReceivedBytes, pool.totals.received_bytes as f64),
                 (MetricId::SentBytes, pool.totals.sent_bytes as f64),
                 (MetricId::ServersPinned, f64::from(pool.servers_pinned)),
+                (MetricId::ClientsListening, f64::from(pool.clients_listening)),
             ];
             for (id, value) in values {
                 self.set(id, &[database, user], value);
             }
         }
-        for entry in &broker.inner().entries {
+        for entry in broker.inner().entries.iter().filter(|entry| entry.lends()) {
             for (sqlstate, count) in &entry.open_failures {
                 let labels = [&*entry.database, &*entry.user, sqlstate.as_str()];
                 self.set(MetricId::ConnectFailures, &labels, *count as f64);
@@ -141,6 +144,10 @@ impl Page<'_> {
             for (cause, count) in pins.by_cause() {
                 self.set(MetricId::Pins, &[pool[0], pool[1], cause.as_str()], count as f64);
             }
+            let heard = entry.hub().map(|hub| hub.counts.totals()).unwrap_or_default();
+            self.set(MetricId::Notifications, &pool, heard.delivered as f64);
+            self.set(MetricId::NotificationsLost, &pool, heard.lost as f64);
+            self.set(MetricId::ListenInterruptions, &pool, heard.interruptions as f64);
         }
     }
 }
@@ -163,7 +170,7 @@ fn histograms(broker: &Broker, out: &mut String) {
         }
         let _ = writeln!(out, "# HELP {} {}", row.name, row.help);
         let _ = writeln!(out, "# TYPE {} histogram", row.name);
-        for entry in &inner.entries {
+        for entry in inner.entries.iter().filter(|entry| entry.lends()) {
             let mut labels = String::new();
             for (label, value) in row.labels.iter().zip([&entry.database, &entry.user]) {
                 let comma = if labels.is_empty() { "" } else { "," };

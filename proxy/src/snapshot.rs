@@ -99,8 +99,16 @@ fn pool_snapshot(
         },
         connect_error: entry.open_error.as_ref().map(ToString::to_string),
         servers_pinned: pinned(inner, pool),
+        clients_listening: entry.hub().map_or(0, |hub| hub.counts.clients.get()),
+        servers_listening: entry.hub().map_or(0, |hub| servers_of(inner, hub.ear)),
         pins: entry.stats.pins.borrow().kinds().to_vec(),
     }
+}
+
+/// The servers of a pool in whatever state.
+fn servers_of(inner: &Inner, pool: PoolId) -> u32 {
+    let slots = inner.servers.iter().flatten().filter(|slot| slot.pool == pool);
+    u32::try_from(slots.count()).unwrap_or(u32::MAX)
 }
 
 /// How many servers stay with their clients.

@@ -24,6 +24,19 @@ pub(crate) struct Traces {
     custom: Vec<Vec<u8>>,
     /// What PostgreSQL said to be there.
     pub(crate) pins: Causes,
+    /// Whether the server listens on its client's channels, for the client to find them there.
+    pub(crate) loaded: Loaded,
+}
+
+/// See [`Traces::loaded`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Loaded {
+    /// It was given none.
+    #[default]
+    No,
+    /// It was. Through the listening connection of this number, where that had them all then, a
+    /// second copy of what the client notifies comes.
+    Yes(Option<u64>),
 }
 
 impl Traces {
@@ -53,7 +66,8 @@ impl Traces {
 
     /// Whether the server may be given away as it is.
     pub(crate) const fn is_clean(&self) -> bool {
-        self.pins.is_empty() && !self.effects.any(Effects::MAKES)
+        let loaded = matches!(self.loaded, Loaded::Yes(_));
+        self.pins.is_empty() && !loaded && !self.effects.any(Effects::MAKES)
     }
 
     /// Takes what is to be asked about; PostgreSQL's answer comes in its place.
@@ -64,6 +78,11 @@ impl Traces {
     /// The statement that raised the suspicion, its literals replaced.
     pub(crate) fn fingerprint(&self) -> String {
         fingerprint(&self.statement, FINGERPRINT_MAX)
+    }
+
+    /// What was asked about is not there.
+    pub(crate) fn acquit(&mut self) {
+        *self = Self { loaded: self.loaded, ..Self::default() };
     }
 
     /// The server was set back to what it was after its login.

@@ -85,7 +85,7 @@ metrics! {
     // The proxy: pools.
     Connections: "db_client_connections", Some("ServerConnections"), Gauge, Count,
         &["database", "user", "state"], Proxy,
-        "Server connections of a pool by state: idle, active, idle_in_transaction, opening, tested.";
+        "Server connections of a pool by state: idle, active, idle_in_transaction, opening, tested, and listening, which is beside the pool.";
     ConnectionMax: "db_client_connection_max", Some("ServerConnectionsMax"), Gauge, Count, POOL, Proxy,
         "The most server connections the pool may hold.";
     PoolUtilization: "stent_pool_utilization_ratio", Some("PoolUtilization"), Gauge, Ratio, POOL, Proxy,
@@ -121,6 +121,14 @@ metrics! {
         "Servers that stay with their client because its session holds state.";
     Inspections: "stent_session_inspections_total", None, Counter, Count, POOL, Proxy,
         "Times PostgreSQL was asked what a session holds before its server was lent on.";
+    ClientsListening: "stent_clients_listening", None, Gauge, Count, POOL, Proxy,
+        "Clients that hold no server and for whom the pool's listening connection listens.";
+    Notifications: "stent_notifications_total", None, Counter, Count, POOL, Proxy,
+        "Notifications that came over the listening connection, once for each client that they were for.";
+    NotificationsLost: "stent_notifications_lost_total", None, Counter, Count, POOL, Proxy,
+        "Notifications lost because a client read too slowly; its connection was ended with an error.";
+    ListenInterruptions: "stent_listen_interruptions_total", None, Counter, Count, POOL, Proxy,
+        "Times the listening connection was lost while clients listened; they were warned.";
     // The proxy: clients and the ends of connections.
     Clients: "stent_clients", Some("Clients"), Gauge, Count, &["state"], Proxy,
         "Client connections by state: login, idle, active, waiting.";
@@ -129,7 +137,7 @@ metrics! {
     Disconnects: "stent_disconnects_total", None, Counter, Count, &["side", "cause"], Proxy,
         "Connections ended, by side (client, server) and cause.";
     CancelRequests: "stent_cancel_requests_total", None, Counter, Count, &["outcome"], Proxy,
-        "Cancel requests by outcome: forwarded, unknown_key, idle, failed.";
+        "Cancel requests by outcome: forwarded, twin, unknown_key, idle, waiting, failed.";
     // Each process about itself.
     HeapAllocated: "stent_heap_allocated_bytes", None, Gauge, Bytes, &["component"], Each,
         "Bytes allocated by the process, from jemalloc.";

@@ -102,6 +102,12 @@ pub struct PoolSnapshot {
     /// Servers that stay with their client because its session holds state.
     #[serde(default)]
     pub servers_pinned: u32,
+    /// Clients for whom the listening connection listens.
+    #[serde(default)]
+    pub clients_listening: u32,
+    /// Listening connections, in whatever state: one at most, beside `size_max`.
+    #[serde(default)]
+    pub servers_listening: u32,
     /// For what servers had to stay with their clients, and how often.
     #[serde(default)]
     pub pins: Vec<PinSnapshot>,

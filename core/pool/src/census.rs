@@ -75,7 +75,7 @@ impl Pools {
             waiting: self.waiters.count(pool),
             maxwait: first
                 .map_or(Duration::ZERO, |first| now.saturating_duration_since(first.place.since)),
-            size_max: self.limits.pool_size.get(),
+            size_max: self.size(pool),
             ever_opened: counted.totals.opened > 0,
             open_failures_in_a_row: counted.backoff.failures(),
             totals: counted.totals,

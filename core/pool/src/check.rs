@@ -27,7 +27,7 @@ impl Pools {
         let limits = &self.limits;
         let count = |state| self.slots.count(number, state);
         let (waiting, unserved) = (self.waiters.count(number), self.unserved(number));
-        assert!(self.slots.total(number) <= limits.pool_size.get(), "pool_size is kept");
+        assert!(self.slots.total(number) <= self.size(number), "pool_size is kept");
         assert!(count(State::Opening) <= limits.opening_max, "opening_max is kept");
         assert!(waiting <= limits.waiters_max, "waiters_max is kept");
         assert!(
@@ -39,12 +39,12 @@ impl Pools {
         match pool.backoff {
             Backoff::Well => {
                 assert_eq!(retry, None, "a pool without failures has no pause");
-                let full = self.slots.total(number) >= limits.pool_size.get()
+                let full = self.slots.total(number) >= self.size(number)
                     || count(State::Opening) >= limits.opening_max;
                 assert!(unserved == 0 || pool.hunger > 0 || full, "the unserved have a reason");
             }
             Backoff::Failing { .. } => {
-                let stuck = self.slots.total(number) >= limits.pool_size.get()
+                let stuck = self.slots.total(number) >= self.size(number)
                     || count(State::Opening) >= limits.opening_max;
                 assert!(
                     unserved == 0 || pool.hunger > 0 || retry.is_some() || stuck,

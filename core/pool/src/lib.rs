@@ -20,6 +20,8 @@
 //! ```
 //! A server counts against `pool_size` and `max_db_connections` in *every* state of the picture,
 //! `closing` included, so PostgreSQL never sees more connections than the caps.
+//! [`Pools::listening`] is a pool of one, beside `pool_size`, for the connection that listens for
+//! the clients of another.
 //!
 //! # What the shell owes
 //! - Each [`Decision::Open`] is answered by one [`Event::Opened`] or [`Event::OpenFailed`].

@@ -97,7 +97,7 @@ impl Pools {
         pool.backoff.attempt(now, &self.limits);
         let server = self.slots.admit(number, pool.epoch, now);
         out.push(Decision::Open { pool: number, server });
-        assert!(self.slots.total(number) <= self.limits.pool_size.get(), "pool_size is kept");
+        assert!(self.slots.total(number) <= self.size(number), "pool_size is kept");
     }
 
     /// Whether the pool has fewer servers than `min_pool_size`, not counting those that have
@@ -105,7 +105,7 @@ impl Pools {
     pub(crate) fn lacks_minimum(&self, pool: PoolId) -> bool {
         let coming = self.slots.live(pool) + self.slots.count(pool, State::Opening);
         self.at(pool).minimum == Minimum::Kept
-            && coming - self.slots.overage(pool) < self.limits.min_pool_size
+            && coming - self.slots.overage(pool) < self.size_min(pool)
     }
 
     fn keep_minimum(&mut self, pool: PoolId, now: Instant, out: &mut Vec<Decision>) {
@@ -124,7 +124,7 @@ impl Pools {
     /// How many logins the pool may begin now; where a pause forbids it, a retry is put down.
     fn openings_left(&mut self, pool: PoolId, now: Instant) -> u32 {
         let opening = self.slots.count(pool, State::Opening);
-        let places = self.limits.pool_size.get() - self.slots.total(pool);
+        let places = self.size(pool) - self.slots.total(pool);
         let places = places.min(self.limits.opening_max.saturating_sub(opening));
         match self.at(pool).backoff.permit(now) {
             Permit::Many => places,

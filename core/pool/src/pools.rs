@@ -50,6 +50,9 @@ pub(crate) struct Pool {
     /// The pool's place among the pools of its database.
     pub(crate) member: u32,
     user: Box<str>,
+    pub(crate) kind: Kind,
+    /// The pool of its listening connection, once there is one.
+    listening: Option<PoolId>,
     /// Raised when all present servers are retired.
     pub(crate) epoch: u32,
     /// How many servers it would open now, were it not for `max_db_connections`.
@@ -57,6 +60,15 @@ pub(crate) struct Pool {
     pub(crate) backoff: Backoff,
     pub(crate) minimum: Minimum,
     pub(crate) totals: Totals,
+}
+
+/// What the servers of a pool are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// To be lent to clients.
+    Lending,
+    /// One connection that listens for the clients of another pool.
+    Listening,
 }
 
 /// Whether `min_pool_size` applies to a pool.
@@ -119,7 +131,28 @@ impl Pools {
             return Err(TooManyPools);
         }
         let at = known.unwrap_or_else(|| self.add_database(database));
-        Ok(self.add_pool(at, user))
+        Ok(self.add_pool(at, user, Kind::Lending))
+    }
+
+    /// The pool of the one connection that listens for all clients of `pool`, created at its first
+    /// mention. That connection is beside `pool_size` and has no minimum; under
+    /// `max_db_connections` it takes a place like every other.
+    ///
+    /// # Errors
+    /// There are [`POOLS_MAX`] others already.
+    pub fn listening(&mut self, pool: PoolId) -> Result<PoolId, TooManyPools> {
+        let of = self.at(pool);
+        assert_eq!(of.kind, Kind::Lending, "who listens for others is not listened for");
+        if let Some(known) = of.listening {
+            return Ok(known);
+        }
+        if self.pools.len() >= POOLS_MAX {
+            return Err(TooManyPools);
+        }
+        let (database, user) = (of.database, of.user.clone());
+        let listening = self.add_pool(database, &user, Kind::Listening);
+        self.at_mut(pool).listening = Some(listening);
+        Ok(listening)
     }
 
     /// Takes in an event and appends what is to be done to `out`, to be carried out in order.
@@ -153,12 +186,29 @@ impl Pools {
         [self.wait_deadline(), retry, self.sweep_at].into_iter().flatten().min()
     }
 
-    /// Every pool with its database and user, in the order of creation.
+    /// Every pool that lends, with its database and user, in the order of creation.
     pub fn pools(&self) -> impl Iterator<Item = (PoolId, &str, &str)> {
-        self.pools.iter().zip(0..).map(|(pool, number)| {
+        let lending = self.pools.iter().zip(0..).filter(|(pool, _)| pool.kind == Kind::Lending);
+        lending.map(|(pool, number)| {
             let database = &self.databases[pool.database as usize];
             (PoolId(number), &*database.name, &*pool.user)
         })
+    }
+
+    /// The most servers of a pool.
+    pub(crate) fn size(&self, pool: PoolId) -> u32 {
+        match self.at(pool).kind {
+            Kind::Lending => self.limits.pool_size.get(),
+            Kind::Listening => 1,
+        }
+    }
+
+    /// The fewest that a pool in use keeps.
+    pub(crate) fn size_min(&self, pool: PoolId) -> u32 {
+        match self.at(pool).kind {
+            Kind::Lending => self.limits.min_pool_size,
+            Kind::Listening => 0,
+        }
     }
 
     /// How many events named a server that was gone or in a state that the event does not fit, or
@@ -202,17 +252,21 @@ impl Pools {
         at
     }
 
-    fn add_pool(&mut self, database: u32, user: &str) -> PoolId {
+    fn add_pool(&mut self, database: u32, user: &str, kind: Kind) -> PoolId {
         let id = PoolId(u32::try_from(self.pools.len()).expect("pools are at most POOLS_MAX"));
         let siblings = &mut self.databases[database as usize];
         let member = u32::try_from(siblings.members.len()).expect("pools are at most POOLS_MAX");
         siblings.members.push(id);
         siblings.hungry.add_member();
-        siblings.users.insert(user.into(), id);
+        if kind == Kind::Lending {
+            siblings.users.insert(user.into(), id);
+        }
         self.pools.push(Pool {
             database,
             member,
             user: user.into(),
+            kind,
+            listening: None,
             epoch: 0,
             hunger: 0,
             backoff: Backoff::Well,

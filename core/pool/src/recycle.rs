@@ -75,7 +75,7 @@ impl Pools {
     pub(crate) fn can_spare(&self, number: PoolId) -> bool {
         let least = self.least(number);
         let live = self.slots.live(number);
-        let crowded = self.slots.total(number) >= self.limits.pool_size.get()
+        let crowded = self.slots.total(number) >= self.size(number)
             || !self.has_room(self.at(number).database);
         let calm = self.slots.count(number, State::Opening) == 0
             && self.slots.count(number, State::Closing) == 0
@@ -155,7 +155,7 @@ impl Pools {
     /// How many live servers neither age nor idleness may go below.
     fn least(&self, pool: PoolId) -> u32 {
         match self.at(pool).minimum {
-            Minimum::Kept => self.limits.min_pool_size,
+            Minimum::Kept => self.size_min(pool),
             Minimum::Unused | Minimum::Barred => 0,
         }
     }

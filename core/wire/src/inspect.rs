@@ -102,6 +102,11 @@ impl Causes {
         self.0 |= cause.bit();
     }
 
+    /// Takes one out.
+    pub const fn remove(&mut self, cause: Cause) {
+        self.0 &= !cause.bit();
+    }
+
     /// Whether it is in here.
     pub const fn has(self, cause: Cause) -> bool {
         self.0 & cause.bit() != 0

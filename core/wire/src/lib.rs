@@ -3,8 +3,8 @@
 //! Owns: message boundaries ([`frame`]), start-up and cancel packets ([`startup`], [`cancel`]),
 //! both sides of authentication ([`auth`]), the book of what a server owes ([`ledger`]), prepared
 //! statements that survive a change of server ([`prepared`]), what a statement may leave behind in
-//! its session ([`effects`], [`inspect`]), the passwords that are signed requests ([`iam`]), and the
-//! messages that we write ourselves ([`report`]).
+//! its session ([`effects`], [`inspect`]), notifications ([`listen`]), the passwords that are signed
+//! requests ([`iam`]), and the messages that we write ourselves ([`report`]).
 //! Refuses: sockets, clocks, randomness, and payloads: rows and parameters pass undecoded.
 //! Invariant: no function panics on bytes from the network, and none grows past [`limits`].
 
@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod ledger;
 mod lexer;
 pub mod limits;
+pub mod listen;
 pub mod params;
 pub mod prepared;
 pub mod report;

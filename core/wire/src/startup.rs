@@ -9,7 +9,9 @@
 //! Source: PostgreSQL documentation, "Frontend/Backend Protocol"; PostgreSQL,
 //! `src/backend/tcop/backend_startup.c`, `ProcessStartupPacket`.
 
-use crate::cancel::{CANCEL_REQUEST_CODE, CancelKey, CancelRequest};
+use crate::cancel::{
+    CANCEL_KEY_LEN_MAX, CANCEL_KEY_LEN_MIN, CANCEL_REQUEST_CODE, CancelKey, CancelRequest,
+};
 use crate::frame::cstr;
 use crate::params::Params;
 use crate::report::reply::put_negotiate_protocol_version;
@@ -158,8 +160,11 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, StartupError> {
 }
 
 impl ProtocolVersion {
-    /// What all of today's clients and servers speak, and all that Stent speaks.
+    /// What all clients and servers speak since PostgreSQL 7.4; Stent speaks it to servers.
     pub const V3_0: Self = Self { major: 3, minor: 0 };
+
+    /// PostgreSQL 18's: cancel keys of up to 256 bytes. The newest that Stent speaks to clients.
+    pub const V3_2: Self = Self { major: 3, minor: 2 };
 
     /// The number of the protocol.
     pub const fn code(self) -> u32 {
@@ -189,18 +194,31 @@ impl EncryptionAsked {
 }
 
 impl Startup {
-    /// Whether the client asks for more than 3.0 without options: then
-    /// [`Startup::put_negotiation`] comes before authentication, and 3.0 is spoken.
+    /// The version that is spoken with this client: the one it asks for, or the newest that we
+    /// know. (3.1 was never described, and is taken for what it asks, as PostgreSQL 18 does.)
+    pub fn spoken(&self) -> ProtocolVersion {
+        self.version.min(ProtocolVersion::V3_2)
+    }
+
+    /// Whether the client asks for a newer version than is spoken, or for options: then
+    /// [`Startup::put_negotiation`] comes before authentication.
     pub fn needs_negotiation(&self) -> bool {
-        ProtocolVersion::V3_0 < self.version || !self.protocol_options.is_empty()
+        self.spoken() < self.version || !self.protocol_options.is_empty()
     }
 
     /// Appends the NegotiateProtocolVersion, if one is due.
     pub fn put_negotiation(&self, out: &mut Vec<u8>) {
         if self.needs_negotiation() {
             let unknown = self.protocol_options.iter().map(AsRef::as_ref);
-            put_negotiate_protocol_version(out, ProtocolVersion::V3_0.code(), unknown);
+            put_negotiate_protocol_version(out, self.spoken().code(), unknown);
         }
+    }
+
+    /// How many bytes the client's cancel key has: as many as PostgreSQL 18 gives.
+    pub fn cancel_key_len(&self) -> usize {
+        let len = if self.spoken() < ProtocolVersion::V3_2 { CANCEL_KEY_LEN_MIN } else { 32 };
+        assert!((CANCEL_KEY_LEN_MIN..=CANCEL_KEY_LEN_MAX).contains(&len));
+        len
     }
 
     fn parse(version: ProtocolVersion, body: &[u8]) -> Result<Self, StartupError> {

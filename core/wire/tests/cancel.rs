@@ -4,6 +4,7 @@
 
 use stent_wire::cancel::{BadCancelKey, CancelKey};
 
+/// Checklist 11.
 #[test]
 fn keys_have_4_to_256_bytes() {
     for bytes in [4, 5, 32, 256] {

@@ -56,6 +56,7 @@ fn a_gss_request_is_eight_bytes() {
     assert_eq!(parsed, Parsed::Complete { packet: Packet::GssEncRequest, consumed: 8 });
 }
 
+/// Checklist 2.
 #[test]
 fn bytes_behind_a_request_for_encryption_are_refused() {
     for code in [SSL, GSS] {
@@ -66,6 +67,7 @@ fn bytes_behind_a_request_for_encryption_are_refused() {
     }
 }
 
+/// Checklist 3, 4.
 #[test]
 fn both_requests_for_encryption_may_come_once_in_either_order() {
     for order in
@@ -102,6 +104,7 @@ fn http_is_answered_in_http() {
     }
 }
 
+/// Checklist 12, 13.
 #[test]
 fn lengths_out_of_range_are_refused_as_soon_as_they_are_read() {
     for len in [0, 4, 7, STARTUP_LEN_MAX as u32 + 1, 2_000_000_000, 0xffff_ffff] {
@@ -113,6 +116,7 @@ fn lengths_out_of_range_are_refused_as_soon_as_they_are_read() {
     }
 }
 
+/// Checklist 13.
 #[test]
 fn terminate_in_place_of_a_first_packet_ends_the_connection_without_a_word() {
     let mut out = Vec::new();
@@ -136,6 +140,7 @@ fn an_encryption_request_with_another_length_is_refused() {
     }
 }
 
+/// Checklist 14.
 #[test]
 fn a_packet_cut_anywhere_is_waited_for_and_says_for_how_much() {
     let bytes = packet(V3, b"user\0u\0\0");
@@ -153,6 +158,7 @@ fn what_follows_a_startup_packet_is_left_alone() {
     assert!(matches!(parse(&bytes), Ok(Parsed::Complete { consumed: at, .. }) if at == consumed));
 }
 
+/// Checklist 16.
 #[test]
 fn the_database_defaults_to_the_user() {
     for body in [&b"user\0amy\0\0"[..], b"user\0amy\0database\0\0\0"] {
@@ -161,6 +167,7 @@ fn the_database_defaults_to_the_user() {
     }
 }
 
+/// Checklist 16.
 #[test]
 fn a_missing_or_empty_user_is_refused_in_postgresqls_words() {
     for body in [&b"\0"[..], b"database\0d\0\0", b"user\0\0\0"] {
@@ -170,6 +177,7 @@ fn a_missing_or_empty_user_is_refused_in_postgresqls_words() {
     }
 }
 
+/// Checklist 15.
 #[test]
 fn a_layout_that_does_not_end_with_its_last_byte_is_refused() {
     for body in
@@ -209,6 +217,7 @@ fn named_parameters_override_those_of_options() {
     assert_eq!(startup.params.get(b"x.y"), Some(&b"z"[..]));
 }
 
+/// Checklist 18.
 #[test]
 fn options_cannot_smuggle_in_another_user() {
     for name in ["user", "USER", "database", "options", "replication", "_pq_.x"] {
@@ -219,6 +228,7 @@ fn options_cannot_smuggle_in_another_user() {
     }
 }
 
+/// Checklist 19.
 #[test]
 fn replication_is_a_boolean_or_database() {
     for (value, expected) in [
@@ -240,6 +250,7 @@ fn replication_is_a_boolean_or_database() {
     }
 }
 
+/// Checklist 8.
 #[test]
 fn protocol_2_and_unknown_codes_are_refused_before_their_packet_is_whole() {
     for code in [0x0002_0000, 0x0004_0000, 0x0001_0001, 80_877_105, 0] {
@@ -249,7 +260,7 @@ fn protocol_2_and_unknown_codes_are_refused_before_their_packet_is_whole() {
         assert_eq!(answer(&error).0, "0A000");
     }
     let (_, message) = answer(&refusal(&packet(0x0002_0000, &[0; 288])));
-    assert_eq!(message, "unsupported frontend protocol 2.0: server supports 3.0 to 3.0");
+    assert_eq!(message, "unsupported frontend protocol 2.0: server supports 3.0 to 3.2");
 }
 
 #[test]
@@ -262,17 +273,32 @@ fn plain_3_0_needs_no_negotiation() {
     assert!(out.is_empty());
 }
 
+/// As PostgreSQL 18: what it speaks is taken as asked, 3.1 too, which it does not know either.
+/// Checklist 10.
 #[test]
-fn newer_minors_and_options_are_negotiated_down_to_3_0() {
+fn versions_up_to_3_2_are_spoken_as_asked() {
+    for (minor, key_len) in [(0, 4), (1, 4), (2, 32)] {
+        let startup = startup(V3 + minor, b"user\0u\0\0");
+        assert!(!startup.needs_negotiation(), "3.{minor}");
+        assert_eq!(startup.spoken().code(), V3 + minor);
+        assert_eq!(startup.cancel_key_len(), key_len);
+    }
+}
+
+/// Checklist 9.
+#[test]
+fn newer_minors_are_negotiated_down_to_3_2_and_options_are_listed_back() {
     let body = b"user\0u\0_pq_.compression\0on\0_pq_.test\0\0\0";
-    for (code, body, names) in [
-        (V3 + 2, &b"user\0u\0\0"[..], &[][..]),
-        (V3 + 9999, body, &["_pq_.compression", "_pq_.test"]),
-        (V3, body, &["_pq_.compression", "_pq_.test"]),
+    let both = &["_pq_.compression", "_pq_.test"][..];
+    for (code, body, spoken, names) in [
+        (V3 + 3, &b"user\0u\0\0"[..], V3 + 2, &[][..]),
+        (V3 + 9999, body, V3 + 2, both),
+        (V3 + 2, body, V3 + 2, both),
+        (V3, body, V3, both),
     ] {
         let startup = startup(code, body);
         assert!(startup.needs_negotiation() && startup.params.is_empty());
-        let mut expected = [V3.to_be_bytes(), (names.len() as u32).to_be_bytes()].concat();
+        let mut expected = [spoken.to_be_bytes(), (names.len() as u32).to_be_bytes()].concat();
         names.iter().for_each(|name| expected.extend([name.as_bytes(), b"\0"].concat()));
         let mut out = Vec::new();
         startup.put_negotiation(&mut out);
@@ -289,6 +315,7 @@ fn more_protocol_options_than_are_listed_back_are_refused() {
     assert_eq!(refusal(&packet(V3, body.as_bytes())), StartupError::TooManyProtocolOptions);
 }
 
+/// Checklist 11.
 #[test]
 fn cancel_keys_of_4_to_256_bytes_are_read() {
     for len in [4, 32, 256] {

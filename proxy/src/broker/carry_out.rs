@@ -11,7 +11,7 @@ use stent_pool::{
     CloseCause, Condition, Decision, Event, OpenFailure, PoolId, ProbeResult, ServerId, WaiterId,
 };
 
-use super::{Broker, Inner, Slot};
+use super::{Broker, Inner, Role, Slot};
 use crate::clients::Outcome;
 use crate::config::PoolMode;
 use crate::connect::{OpenError, Opened};
@@ -154,8 +154,13 @@ impl Broker {
                 let mut inner = self.inner();
                 inner.servers[server.index()] = None;
                 let entry = &mut inner.entries[pool.index()];
-                entry.count_failure(error.sqlstate().as_str());
+                let sqlstate = error.sqlstate();
                 entry.open_error = Some(Rc::new(error));
+                let counted = match &entry.role {
+                    Role::Listens(hub) => hub.pool,
+                    Role::Lends(_) => pool,
+                };
+                inner.entries[counted.index()].count_failure(sqlstate.as_str());
                 drop(inner);
                 self.handle(Event::OpenFailed { server, failure });
             }
@@ -189,6 +194,9 @@ impl Broker {
         let mut inner = self.inner();
         let link = inner.take_idle(server);
         inner.entries[link.pool.index()].stats.wait.record(waited);
+        if let Some(hub) = inner.waiting_hub(waiter) {
+            return hub.settle(Outcome::Granted(link));
+        }
         if inner.clients.by_waiter(waiter.0).is_none() {
             drop(inner);
             self.put_idle(link);
@@ -247,6 +255,9 @@ impl Broker {
     /// Hands a waiting client the end of its wait.
     fn finish_wait(&self, waiter: WaiterId, outcome: Outcome) {
         let mut inner = self.inner();
+        if let Some(hub) = inner.waiting_hub(waiter) {
+            return hub.settle(outcome);
+        }
         let client = inner.clients.by_waiter(waiter.0);
         let client = client.expect("a wait is withdrawn before its client leaves");
         assert!(client.outcome.is_none(), "a wait ends once");

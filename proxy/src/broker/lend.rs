@@ -16,6 +16,7 @@ use super::{Broker, PoolEntry};
 use crate::clients::{ClientId, ClientState, Outcome};
 use crate::exchange::{self, ExchangeError};
 use crate::link::{Link, Replay, Writing};
+use crate::traces::Loaded;
 
 /// How long a reset between two sessions may take.
 const RESET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -154,7 +155,11 @@ impl Broker {
     fn clean(self: &Rc<Self>, mut link: Box<Link>) {
         // What was not asked about may be anything.
         let known = !link.traces.effects().any(Effects::MAKES);
-        let sql = if known { link.traces.pins.reset_sql() } else { None };
+        let mut causes = link.traces.pins;
+        if link.traces.loaded != Loaded::No {
+            causes.add(Cause::Listen);
+        }
+        let sql = if known { causes.reset_sql() } else { None };
         let sql = match sql {
             _ if !link.is_clean() => return self.hand_back(link, Condition::Doubtful),
             _ if link.traces.pins.has(Cause::Load) || link.traces.effects().any(Effects::LOAD) => {
@@ -194,7 +199,7 @@ impl Broker {
     }
 
     /// Gives a server to the pool.
-    fn hand_back(self: &Rc<Self>, mut link: Box<Link>, condition: Condition) {
+    pub(super) fn hand_back(self: &Rc<Self>, mut link: Box<Link>, condition: Condition) {
         let server = link.server;
         let condition = match condition {
             Condition::Clean if !link.is_clean() => Condition::Doubtful,

@@ -8,12 +8,13 @@
 
 mod carry_out;
 mod dedicate;
+mod ear;
 mod idle;
 mod lend;
 mod warm;
 mod welcome;
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
@@ -41,9 +42,11 @@ use crate::link::Link;
 use crate::login::gate::Gate;
 use crate::login::keys::KeyCache;
 use crate::login::verifiers::Verifiers;
+use crate::notify::Hub;
 use crate::passwords::Passwords;
 use crate::pool_stats::PoolStats;
 use crate::tls;
+use crate::twins::Twins;
 use crate::users::Users;
 
 pub(crate) use dedicate::{Lent, Own, Start};
@@ -76,6 +79,8 @@ pub(crate) struct Broker {
     pub(crate) verifiers: Verifiers,
     /// How many logins an address has, and how long those wait that fail.
     pub(crate) gate: Rc<Gate>,
+    /// The other proxies of the port, with `so_reuseport`.
+    pub(crate) twins: OnceCell<Twins>,
     inner: RefCell<Inner>,
     draining: Cell<Draining>,
     janitor: Notify,
@@ -128,6 +133,8 @@ pub(crate) struct PoolEntry {
     pub(crate) stats: Rc<PoolStats>,
     /// What is known of the database's functions.
     pub(crate) firewall: Rc<Firewall>,
+    /// What its servers are for.
+    pub(crate) role: Role,
     /// How its servers are started where they are for us and not for clients.
     pub(crate) own: Option<Own>,
     /// How clients that wait in session mode want their servers to be started.
@@ -138,6 +145,47 @@ pub(crate) struct PoolEntry {
     pub(crate) open_error: Option<Rc<OpenError>>,
     /// Failed attempts by SQLSTATE.
     pub(crate) open_failures: Vec<(String, u64)>,
+}
+
+/// What the servers of a pool are for.
+pub(crate) enum Role {
+    /// To be lent to clients; with who listens for them, once one of them has listened.
+    Lends(Option<Rc<Hub>>),
+    /// To listen for the clients of another pool.
+    Listens(Rc<Hub>),
+}
+
+impl PoolEntry {
+    fn new(database: Rc<str>, user: Rc<str>, firewall: Rc<Firewall>, role: Role) -> Self {
+        Self {
+            database,
+            user,
+            stats: Rc::new(PoolStats::new()),
+            firewall,
+            role,
+            own: None,
+            wanted: VecDeque::new(),
+            welcomes: WelcomeCache::default(),
+            open_error: None,
+            open_failures: Vec::new(),
+        }
+    }
+
+    /// Whether it lends to clients.
+    pub(crate) const fn lends(&self) -> bool {
+        match self.role {
+            Role::Lends(_) => true,
+            Role::Listens(_) => false,
+        }
+    }
+
+    /// Who listens for its clients, if anybody has ever listened.
+    pub(crate) const fn hub(&self) -> Option<&Rc<Hub>> {
+        match &self.role {
+            Role::Lends(hub) => hub.as_ref(),
+            Role::Listens(_) => None,
+        }
+    }
 }
 
 /// What the shell keeps for a server.
@@ -185,6 +233,7 @@ impl Broker {
             keys: KeyCache::default(),
             verifiers: Verifiers::default(),
             gate: Rc::default(),
+            twins: OnceCell::new(),
             inner: RefCell::new(Inner {
                 pools: Pools::new(limits, seed),
                 entries: Vec::new(),
@@ -229,17 +278,9 @@ impl Broker {
         if pool.index() == inner.entries.len() {
             let same = inner.entries.iter().find(|entry| &*entry.database == database);
             let firewall = same.map(|entry| Rc::clone(&entry.firewall)).unwrap_or_default();
-            inner.entries.push(PoolEntry {
-                database: database.into(),
-                user: own.as_ref().map_or(key, |own| &own.title).into(),
-                stats: Rc::new(PoolStats::new()),
-                firewall,
-                own,
-                wanted: VecDeque::new(),
-                welcomes: WelcomeCache::default(),
-                open_error: None,
-                open_failures: Vec::new(),
-            });
+            let user = own.as_ref().map_or(key, |own| &own.title).into();
+            let entry = PoolEntry::new(database.into(), user, firewall, Role::Lends(None));
+            inner.entries.push(PoolEntry { own, ..entry });
         }
         assert!(pool.index() < inner.entries.len(), "a pool has its entry");
         Ok(pool)

@@ -23,7 +23,7 @@ impl Broker {
         let params = Rc::new(Params::default());
         loop {
             let peer = Peer::Unix(Some(std::process::id()));
-            let client = self.inner().clients.add(peer, [0; 4], Instant::now());
+            let client = self.inner().clients.add(peer, Instant::now());
             let welcome = self.welcome(client, pool, &params).await;
             self.withdraw(client);
             self.inner().clients.remove(client);

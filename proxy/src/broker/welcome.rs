@@ -86,6 +86,13 @@ impl WelcomeCache {
         }
     }
 
+    /// The encoding in which a server of this pool speaks unless it is told otherwise.
+    pub(crate) fn encoding(&self) -> Option<&[u8]> {
+        let said = self.base.as_ref()?.parameters.iter();
+        let mut named = said.filter(|(name, _)| name.eq_ignore_ascii_case(b"client_encoding"));
+        named.next().map(|(_, value)| value.as_slice())
+    }
+
     fn get(&self, key: &ParamsKey) -> Option<Welcome> {
         self.by_params.iter().find(|(known, _)| known == key).map(|(_, welcome)| Rc::clone(welcome))
     }

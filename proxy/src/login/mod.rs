@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use stent_pool::PoolId;
 use stent_wire::auth::certificate::EndPoint;
 use stent_wire::auth::put_ok;
-use stent_wire::cancel::CancelKey;
+use stent_wire::cancel::{CANCEL_KEY_LEN_MAX, CancelKey};
 use stent_wire::params::Params;
 use stent_wire::report::reply::{TransactionStatus, put_backend_key_data, put_ready_for_query};
 use stent_wire::report::{Report, Severity, SqlState};
@@ -87,11 +87,10 @@ pub(crate) struct Home {
 
 /// Takes a socket from its first byte to the start of its session.
 pub(crate) async fn serve(broker: Rc<Broker>, stream: Stream, peer: Peer) {
-    let Ok(secret) = broker.entropy.bytes() else { return };
-    let id = broker.inner().clients.add(peer, secret, Instant::now());
+    let id = broker.inner().clients.add(peer, Instant::now());
     let inbox = Inbox::default();
     let mut login = Login { broker: Rc::clone(&broker), id, stream, inbox, end_point: None };
-    match login.run(CancelKey::new(&secret)).await {
+    match login.run().await {
         Ok(home) => {
             let session = login.into_session(home);
             tokio::task::spawn_local(run_session(broker, id, session));
@@ -158,16 +157,15 @@ async fn run_session(broker: Rc<Broker>, id: ClientId, session: Session) {
 }
 
 impl Login {
-    async fn run(
-        &mut self,
-        key: Result<CancelKey, stent_wire::cancel::BadCancelKey>,
-    ) -> Result<Home, Failed> {
+    async fn run(&mut self) -> Result<Home, Failed> {
         let timeout = self.broker.config.client_login_timeout;
         let arrival = self.arrive()?;
         let proven = tokio::time::timeout(timeout, self.proven(&arrival)).await;
         let startup = proven.unwrap_or_else(|_| Err(too_slow(timeout)))?;
         drop(arrival);
         let (broker, id) = (Rc::clone(&self.broker), self.id);
+        let bytes: [u8; CANCEL_KEY_LEN_MAX] = broker.entropy.bytes().map_err(Failed::gone)?;
+        let key = CancelKey::new(&bytes[..startup.cancel_key_len()]).map_err(Failed::gone)?;
         let pool = broker.pool(&startup.database, &startup.user).map_err(|error| {
             let report = Report::fatal(SqlState::TOO_MANY_CONNECTIONS, error.to_string());
             Failed::report(Cause::LoginFailed, report)
@@ -182,8 +180,8 @@ impl Login {
         let mut last = Vec::new();
         put_ok(&mut last);
         last.extend_from_slice(&settled.welcome);
-        let key = key.expect("four bytes are a key");
         put_backend_key_data(&mut last, settled.pid, &key);
+        broker.inner().clients.get_mut(id).key = Some(key);
         put_ready_for_query(&mut last, TransactionStatus::Idle);
         let told = tokio::time::timeout(timeout, self.stream.write_whole(&last)).await;
         told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failed::gone)?;

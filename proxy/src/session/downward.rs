@@ -15,6 +15,7 @@ use stent_wire::report::{Fields, Severity};
 use stent_wire::splice::Splice;
 
 use super::heal::{Hold, Said, as_stale};
+use super::mail::Ready;
 use super::{End, Ended, Moved, Session, gone_end};
 use crate::config::PoolMode;
 use crate::facts::silent_state;
@@ -83,10 +84,7 @@ impl Session {
             let said = if splice.is_empty() { Said::Nothing } else { Said::Something };
             let heard = self.hear(link, chunk, &frame, said, &mut splice);
             match heard {
-                Ok(Heard::On(Pass::Forward)) if frame.tag == b'A' => {
-                    self.notification_down(link, chunk, &frame, &mut splice);
-                }
-                Ok(Heard::On(Pass::Forward)) => splice.keep(frame.all.clone()),
+                Ok(Heard::On(Pass::Forward)) => self.pass_on(link, chunk, &frame, &mut splice),
                 Ok(Heard::On(Pass::Swallow)) => {}
                 Ok(Heard::Incomplete) => break,
                 Err(out_of_step) => {
@@ -120,6 +118,20 @@ impl Session {
             link.facts.set_state(silent_state(link.ledger.status()), Instant::now());
         }
         outcome
+    }
+
+    /// A message that is the client's; ReadyForQuery in its place among notifications.
+    fn pass_on(&mut self, link: &Link, chunk: &[u8], frame: &Frame, splice: &mut Splice<'_>) {
+        match frame.tag {
+            b'A' => return self.notification_down(link, chunk, frame, splice),
+            b'Z' if self.withholds(link) => {
+                self.ready = Ready::Withheld;
+                return;
+            }
+            b'Z' if self.may_have_mail(link) => drop(self.put_mail(splice.edit())),
+            _ => {}
+        }
+        splice.keep(frame.all.clone());
     }
 
     /// One message, of which nothing goes on yet but what comes in front of it or in its place.

@@ -14,11 +14,13 @@ use stent_wire::params::{Params, REPORTED};
 use stent_wire::report::SqlState;
 use stent_wire::report::reply::{parse_data_row, put_parameter_status};
 
+use super::listen::{Move, PATIENCE};
 use super::{Phase, Session, Step};
 use crate::config::PoolMode;
 use crate::exchange::{self, ExchangeError};
 use crate::firewall::Firewall;
 use crate::link::{Link, Writing};
+use crate::traces::Loaded;
 
 /// How often a question is repeated that a late cancel request has hit.
 const ATTEMPTS: usize = 3;
@@ -38,6 +40,7 @@ pub(super) enum Verdict {
 pub(super) struct Inspected {
     link: Box<Link>,
     effects: Effects,
+    moved: Move,
     result: Result<Found, ExchangeError>,
 }
 
@@ -86,9 +89,7 @@ impl Session {
         let mut effects = link.traces.effects();
         effects.add(self.firewall.hidden_effects());
         let pinned = !link.traces.pins.is_empty();
-        let telling = Effects::MAKES.union(Effects::UNDOES);
-        let ask = if pinned { effects.any(telling) } else { effects.any(Effects::MAKES) };
-        if ask || self.firewall.is_due() {
+        if effects.any(telling(link)) || self.must_move_back() || self.firewall.is_due() {
             return Verdict::Ask;
         }
         if pinned { Verdict::Stay } else { Verdict::Release }
@@ -112,10 +113,16 @@ impl Session {
         self.stats.pins.borrow_mut().count_inspection();
         let (_, user) = self.broker.names(self.pool);
         let firewall = Rc::clone(&self.firewall);
-        let timeout = self.broker.config.server_connect_timeout;
+        let timeout = self.broker.config.server_connect_timeout + PATIENCE;
         let sql = question(effects, &custom);
+        let mut moved = self.begin_move();
         self.phase = Phase::Inspecting(Box::pin(async move {
-            let answer = inspect(&mut link, &sql, user.as_bytes(), &firewall);
+            let answer = async {
+                let mut found =
+                    inspect(&mut link, &sql, user.as_bytes(), effects, &firewall).await?;
+                moved.settle(&mut link, &mut found).await?;
+                Ok(found)
+            };
             let result = match tokio::time::timeout(timeout, answer).await {
                 Ok(result) => result,
                 Err(_) => {
@@ -123,14 +130,17 @@ impl Session {
                     Err(ExchangeError::OutOfStep("no answer in time".to_owned()))
                 }
             };
-            Inspected { link, effects, result }
+            Inspected { link, effects, moved, result }
         }));
     }
 
     /// PostgreSQL has answered.
     pub(super) fn inspected(&mut self, inspected: Inspected) -> Step {
-        let Inspected { mut link, effects, result } = inspected;
-        self.notifications_heard(&mut link);
+        let Inspected { mut link, effects, mut moved, result } = inspected;
+        self.listening = moved.listening.take();
+        self.to_client.append(&mut moved.heard);
+        self.take_heard(&mut link);
+        self.say_ready();
         let found = match result {
             Ok(found) => found,
             Err(ExchangeError::Refused(_)) if link.is_clean() => {
@@ -138,7 +148,7 @@ impl Session {
                 causes.add(Cause::Unknown);
                 return self.pin(link, causes);
             }
-            Err(_) if !effects.any(Effects::MAKES) && link.traces.pins.is_empty() => {
+            Err(_) if !effects.any(telling(&link)) && link.traces.pins.is_empty() => {
                 // Only the catalog was read: the client has lost nothing.
                 self.broker.release_lost(self.id, link);
                 return self.after_release();
@@ -149,12 +159,9 @@ impl Session {
             link.applied = Rc::new(Params::default());
             self.carry_settings(&found);
         }
-        let mut causes = found.causes;
-        if effects.any(Effects::LOAD) || link.traces.pins.has(Cause::Load) {
-            causes.add(Cause::Load);
-        }
+        let causes = found.causes;
         if causes.is_empty() {
-            link.traces.clear();
+            link.traces.acquit();
             self.give_back(link);
             return self.after_release();
         }
@@ -225,11 +232,19 @@ impl Session {
     }
 }
 
+/// The effects that make PostgreSQL's last answer about a session void. Where it holds nothing,
+/// there is nothing to be taken away.
+fn telling(link: &Link) -> Effects {
+    let holds = !link.traces.pins.is_empty() || link.traces.loaded != Loaded::No;
+    if holds { Effects::MAKES.union(Effects::UNDOES) } else { Effects::MAKES }
+}
+
 /// Asks, and where it is due reads the catalog too.
 async fn inspect(
     link: &mut Link,
     sql: &[u8],
     user: &[u8],
+    effects: Effects,
     firewall: &Firewall,
 ) -> Result<Found, ExchangeError> {
     let mut attempt = 1;
@@ -247,6 +262,9 @@ async fn inspect(
     for row in answer.rows.iter().filter_map(|row| parse_data_row(row)) {
         found.row(&row, user);
     }
+    if effects.any(Effects::LOAD) || link.traces.pins.has(Cause::Load) {
+        found.causes.add(Cause::Load);
+    }
     if firewall.is_due() {
         match firewall.learn(link).await {
             Ok(()) | Err(ExchangeError::Refused(_)) => {}
@@ -263,6 +281,10 @@ fn is_plain(name: &[u8]) -> bool {
 /// Appends a Query that fails in PostgreSQL's own way, transaction and all.
 pub(super) fn put_refusal(out: &mut Vec<u8>, why: Forbidden) {
     let (message, hint) = match why {
+        Forbidden::State(Cause::Listen) => (
+            "session state of the kind listen is forbidden by forbidden_state".to_owned(),
+            "Listen on a connection to PostgreSQL itself, or through a pool that allows it.",
+        ),
         Forbidden::State(cause) => (
             format!("session state of the kind {} is forbidden by forbidden_state", cause.as_str()),
             "It would keep a server connection with this client. Use the transaction''s own form \

@@ -20,6 +20,8 @@ mod downward;
 mod heal;
 mod inspect;
 mod leave;
+mod listen;
+mod mail;
 mod notify;
 mod prepare;
 mod refuse;
@@ -42,11 +44,13 @@ use crate::disconnects::Cause;
 use crate::firewall::Firewall;
 use crate::link::Link;
 use crate::login::Home;
+use crate::notify::Listening;
 use crate::pool_stats::PoolStats;
 use crate::scratch::{self, Scratch};
 use crate::stream::Stream;
 
 use self::inspect::{Inspected, Verdict};
+use self::mail::Ready;
 use self::prepare::Prepared;
 
 /// How much of a queued client's further requests is taken in while it waits.
@@ -67,6 +71,8 @@ pub(crate) struct Session {
     own: Rc<Params>,
     firewall: Rc<Firewall>,
     names: ClientStatements,
+    /// What is listened on for it, wherever it has a server.
+    listening: Option<Box<Listening>>,
     phase: Phase,
     /// Bytes from the client that could not be used yet.
     carry: Vec<u8>,
@@ -81,6 +87,7 @@ pub(crate) struct Session {
     repeats: u8,
     hearing: Hearing,
     reachable: Reachable,
+    ready: Ready,
 }
 
 enum Phase {
@@ -175,6 +182,7 @@ impl Session {
             params,
             firewall,
             names: ClientStatements::default(),
+            listening: None,
             phase: server.map_or(Phase::Idle, Phase::Linked),
             carry: unread,
             carried: Carried::Unread,
@@ -185,6 +193,7 @@ impl Session {
             repeats: 0,
             hearing: Hearing::Yes,
             reachable: Reachable::NotYet,
+            ready: Ready::Said,
         }
     }
 
@@ -204,6 +213,9 @@ impl Session {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(end)) => return Step::End(end),
             Poll::Pending => return Step::Wait,
+        }
+        if let Some(step) = self.mail_at_rest() {
+            return step;
         }
         scratch::with(|scratch| match self.pull(cx, scratch) {
             Poll::Pending => Step::Wait,
@@ -280,6 +292,7 @@ impl Session {
                 if self.may_release(&link) {
                     match self.verdict_at_end(&link) {
                         Verdict::Release => {
+                            self.say_ready();
                             self.give_back(link);
                             return self.after_release();
                         }
@@ -290,11 +303,7 @@ impl Session {
                         Verdict::Stay => {}
                     }
                 }
-                self.phase = Phase::Linked(link);
-                match (up, down) {
-                    (Moved::Nothing, Moved::Nothing) => Step::Wait,
-                    _ => Step::Again,
-                }
+                self.rest_linked(link, up, down)
             }
         }
     }

@@ -7,20 +7,21 @@
 //! Invariant: only the four bytes of the id change.
 //! Source: PostgreSQL documentation, "libpq", "Asynchronous Notification"; "Message Formats".
 
-use stent_wire::frame::{Frame, Sender, frame_at};
+use stent_wire::frame::{Frame, HEADER_LEN};
+use stent_wire::listen::Notification;
 use stent_wire::splice::Splice;
 
 use super::Session;
+use super::listen::{Copy, whose};
+use crate::clients::ClientId;
 use crate::config::PoolMode;
 use crate::link::Link;
 
-/// Type and length.
-const HEADER_LEN: usize = 5;
 /// The process id.
 const PID_LEN: usize = 4;
 
 impl Session {
-    /// Passes a NotificationResponse on.
+    /// Passes a NotificationResponse on, unless the client gets it from the listening connection.
     pub(super) fn notification_down(
         &self,
         link: &Link,
@@ -28,33 +29,37 @@ impl Session {
         frame: &Frame,
         splice: &mut Splice<'_>,
     ) {
-        let body = &chunk[frame.body.clone()];
-        let Some(pid) = self.own_pid(link, body) else { return splice.keep(frame.all.clone()) };
-        let start = frame.all.start;
-        splice.copy(start..start + HEADER_LEN);
-        splice.edit().extend_from_slice(&pid);
-        splice.copy(start + HEADER_LEN + PID_LEN..frame.all.end);
-    }
-
-    /// Passes on what came while the server was asked something.
-    pub(super) fn notifications_heard(&mut self, link: &mut Link) {
-        let mut heard = std::mem::take(&mut link.heard);
-        let mut at = 0;
-        while let Ok(Some(frame)) = frame_at(&heard, at, Sender::Backend) {
-            if let Some(pid) = self.own_pid(link, &heard[frame.body.clone()]) {
-                heard[frame.body.start..frame.body.start + PID_LEN].copy_from_slice(&pid);
-            }
-            at = frame.all.end;
+        let (all, body) = (&chunk[frame.all.clone()], &chunk[frame.body.clone()]);
+        if let Some(notification) = Notification::parse(body)
+            && whose(&notification, all, self.listening.as_deref(), link) == Copy::Second
+        {
+            return;
         }
-        debug_assert_eq!(at, heard.len(), "only whole messages are kept");
-        self.to_client.append(&mut heard);
+        let own = self.mode != PoolMode::Session && is_own(link, body);
+        if own && frame.is_whole() {
+            put_as_own(splice.edit(), all, self.id);
+        } else {
+            splice.keep(frame.all.clone());
+        }
     }
+}
 
-    /// The client's id, where the message names its own server's.
-    fn own_pid(&self, link: &Link, body: &[u8]) -> Option<[u8; PID_LEN]> {
-        let named = body.first_chunk::<PID_LEN>()?;
-        let own =
-            self.mode != PoolMode::Session && u32::from_be_bytes(*named) == link.facts.backend_pid;
-        own.then(|| self.id.cancel_pid().to_be_bytes())
+/// Appends a whole NotificationResponse of the client's server in the client's terms.
+pub(super) fn put_in_own_terms(out: &mut Vec<u8>, all: &[u8], link: &Link, client: ClientId) {
+    match is_own(link, &all[HEADER_LEN..]) {
+        true => put_as_own(out, all, client),
+        false => out.extend_from_slice(all),
     }
+}
+
+/// Whether a body names the server that says it.
+fn is_own(link: &Link, body: &[u8]) -> bool {
+    let named = body.first_chunk::<PID_LEN>();
+    named.is_some_and(|named| u32::from_be_bytes(*named) == link.facts.backend_pid)
+}
+
+fn put_as_own(out: &mut Vec<u8>, all: &[u8], client: ClientId) {
+    let at = out.len() + HEADER_LEN;
+    out.extend_from_slice(all);
+    out[at..at + PID_LEN].copy_from_slice(&client.cancel_pid().to_be_bytes());
 }

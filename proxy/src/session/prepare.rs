@@ -1,4 +1,5 @@
-//! Making a server the client's own before its first request: the client's parameters.
+//! Making a server the client's own before its first request: the client's parameters, and the
+//! channels that are listened on for it.
 //!
 //! Invariant: no byte of the client's request is sent before the parameters are in force, so a
 //! server that fails here costs the client nothing but time.
@@ -13,6 +14,7 @@ use super::{Phase, Session, Step};
 use crate::broker::Acquired;
 use crate::exchange::{self, ExchangeError};
 use crate::link::{Link, Writing};
+use crate::traces::Loaded;
 
 /// A server with what came of preparing it.
 pub(super) struct Prepared {
@@ -23,19 +25,20 @@ pub(super) struct Prepared {
 impl Session {
     /// A server was granted: prepare it if its parameters are not this client's.
     pub(super) fn take(&mut self, link: Box<Link>) {
-        if link.applied == self.params {
+        let load = if link.traces.loaded == Loaded::No { self.load() } else { None };
+        if link.applied == self.params && load.is_none() {
             self.phase = Phase::Linked(link);
             return;
         }
         let params = Rc::clone(&self.params);
         let timeout = self.broker.config.server_connect_timeout;
-        self.phase = Phase::Preparing(Box::pin(apply(link, params, timeout)));
+        self.phase = Phase::Preparing(Box::pin(apply(link, params, load, timeout)));
     }
 
     /// The preparation has ended.
     pub(super) fn prepared(&mut self, prepared: Prepared) -> Step {
         let Prepared { mut link, result } = prepared;
-        self.notifications_heard(&mut link);
+        self.take_heard(&mut link);
         match result {
             Err(error) if !link.traces.pins.is_empty() && !link.is_clean() => {
                 self.server_lost(link, error.to_string())
@@ -75,20 +78,30 @@ impl Session {
     }
 }
 
-/// Gives a server the client's parameters.
-async fn apply(mut link: Box<Link>, params: Rc<Params>, timeout: Duration) -> Prepared {
-    let result = match params.sync_sql(&link.applied) {
-        None => Ok(()),
-        Some(sql) => match tokio::time::timeout(timeout, exchange::query(&mut link, &sql)).await {
-            Ok(answer) => answer.map(drop),
-            Err(_) => {
-                link.writing = Writing::Failed;
-                Err(ExchangeError::OutOfStep("no answer in time".to_owned()))
-            }
-        },
-    };
-    if result.is_ok() {
+/// Gives a server the client's parameters, and the channels that are listened on for it.
+async fn apply(
+    mut link: Box<Link>,
+    params: Rc<Params>,
+    load: Option<(Vec<u8>, Option<u64>)>,
+    timeout: Duration,
+) -> Prepared {
+    let answer = tokio::time::timeout(timeout, async {
+        if let Some(sql) = params.sync_sql(&link.applied) {
+            exchange::query(&mut link, &sql).await?;
+        }
         link.applied = params;
-    }
+        if let Some((sql, echoing)) = load {
+            exchange::query(&mut link, &sql).await?;
+            link.traces.loaded = Loaded::Yes(echoing);
+        }
+        Ok(())
+    });
+    let result = match answer.await {
+        Ok(result) => result,
+        Err(_) => {
+            link.writing = Writing::Failed;
+            Err(ExchangeError::OutOfStep("no answer in time".to_owned()))
+        }
+    };
     Prepared { link, result }
 }

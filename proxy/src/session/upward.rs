@@ -81,7 +81,7 @@ impl Session {
 
     fn ask_for_server(&mut self, scratch: &mut Scratch, at: usize, total: usize) -> Step {
         match self.broker.acquire(self.id, self.pool) {
-            Acquired::Link(link) if link.applied == self.params => {
+            Acquired::Link(link) if link.applied == self.params && self.listening.is_none() => {
                 let mut link = link;
                 let moved = self.ingest(&mut link, scratch, at, total);
                 self.phase = Phase::Linked(link);

@@ -21,6 +21,7 @@ fn while_others_work(attack: impl FnOnce(&Proxy)) {
     assert_eq!(Raw::login(&proxy).stream.peer_addr().unwrap().port(), proxy.port);
 }
 
+/// Checklist 8, 12, 13, 15.
 #[test]
 fn garbage_oversized_and_truncated_start_up_packets_are_refused() {
     while_others_work(|proxy| {
@@ -160,6 +161,7 @@ fn a_port_in_use_and_a_missing_folder_are_named_with_the_mend() {
     assert!(error.contains("/nonexistent/stent") && error.contains("create the folder"), "{error}");
 }
 
+/// Checklist 21.
 #[test]
 fn a_login_that_only_connects_and_leaves_is_not_counted_as_a_fault() {
     let pg = Postgres::start().unwrap();

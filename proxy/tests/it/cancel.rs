@@ -5,6 +5,7 @@ use tokio_postgres::NoTls;
 
 use super::support::{Proxy, code, until};
 
+/// Checklist 7, plain; over TLS in `tls`.
 #[tokio::test]
 async fn a_cancel_request_ends_the_query_of_its_own_client_only() {
     let pg = Postgres::start().unwrap();

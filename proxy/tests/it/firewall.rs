@@ -135,7 +135,7 @@ async fn functions_that_touch_the_session_are_no_way_around() {
 }
 
 /// What one client makes, what another must not see, what it answers, and what ends it.
-const KINDS: [(&str, &str, &str, &str, &str); 7] = [
+const KINDS: [(&str, &str, &str, &str, &str); 6] = [
     (
         "temp_table",
         "create temp table mine (a int)",
@@ -172,7 +172,6 @@ const KINDS: [(&str, &str, &str, &str, &str); 7] = [
         "postgres",
         "reset session authorization",
     ),
-    ("listen", "listen jobs", "select count(*) from pg_listening_channels()", "0", "unlisten jobs"),
 ];
 
 #[tokio::test]
@@ -238,7 +237,8 @@ async fn what_is_forbidden_is_refused_in_both_protocols_and_costs_no_connection(
         Cause::ALL.into_iter().for_each(|cause| config.forbidden_state.add(cause));
     });
     let a = proxy.client().await;
-    for (cause, make, ..) in KINDS {
+    let kinds = KINDS.iter().map(|(cause, make, ..)| (*cause, *make));
+    for (cause, make) in kinds.chain([("listen", "listen jobs")]) {
         let error = a.batch_execute(make).await.unwrap_err();
         assert_eq!(code(&error), "0A000", "{make}");
         let message = error.as_db_error().unwrap().message();

@@ -84,6 +84,7 @@ async fn a_password_that_the_server_refuses_comes_back_as_28p01() {
     assert_eq!(code(&error), "28P01");
 }
 
+/// Checklist 20.
 #[tokio::test]
 async fn start_up_parameters_reach_each_server_the_client_gets() {
     let pg = Postgres::start().unwrap();

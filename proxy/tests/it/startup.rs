@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use stent_proxy::config::PoolMode;
-use stent_testkit::Postgres;
+use stent_testkit::{Postgres, wait_until};
 
 use super::raw::{Message, Raw, field, query, startup};
-use super::support::Proxy;
+use super::support::{PATIENCE, Proxy};
 
 const MODES: [PoolMode; 3] = [PoolMode::Session, PoolMode::Transaction, PoolMode::Statement];
 
@@ -153,5 +153,75 @@ fn requests_behind_the_start_up_packet_are_answered_in_turn() {
         assert_eq!(raw.until_ready().last().unwrap().0, b'Z');
         assert_eq!(raw.tags(), "TDCZ");
         assert_eq!(raw.tags(), "TDCZ");
+    });
+}
+
+fn key_of(said: &[Message]) -> &[u8] {
+    &said.iter().find(|(tag, _)| *tag == b'K').unwrap_or_else(|| panic!("{said:?}")).1
+}
+
+/// Checklist 9, 10, 11: as PostgreSQL 18 answers, which speaks 3.2.
+#[test]
+fn protocol_3_2_is_spoken_and_newer_ones_are_negotiated_down_to_it() {
+    in_all_modes(|_, proxy| {
+        let plain = [("user", "postgres"), ("database", "postgres")];
+        let grease = [plain[0], plain[1], ("_pq_.test_protocol_negotiation", "")];
+        let listed = b"\0\x03\0\x02\0\0\0\x01_pq_.test_protocol_negotiation\0";
+        for (minor, params, negotiation, key_len) in [
+            (0, &plain[..], None, 4),
+            (1, &plain, None, 4),
+            (2, &plain, None, 32),
+            (3, &plain, Some(&b"\0\x03\0\x02\0\0\0\0"[..]), 32),
+            (9999, &grease, Some(listed), 32),
+        ] {
+            let mut raw = Raw::connect(proxy);
+            let mut packet = startup(params);
+            packet[6..8].copy_from_slice(&u16::to_be_bytes(minor));
+            raw.send(&packet);
+            let said = raw.until_ready();
+            let told = said.iter().find(|(tag, _)| *tag == b'v').map(|(_, body)| body.as_slice());
+            assert_eq!(told, negotiation, "3.{minor}");
+            assert_eq!(key_of(&said).len(), 4 + key_len, "3.{minor}");
+            raw.send(&query("select 1"));
+            assert_eq!(raw.tags(), "TDCZ");
+        }
+    });
+}
+
+/// How many cancel requests had this outcome.
+fn cancels(proxy: &Proxy, outcome: &str) -> String {
+    let page = proxy.get("/metrics").1;
+    let row = format!("stent_cancel_requests_total{{outcome=\"{outcome}\"}} ");
+    let line = page.lines().find_map(|line| line.strip_prefix(&row));
+    line.unwrap_or_else(|| panic!("{page}")).to_owned()
+}
+
+/// Checklist 11.
+#[test]
+fn a_long_cancel_key_cancels_and_a_wrong_one_does_not() {
+    in_all_modes(|pg, proxy| {
+        let mut raw = Raw::connect(proxy);
+        let mut packet = startup(&[("user", "postgres"), ("database", "postgres")]);
+        packet[6..8].copy_from_slice(&u16::to_be_bytes(2));
+        raw.send(&packet);
+        let said = raw.until_ready();
+        let key = key_of(&said);
+        let mut wrong = key.to_vec();
+        *wrong.last_mut().unwrap() ^= 1;
+        let cut = &key[..8];
+        raw.send(&query("select pg_sleep(600)"));
+        let runs = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+        wait_until("it to run", PATIENCE, || pg.value(runs).unwrap() == "1").unwrap();
+        for key in [cut, &wrong, key] {
+            let len = (key.len() as u32 + 8).to_be_bytes();
+            let mut canceller = Raw::connect(proxy);
+            canceller.send(&[&len[..], &80_877_102_u32.to_be_bytes(), key].concat());
+            assert!(canceller.rest().is_empty(), "a cancel request is not answered");
+        }
+        assert_eq!(cancels(proxy, "unknown_key"), "2");
+        assert_eq!(cancels(proxy, "forwarded"), "1");
+        let said = raw.until_ready();
+        let error = said.iter().find(|(tag, _)| *tag == b'E').unwrap();
+        assert_eq!(field(&error.1, b'C'), "57014");
     });
 }

@@ -34,6 +34,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
     let port = free_port().unwrap();
     Config {
         listen: vec![SocketAddr::from(([127, 0, 0, 1], port))],
+        so_reuseport: Default::default(),
         unix_socket_dir: None,
         listen_port: port,
         admin: Some(AdminAddr::Tcp(SocketAddr::from(([127, 0, 0, 1], free_port().unwrap())))),

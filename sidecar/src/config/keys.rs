@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 
 use secrecy::{ExposeSecret, SecretString};
-use stent_proxy::config::{AuthMethod, PoolMode, TlsMode};
+use stent_proxy::config::{AuthMethod, PoolMode, PortUse, TlsMode};
 
 use super::address::{ListenAddr, OptionalAddress, Targets};
 use super::lookup::{LookupSql, OptionalName};
@@ -172,6 +172,8 @@ keys! {
         "Addresses on which clients connect over TCP.";
     listen_port: Port = "6432", "", Proxy, Public,
         "Port on which clients connect; it names the unix socket too.";
+    so_reuseport: PortUse = "off", "", Proxy, Public,
+        "Share listen_port with other proxies of the same user on this machine: the kernel spreads connections over them, and cancel requests find their client through any. Each needs an admin_listen and a unix_socket_dir of its own.";
     unix_socket_dir: OptionalPath = "", "", Proxy, Public,
         "Folder of the unix socket .s.PGSQL.<listen_port> on which clients connect.";
     auth_type: AuthMethod = "scram-sha-256", "", Proxy, Public,
@@ -215,19 +217,19 @@ keys! {
     pool_mode: PoolMode = "transaction", "", Proxy, Public,
         "When a server goes back to its pool: at the end of each statement (transaction blocks are refused), at the end of each transaction, or when its client leaves.";
     forbidden_state: StateKinds = "", "", Proxy, Public,
-        "Session state that clients may not make with pool_mode transaction or statement; a statement that would make it gets an error. Kinds: temp_table, advisory_lock, listen, held_cursor, prepare, role, setting, load, or all. Otherwise settings follow their client, and for the other kinds the server stays with its client until the state is gone.";
+        "Session state that clients may not make with pool_mode transaction or statement; a statement that would make it gets an error. Kinds: temp_table, advisory_lock, listen, held_cursor, prepare, role, setting, load, or all. Otherwise settings follow their client, one connection of the pool, beside its size, listens for all clients that LISTEN, and for the other kinds the server stays with its client until the state is gone.";
     default_pool_size: NonZeroU32 = "20", "servers", Proxy, Public,
-        "The most servers of one pool (one database and user).";
+        "The most servers of one pool (one database and user). While clients LISTEN in transaction or statement mode there is one connection more, which listens for all of them.";
     min_pool_size: u32 = "0", "servers", Proxy, Public,
         "Servers that a pool in use keeps open.";
     max_db_connections: Option<NonZeroU32> = "0", "servers", Proxy, Public,
-        "The most servers to one database, over all users; 0: no limit.";
+        "The most connections to one database, over all users, those that listen for clients included; 0: no limit.";
     query_wait_timeout: Timeout = "120", "seconds", Proxy, Public,
         "How long a client may wait for a server before it gets an error that says who holds them; 0: for ever.";
     server_lifetime: Seconds = "3600", "seconds", Proxy, Public,
         "Age at which a server is closed once it is free; 0: each server is used once.";
     server_idle_timeout: Timeout = "600", "seconds", Proxy, Public,
-        "Idle time after which a server is closed; 0: never.";
+        "Idle time after which a server is closed, and the listening connection after its last client; 0: never.";
     server_check_delay: Seconds = "30", "seconds", Proxy, Public,
         "A server that has been idle for longer than this is probed before it is lent; 0: always.";
     server_connect_timeout: PositiveSeconds = "15", "seconds", Proxy, Public,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use stent_proxy::config::{AuthMethod, PoolMode, TlsMode};
+use stent_proxy::config::{AuthMethod, PoolMode, PortUse, TlsMode};
 use stent_wire::inspect::{Cause, Causes};
 
 /// How a value is written in TOML.
@@ -281,6 +281,8 @@ words!(AuthMethod, "trust, password (or plain), md5, scram-sha-256, cert or hba"
 words!(PoolMode, "session, transaction or statement", Text,
     "session" => PoolMode::Session, "transaction" => PoolMode::Transaction,
     "statement" => PoolMode::Statement);
+
+words!(PortUse, "on or off", Switch, "on" => PortUse::Shared, "off" => PortUse::Exclusive);
 
 words!(TlsMode, "disable, allow, prefer, require, verify-ca or verify-full", Text,
     "disable" => TlsMode::Disable, "allow" => TlsMode::Allow, "prefer" => TlsMode::Prefer,

@@ -148,3 +148,33 @@ fn a_minimum_that_found_no_room_is_filled_soon_after_there_is_some() {
     assert_eq!(filled.len(), 1, "{filled:?}");
     assert!(filled[0].ends_with("open s3 for p0"), "{filled:?}");
 }
+
+#[test]
+fn the_listening_connection_is_beside_the_pool_and_has_no_minimum() {
+    let mut world = World::new(Limits { pool_size: size(1), min_pool_size: 1, ..limits() });
+    let shop = world.pool("shop", "a");
+    let ear = world.pools.listening(shop).unwrap();
+    assert_eq!(world.pools.listening(shop).unwrap(), ear, "one for each pool");
+    world.lend(shop, 1, 1);
+    assert_eq!(world.acquire(ear, 2), ["open s1 for p1"]);
+    assert_eq!(world.opened(1), ["grant c2 s1 after 0"]);
+    assert_eq!(world.acquire(ear, 3), none(), "there is one and no more");
+    assert_eq!(world.pools.census(ear, world.now()).size_max, 1);
+    assert_eq!(world.pools.pools().count(), 1, "it is no pool of clients");
+    assert_eq!(world.pools.pool("shop", "a").unwrap(), shop);
+}
+
+#[test]
+fn the_listening_connection_takes_a_place_under_max_db_connections() {
+    let mut world = capped(1);
+    let shop = world.pool("shop", "a");
+    let ear = world.pools.listening(shop).unwrap();
+    world.lend(shop, 1, 1);
+    assert_eq!(world.acquire(ear, 2), none(), "the place is taken");
+    assert_eq!(world.release(0), ["close s0 MakeRoom"]);
+    assert_eq!(world.closed(0), ["open s1 for p1"]);
+    assert_eq!(world.opened(1), ["grant c2 s1 after 0"]);
+    assert_eq!(world.acquire(shop, 3), none());
+    assert_eq!(world.release(1), ["close s1 MakeRoom"], "it listens for nobody any more");
+    assert_eq!(world.closed(1), ["open s2 for p0"]);
+}

@@ -11,6 +11,8 @@ pub struct SqlState([u8; 5]);
 impl SqlState {
     /// No error: the code of notices.
     pub const SUCCESSFUL_COMPLETION: Self = Self(*b"00000");
+    /// Something that may have gone wrong.
+    pub const WARNING: Self = Self(*b"01000");
     /// The client cannot connect to the server.
     pub const CANNOT_CONNECT: Self = Self(*b"08001");
     /// The connection to the server is lost.
@@ -43,6 +45,8 @@ impl SqlState {
     pub const DUPLICATE_STATEMENT: Self = Self(*b"42P05");
     /// All connections are taken.
     pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
+    /// A limit of the configuration is reached.
+    pub const CONFIGURATION_LIMIT: Self = Self(*b"53400");
     /// Not now: the thing is in the wrong state for it.
     pub const NOT_IN_PREREQUISITE_STATE: Self = Self(*b"55000");
     /// A cancel request, or statement_timeout.

@@ -55,7 +55,7 @@ pub enum StartupError {
     #[error("more than {PROTOCOL_OPTIONS_MAX} protocol options in startup packet")]
     TooManyProtocolOptions,
     /// A protocol version that is not 3.x.
-    #[error("unsupported frontend protocol {version}: server supports 3.0 to 3.0")]
+    #[error("unsupported frontend protocol {version}: server supports 3.0 to 3.2")]
     Version {
         /// The version asked for.
         version: ProtocolVersion,

@@ -1,0 +1,69 @@
+//! The listening connections, as the pools see them: each is the one server of a pool of its own,
+//! which is beside its clients' pool and under `max_db_connections`.
+//!
+//! Invariant: the waiter of such a pool is its hub, under a number that no client has.
+
+use std::rc::Rc;
+
+use stent_pool::{Condition, Event, PoolId, TooManyPools, WaiterId};
+
+use super::{Broker, Inner, PoolEntry, Role};
+use crate::link::Link;
+use crate::notify::Hub;
+
+/// The place in the register that no client ever has: it would be the four-billionth.
+const NO_CLIENT: u64 = 0xffff_ffff;
+
+fn waiter(ear: PoolId) -> WaiterId {
+    WaiterId((ear.index() as u64) << 32 | NO_CLIENT)
+}
+
+impl Broker {
+    /// Who listens for the clients of a pool.
+    pub(crate) fn hub(&self, pool: PoolId) -> Result<Rc<Hub>, TooManyPools> {
+        let nonce = u64::from_ne_bytes(self.entropy.bytes().map_err(|_| TooManyPools)?);
+        let mut inner = self.inner();
+        if let Role::Lends(Some(hub)) = &inner.entries[pool.index()].role {
+            return Ok(Rc::clone(hub));
+        }
+        let ear = inner.pools.listening(pool)?;
+        assert_eq!(ear.index(), inner.entries.len(), "a pool and its entry are made together");
+        let hub = Rc::new(Hub::new(pool, ear, nonce));
+        let of = &mut inner.entries[pool.index()];
+        of.role = Role::Lends(Some(Rc::clone(&hub)));
+        let (database, user, firewall) =
+            (Rc::clone(&of.database), Rc::clone(&of.user), Rc::clone(&of.firewall));
+        let role = Role::Listens(Rc::clone(&hub));
+        inner.entries.push(PoolEntry::new(database, user, firewall, role));
+        Ok(hub)
+    }
+
+    /// A hub asks for its connection.
+    pub(crate) fn acquire_ear(self: &Rc<Self>, ear: PoolId) {
+        self.handle(Event::Acquire { pool: ear, waiter: waiter(ear) });
+    }
+
+    /// It needs none any more. One that was granted meanwhile is the hub's to give back.
+    pub(crate) fn withdraw_ear(self: &Rc<Self>, ear: PoolId) {
+        self.handle(Event::Withdraw { waiter: waiter(ear) });
+    }
+
+    /// A hub gives its connection back.
+    pub(crate) fn release_ear(self: &Rc<Self>, link: Box<Link>, condition: Condition) {
+        self.hand_back(link, condition);
+    }
+}
+
+impl Inner {
+    /// The hub that waits under this number, if it is a hub's.
+    pub(super) fn waiting_hub(&self, waiter: WaiterId) -> Option<Rc<Hub>> {
+        let index = usize::try_from(waiter.0 >> 32).ok()?;
+        if waiter.0 & NO_CLIENT != NO_CLIENT {
+            return None;
+        }
+        match &self.entries.get(index)?.role {
+            Role::Listens(hub) => Some(Rc::clone(hub)),
+            Role::Lends(_) => None,
+        }
+    }
+}
