@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use stent_wire::auth::hba::RuleList;
 use stent_wire::auth::scram::BindingPolicy;
 use stent_wire::inspect::Causes;
 
@@ -184,6 +185,10 @@ pub struct ClientTls {
 pub struct ClientAuth {
     /// The method (`auth_type`).
     pub method: AuthMethod,
+    /// The rules of [`AuthMethod::Hba`] (`auth_hba_file`). Without any, nobody gets in by it.
+    pub rules: RuleList,
+    /// Where a password may come in clear (`auth_allow_cleartext`).
+    pub cleartext: CleartextPolicy,
     /// Users and their secrets: the `auth_file`'s, else the one of `DATABASE_URL`.
     pub users: Vec<UserEntry>,
     /// Where the secrets of all others are, if they are looked up.
@@ -206,12 +211,26 @@ pub struct AuthQuery {
 pub enum AuthMethod {
     /// No proof asked.
     Trust,
+    /// The password as it is.
+    Password,
     /// MD5 challenge (SCRAM where the stored secret is a SCRAM one, as in PgBouncer).
     Md5,
     /// SCRAM-SHA-256.
     ScramSha256,
     /// The certificate that TLS has verified names the user.
     Cert,
+    /// What the first rule says that fits.
+    Hba,
+}
+
+/// Over which connections a client may send its password as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CleartextPolicy {
+    /// TLS and the unix socket.
+    #[default]
+    EncryptedOnly,
+    /// Any.
+    Anywhere,
 }
 
 /// One line of the `auth_file`.

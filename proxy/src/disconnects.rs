@@ -42,6 +42,8 @@ pub(crate) enum Cause {
     LoginTimeout,
     /// Client: `max_client_conn` was reached.
     TooManyClients,
+    /// Client: its address had too many logins that had not ended.
+    TooManyLogins,
     /// Client: its server ended under it. Server: it ended while it was lent.
     ServerLost,
     /// Both: the proxy shuts down.
@@ -72,6 +74,7 @@ impl Cause {
             Self::LoginFailed => "login_failed",
             Self::LoginTimeout => "login_timeout",
             Self::TooManyClients => "too_many_clients",
+            Self::TooManyLogins => "too_many_logins",
             Self::ServerLost => "server_lost",
             Self::Shutdown => "shutdown",
             Self::Lifetime => "lifetime",

@@ -65,6 +65,7 @@ impl Ended<'_> {
             | Cause::LoginFailed
             | Cause::LoginTimeout
             | Cause::TooManyClients
+            | Cause::TooManyLogins
             | Cause::ServerLost
             | Cause::Doubtful
             | Cause::ProbeFailed => {

@@ -73,6 +73,7 @@ async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result
     tokio::task::spawn_local(Rc::clone(&broker).janitor());
     tokio::task::spawn_local(Rc::clone(&broker).warm());
     tokio::task::spawn_local(Rc::clone(&broker).age_firewalls());
+    tokio::task::spawn_local(Rc::clone(&broker).make_verifiers_ready());
     if let Some(listener) = admin_listener {
         let admin = Admin::new(Rc::clone(&broker), Rc::clone(&on));
         tokio::task::spawn_local(admin.serve(listener));

@@ -3,7 +3,10 @@
 //! Invariant: secrets are parsed once, at the start; what cannot be parsed stops the start.
 
 use secrecy::ExposeSecret;
+use stent_wire::auth::hba::{Method, RuleList};
+use stent_wire::auth::scram::SCRAM_ITERATIONS;
 use stent_wire::auth::secret::{AuthType, Demand, Secret};
+use stent_wire::auth::stranger::{Likeness, Strangers};
 use stent_wire::userlist::Users as UserList;
 
 use crate::config::{AuthMethod, Config};
@@ -13,7 +16,16 @@ use crate::error::Error;
 pub(crate) struct Users {
     list: UserList,
     upstream: Option<(String, Secret)>,
-    method: AuthType,
+    asking: Asking,
+    strangers: Strangers,
+}
+
+/// What clients are asked for.
+pub(crate) enum Asking {
+    /// All of them the same.
+    Everyone(AuthType),
+    /// What the first rule says that fits.
+    ByRule(RuleList),
 }
 
 impl Users {
@@ -32,18 +44,25 @@ impl Users {
             }
             _ => None,
         };
-        let method = match config.auth.method {
-            AuthMethod::Trust => AuthType::Trust,
-            AuthMethod::Md5 => AuthType::Md5,
-            AuthMethod::ScramSha256 => AuthType::ScramSha256,
-            AuthMethod::Cert => AuthType::Cert,
+        let asking = match config.auth.method {
+            AuthMethod::Trust => Asking::Everyone(AuthType::Trust),
+            AuthMethod::Password => Asking::Everyone(AuthType::Password),
+            AuthMethod::Md5 => Asking::Everyone(AuthType::Md5),
+            AuthMethod::ScramSha256 => Asking::Everyone(AuthType::ScramSha256),
+            AuthMethod::Cert => Asking::Everyone(AuthType::Cert),
+            AuthMethod::Hba => Asking::ByRule(config.auth.rules.clone()),
         };
-        Ok(Self { list, upstream, method })
+        // Where users are looked up, what most of them look like is not known before.
+        let strangers = match &config.auth.query {
+            Some(_) => Strangers::all_like(Likeness::Scram { iterations: SCRAM_ITERATIONS }),
+            None => Strangers::among(list.iter().filter_map(|(_, secret)| secret)),
+        };
+        Ok(Self { list, upstream, asking, strangers })
     }
 
-    /// How clients prove who they are.
-    pub(crate) const fn method(&self) -> AuthType {
-        self.method
+    /// What clients are asked for.
+    pub(crate) const fn asking(&self) -> &Asking {
+        &self.asking
     }
 
     /// Whether the list has this user.
@@ -52,8 +71,32 @@ impl Users {
     }
 
     /// What a client of that name must prove.
-    pub(crate) fn demand(&self, user: &str) -> Demand<'_> {
-        self.list.demand(self.method, user)
+    pub(crate) fn demand(&self, auth_type: AuthType, user: &str) -> Demand<'_> {
+        self.list.demand(auth_type, user)
+    }
+
+    /// What clients look like that are none of the users.
+    pub(crate) const fn strangers(&self) -> &Strangers {
+        &self.strangers
+    }
+
+    /// Names and what they must prove, as far as that is a SCRAM proof.
+    pub(crate) fn scram_demands(&self) -> impl Iterator<Item = (&str, Demand<'_>)> {
+        let asked: Vec<AuthType> = match &self.asking {
+            Asking::Everyone(auth_type) => vec![*auth_type],
+            Asking::ByRule(rules) => {
+                let asked = rules.iter().filter_map(|rule| match rule.method() {
+                    Method::Ask(auth_type) => Some(auth_type),
+                    Method::Reject => None,
+                });
+                asked.collect()
+            }
+        };
+        // What SCRAM asks for includes what MD5 does.
+        let strongest = [AuthType::ScramSha256, AuthType::Md5];
+        let by = strongest.into_iter().find(|auth_type| asked.contains(auth_type));
+        let users = self.list.iter().filter_map(|(name, secret)| Some((name, secret?)));
+        users.filter_map(move |(name, secret)| Some((name, by?.demand(Some(secret)))))
     }
 
     /// The secret with which we log in as that user.

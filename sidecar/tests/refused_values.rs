@@ -147,7 +147,7 @@ fn a_bad_word() {
         expect![[r#"
             1 problem in the configuration:
             STENT_AUTH_TYPE: "kerberos" is not one of its values
-              mend: write trust, md5, scram-sha-256 or cert"#]],
+              mend: write trust, password (or plain), md5, scram-sha-256, cert or hba"#]],
     );
     variable(
         "STENT_POOL_MODE",

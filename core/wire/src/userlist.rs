@@ -183,6 +183,8 @@ impl Users {
             return Err(UserListFault::TooMany);
         }
         let secret = match Secret::parse(secret.as_bytes()) {
+            // The hash of an empty password is none, as an empty password is.
+            Ok(Secret::Md5(hash)) if hash.is_of_nothing(name) => None,
             Ok(secret) => Some(secret),
             Err(SecretError::Empty) => None,
             Err(error) => return Err(UserListFault::Secret { name: name.to_owned(), error }),

@@ -190,7 +190,7 @@ fn extensions_that_need_not_be_understood_are_passed_over() {
     assert!(first(server, "n,,n=someone,r=abc,x=1,Y=2").is_ok());
 }
 
-/// Checklist 25.
+/// Checklist 25: attributes, their order and lengths.
 #[test]
 fn malformed_final_messages_of_a_client_are_refused() {
     let proof = format!("{}=", "A".repeat(43));
@@ -214,6 +214,7 @@ fn malformed_final_messages_of_a_client_are_refused() {
     }
 }
 
+/// Checklist 25.
 #[test]
 fn a_last_message_that_does_not_repeat_the_header_is_refused() {
     let proof = format!("{}=", "A".repeat(43));
@@ -227,7 +228,7 @@ fn a_last_message_that_does_not_repeat_the_header_is_refused() {
     }
 }
 
-/// Checklist 25.
+/// Checklist 25: the nonce.
 #[test]
 fn a_nonce_of_another_exchange_is_refused() {
     let proof = format!("{}=", "A".repeat(43));
@@ -314,7 +315,7 @@ fn a_server_cannot_make_us_compute_for_minutes() {
     assert_eq!(error, ScramError::Iterations { iterations });
 }
 
-/// Checklist 25.
+/// Checklist 25: the server's signature.
 #[test]
 fn a_server_that_does_not_know_the_password_is_found_out() {
     let answers = [

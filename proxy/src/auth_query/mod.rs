@@ -112,9 +112,11 @@ impl Broker {
         self: &Rc<Self>,
         client: ClientId,
         user: &str,
+        auth_type: AuthType,
     ) -> Result<Option<Rc<Record>>, LookupError> {
         let Some(query) = &self.auth_query else { return Ok(None) };
-        if self.users.method() == AuthType::Trust || self.users.knows(user) {
+        let by_secret = !matches!(auth_type, AuthType::Trust | AuthType::Cert);
+        if !by_secret || self.users.knows(user) {
             return Ok(None);
         }
         if user.len() > USER_NAME_LEN_MAX {

@@ -38,7 +38,9 @@ use crate::events;
 use crate::facts::Facts;
 use crate::firewall::Firewall;
 use crate::link::Link;
+use crate::login::gate::Gate;
 use crate::login::keys::KeyCache;
+use crate::login::verifiers::Verifiers;
 use crate::passwords::Passwords;
 use crate::pool_stats::PoolStats;
 use crate::tls;
@@ -70,6 +72,10 @@ pub(crate) struct Broker {
     pub(crate) mock: MockSecret,
     /// Passwords' derived keys, so that a login does not cost thousands of hash rounds.
     pub(crate) keys: KeyCache,
+    /// What clients' SCRAM proofs are checked with.
+    pub(crate) verifiers: Verifiers,
+    /// How many logins an address has, and how long those wait that fail.
+    pub(crate) gate: Rc<Gate>,
     inner: RefCell<Inner>,
     draining: Cell<Draining>,
     janitor: Notify,
@@ -177,6 +183,8 @@ impl Broker {
             mock,
             started: Instant::now(),
             keys: KeyCache::default(),
+            verifiers: Verifiers::default(),
+            gate: Rc::default(),
             inner: RefCell::new(Inner {
                 pools: Pools::new(limits, seed),
                 entries: Vec::new(),

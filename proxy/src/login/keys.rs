@@ -1,4 +1,5 @@
-//! Derived keys, kept: a login through SCRAM must not cost thousands of hash rounds each time.
+//! Keys with which we log in to servers, kept: a login through SCRAM must not cost thousands of hash
+//! rounds each time.
 //!
 //! Invariant: bounded, and emptied when full rather than grown: a key is only ever a shortcut.
 
@@ -12,11 +13,10 @@ use stent_wire::auth::secret::Password;
 /// The most users whose keys are kept.
 const USERS_MAX: usize = 1_000;
 
-/// Keys by user: those derived from a password, one map for each direction, and those that clients
-/// have proved to have.
+/// Keys by user: those derived from a password, and those that clients have proved to have. Apart:
+/// the salts that clients are shown are often others than the server's.
 #[derive(Default)]
 pub(crate) struct KeyCache {
-    clients: RefCell<FxHashMap<Box<str>, Derived>>,
     servers: RefCell<FxHashMap<Box<str>, Derived>>,
     proven: RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
 }
@@ -28,17 +28,6 @@ struct Derived {
 }
 
 impl KeyCache {
-    /// The keys with which a client's proof is checked.
-    pub(crate) fn for_client(
-        &self,
-        user: &str,
-        password: &Password,
-        salt: &[u8],
-        iterations: u32,
-    ) -> Rc<ScramKeys> {
-        cached(&self.clients, user, password, salt, iterations)
-    }
-
     /// The keys with which we prove ourselves to a server.
     pub(crate) fn for_server(
         &self,

@@ -5,9 +5,13 @@
 //! Invariant: before the proof nothing is looked up by the client's wish, every length is bounded,
 //! and a stranger gets the same exchange as a user.
 
+mod cleartext;
 mod encrypt;
+pub(crate) mod gate;
 pub(crate) mod keys;
 mod prove;
+mod rules;
+pub(crate) mod verifiers;
 
 use std::io;
 use std::rc::Rc;
@@ -31,6 +35,7 @@ use crate::link::Link;
 use crate::messages::Inbox;
 use crate::session::Session;
 use crate::stream::{Peer, Stream};
+use gate::Arrival;
 
 /// How a login ended that did not lead to a session.
 pub(crate) enum Failed {
@@ -158,8 +163,10 @@ impl Login {
         key: Result<CancelKey, stent_wire::cancel::BadCancelKey>,
     ) -> Result<Home, Failed> {
         let timeout = self.broker.config.client_login_timeout;
-        let proven = tokio::time::timeout(timeout, self.proven()).await;
+        let arrival = self.arrive()?;
+        let proven = tokio::time::timeout(timeout, self.proven(&arrival)).await;
         let startup = proven.unwrap_or_else(|_| Err(too_slow(timeout)))?;
+        drop(arrival);
         let (broker, id) = (Rc::clone(&self.broker), self.id);
         let pool = broker.pool(&startup.database, &startup.user).map_err(|error| {
             let report = Report::fatal(SqlState::TOO_MANY_CONNECTIONS, error.to_string());
@@ -188,7 +195,7 @@ impl Login {
     }
 
     /// Who the client is and what it wants, proven.
-    async fn proven(&mut self) -> Result<Startup, Failed> {
+    async fn proven(&mut self, arrival: &Arrival) -> Result<Startup, Failed> {
         let startup = self.startup().await?;
         self.must_be_encrypted()?;
         self.admit()?;
@@ -197,7 +204,7 @@ impl Login {
         if !hello.is_empty() {
             self.stream.write_whole(&hello).await.map_err(Failed::gone)?;
         }
-        self.prove(&startup.user).await?;
+        self.prove(&startup, arrival).await?;
         Ok(startup)
     }
 

@@ -1,58 +1,144 @@
-//! A client's proof of who it is: trust, MD5, SCRAM-SHA-256 or (in `encrypt`) a certificate.
+//! A client's proof of who it is: trust, MD5, SCRAM-SHA-256, (in `cleartext`) its password or (in
+//! `encrypt`) its certificate. Which of them it is asked for is said in `rules`, how long it waits
+//! for its refusal in `gate`.
 //!
 //! Invariant: `Ok` means proven (or nothing was asked); why a proof failed is in the log only.
 
 use std::rc::Rc;
 
+use stent_wire::auth::cleartext::PasswordCheck;
+use stent_wire::auth::lookup::LookedUp;
 use stent_wire::auth::md5::{Md5Challenge, Md5Hash};
-use stent_wire::auth::scram::{SCRAM_ITERATIONS, ScramVerifier};
+use stent_wire::auth::scram::{MockSecret, ScramVerifier};
 use stent_wire::auth::scram_server::{ScramStep, ServerScram};
-use stent_wire::auth::secret::{Demand, Refusal};
+use stent_wire::auth::secret::{AuthType, Demand, Refusal};
+use stent_wire::auth::stranger::Likeness;
 use stent_wire::auth::{
-    AuthMessageError, login_failed, parse_password, parse_sasl_initial, put_md5_password, put_sasl,
-    put_sasl_continue, put_sasl_final,
+    ANSWER_LEN_MAX, AuthMessageError, login_failed, parse_password, parse_sasl_initial,
+    put_md5_password, put_sasl, put_sasl_continue, put_sasl_final,
 };
 use stent_wire::report::{Report, SqlState};
+use stent_wire::startup::Startup;
 
+use super::gate::Arrival;
+use super::verifiers::Source;
 use super::{Failed, Login};
 use crate::disconnects::Cause;
 use crate::messages::ReadError;
 
-/// The longest password message.
-const PASSWORD_MESSAGE_MAX: usize = 8 * 1024;
-
 impl Login {
-    /// Asks the client for the proof that its user owes.
-    pub(super) async fn prove(&mut self, user: &str) -> Result<(), Failed> {
+    /// Asks the client for the proof that its user owes, in its turn. Who fails waits.
+    pub(super) async fn prove(
+        &mut self,
+        startup: &Startup,
+        arrival: &Arrival,
+    ) -> Result<(), Failed> {
+        let auth_type = self.asked_for(startup)?;
+        let turn = arrival.turn().await?;
         let broker = Rc::clone(&self.broker);
-        let looked_up = broker.look_up(self.id, user).await;
+        let user = startup.user.as_str();
+        let looked_up = broker.look_up(self.id, user, auth_type).await;
         let record = looked_up.map_err(|error| refused(error.report(), error))?;
-        let demand = match &record {
-            Some(record) => record.said.demand(broker.users.method()),
-            None => broker.users.demand(user),
+        let proven = match &record {
+            Some(record) => {
+                let proven = self.prove_as_said(user, auth_type, &record.said).await;
+                if matches!(proven, Err(Failed::Answered { .. })) {
+                    broker.doubt(user);
+                }
+                proven
+            }
+            None => self.prove_to(user, auth_type, broker.users.demand(auth_type, user)).await,
         };
-        let proven = self.prove_to(user, demand).await;
-        if let (Some(_), Err(Failed::Answered { .. })) = (&record, &proven) {
-            broker.doubt(user);
+        // What breaks the protocol has tried no password.
+        if let Err(Failed::Answered { cause: Cause::LoginFailed, .. }) = &proven {
+            broker.penalty(self.id, arrival.failed(user)).await;
         }
+        drop(turn);
         proven
     }
 
-    async fn prove_to(&mut self, user: &str, demand: Demand<'_>) -> Result<(), Failed> {
-        let broker = Rc::clone(&self.broker);
+    /// The proof of a user whom PostgreSQL was asked for. What strangers look like is said there too.
+    async fn prove_as_said(
+        &mut self,
+        user: &str,
+        auth_type: AuthType,
+        said: &LookedUp,
+    ) -> Result<(), Failed> {
+        let demand = said.demand(auth_type);
+        if let Demand::DoomedMd5(why) = demand {
+            self.md5(user, Err(why)).await
+        } else if let Demand::DoomedScram(why) = demand {
+            let mock = self.broker.mock.clone();
+            self.scram(user, Err((mock, why))).await
+        } else {
+            self.prove_to(user, auth_type, demand).await
+        }
+    }
+
+    async fn prove_to(
+        &mut self,
+        user: &str,
+        auth_type: AuthType,
+        demand: Demand<'_>,
+    ) -> Result<(), Failed> {
         match demand {
             Demand::Nothing => Ok(()),
             Demand::Certificate => self.certificate(user),
+            Demand::Cleartext(secret) => {
+                self.cleartext(user, PasswordCheck::new(secret.clone())).await
+            }
             Demand::Md5(hash) => self.md5(user, Ok(hash.clone())).await,
             Demand::Md5OfPlain(password) => self.md5(user, Ok(Md5Hash::of(user, password))).await,
-            Demand::DoomedMd5(why) => self.md5(user, Err(why)).await,
-            Demand::Scram(verifier) => self.scram(user, Ok(verifier.clone())).await,
-            Demand::ScramOfPlain(password) => {
-                let salt = broker.mock.salt(user);
-                let keys = broker.keys.for_client(user, password, &salt, SCRAM_ITERATIONS);
-                self.scram(user, Ok(keys.verifier())).await
+            Demand::Scram(verifier) => {
+                self.scram_of(user, auth_type, Source::Stored(verifier.clone())).await
             }
-            Demand::DoomedScram(why) => self.scram(user, Err(why)).await,
+            Demand::ScramOfPlain(password) => {
+                let source = Source::Plain(password.clone(), self.broker.mock.salt(user));
+                self.scram_of(user, auth_type, source).await
+            }
+            Demand::DoomedCleartext(why) | Demand::DoomedMd5(why) | Demand::DoomedScram(why) => {
+                self.in_vain(user, auth_type, why).await
+            }
+        }
+    }
+
+    /// The exchange of somebody who cannot log in: that of a user, drawn by the name.
+    async fn in_vain(
+        &mut self,
+        user: &str,
+        auth_type: AuthType,
+        why: Refusal,
+    ) -> Result<(), Failed> {
+        let broker = Rc::clone(&self.broker);
+        let likeness = broker.users.strangers().likeness(&broker.mock, user);
+        match (auth_type, likeness) {
+            (AuthType::Password, likeness) => {
+                let check = PasswordCheck::doomed(&broker.mock, user, likeness, why);
+                self.cleartext(user, check).await
+            }
+            (AuthType::Md5, Likeness::Plain | Likeness::Md5) => self.md5(user, Err(why)).await,
+            (AuthType::Md5 | AuthType::ScramSha256, Likeness::Scram { iterations }) => {
+                self.scram(user, Err((broker.mock.with_iterations(iterations), why))).await
+            }
+            (AuthType::ScramSha256, Likeness::Plain | Likeness::Md5) => {
+                self.scram(user, Err((broker.mock.clone(), why))).await
+            }
+            (AuthType::Trust | AuthType::Cert, _) => {
+                unreachable!("nobody is asked for a secret there")
+            }
+        }
+    }
+
+    async fn scram_of(
+        &mut self,
+        user: &str,
+        auth_type: AuthType,
+        source: Source,
+    ) -> Result<(), Failed> {
+        let broker = Rc::clone(&self.broker);
+        match broker.verifiers.get(user, source).await.map_err(Failed::gone)? {
+            Ok(verifier) => self.scram(user, Ok(verifier)).await,
+            Err(why) => self.in_vain(user, auth_type, why).await,
         }
     }
 
@@ -73,12 +159,12 @@ impl Login {
     async fn scram(
         &mut self,
         user: &str,
-        verifier: Result<ScramVerifier, Refusal>,
+        verifier: Result<ScramVerifier, (MockSecret, Refusal)>,
     ) -> Result<(), Failed> {
         let nonce = self.broker.entropy.bytes().map_err(Failed::gone)?;
         let mut state = match verifier {
             Ok(verifier) => ServerScram::start(verifier, nonce),
-            Err(why) => ServerScram::start_doomed(&self.broker.mock, user, why, nonce),
+            Err((mock, why)) => ServerScram::start_doomed(&mock, user, why, nonce),
         };
         let (end_point, offered) = self.offer();
         let mut message = Vec::new();
@@ -113,8 +199,8 @@ impl Login {
         }
     }
 
-    async fn password_message(&mut self) -> Result<Vec<u8>, Failed> {
-        let message = self.inbox.password(&mut self.stream, PASSWORD_MESSAGE_MAX).await;
+    pub(super) async fn password_message(&mut self) -> Result<Vec<u8>, Failed> {
+        let message = self.inbox.password(&mut self.stream, ANSWER_LEN_MAX).await;
         message.map_err(|error| match &error {
             // libpq hangs up when it is asked for a password that it does not have, and comes
             // back with one.
@@ -135,7 +221,11 @@ enum Initial {
 
 /// A refusal: the client gets the report, the log gets the reason.
 pub(super) fn refused(report: Report, why: impl ToString) -> Failed {
-    match Failed::report(Cause::LoginFailed, report) {
+    let cause = match report.code {
+        SqlState::PROTOCOL_VIOLATION => Cause::ProtocolError,
+        _ => Cause::LoginFailed,
+    };
+    match Failed::report(cause, report) {
         Failed::Answered { cause, answer, detail } => {
             Failed::Answered { cause, answer, detail: format!("{detail}: {}", why.to_string()) }
         }

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod as_direct;
+mod auth;
 mod auth_query;
+mod auth_rules;
+mod auth_waits;
 mod bad_input;
 mod cancel;
 mod faults;
@@ -11,6 +14,7 @@ mod firewall;
 mod login;
 mod notifications;
 mod pages;
+mod pass_through;
 mod pgbench;
 mod pooling;
 mod prepared;

@@ -175,7 +175,7 @@ keys! {
     unix_socket_dir: OptionalPath = "", "", Proxy, Public,
         "Folder of the unix socket .s.PGSQL.<listen_port> on which clients connect.";
     auth_type: AuthMethod = "scram-sha-256", "", Proxy, Public,
-        "How clients prove who they are. With md5, a user whose stored secret is a SCRAM one is asked for SCRAM. Over TLS SCRAM is offered with channel binding too. With cert the common name of the client's certificate must be the user; it needs client_tls_sslmode verify-ca or verify-full.";
+        "How clients prove who they are. With md5, a user whose stored secret is a SCRAM one is asked for SCRAM. Over TLS SCRAM is offered with channel binding too. password (PgBouncer's plain) has it sent as it is, over TLS or the unix socket. With cert the common name of the client's certificate must be the user; it needs client_tls_sslmode verify-ca or verify-full. With hba the rules of auth_hba_file decide.";
     auth_file: OptionalPath = "", "", Proxy, Public,
         "Users and their secrets, in the form of PgBouncer's userlist.txt.";
     auth_user: OptionalName = "", "", Proxy, Public,
@@ -184,6 +184,10 @@ keys! {
         "What it asks. On its connection search_path is pg_catalog: name the schemas of your own functions and tables. Whatever it gives, a role whose VALID UNTIL has passed or that may not log in is refused.";
     auth_dbname: OptionalName = "", "", Proxy, Public,
         "The database in which it asks; empty: the database URL's. Unlike PgBouncer's it is never the client's.";
+    auth_hba_file: OptionalPath = "", "", Proxy, Public,
+        "The rules of auth_type hba, in the form of pg_hba.conf: the first that fits the connection, the database, the user and the address of a client decides; a client that none fits is refused. Methods: trust, reject, password, md5, scram-sha-256, cert.";
+    auth_allow_cleartext: Switch = "off", "", Proxy, Public,
+        "Let clients send passwords over TCP without TLS where the method is password. Whoever can read the network reads them then.";
     max_client_conn: NonZeroU32 = "1000", "clients", Proxy, Public,
         "The most clients at a time.";
     client_login_timeout: PositiveSeconds = "60", "seconds", Proxy, Public,

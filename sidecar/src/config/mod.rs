@@ -8,10 +8,12 @@
 
 pub mod address;
 mod check;
+mod check_auth;
 mod check_tls;
 mod container;
 mod file;
 pub mod flags;
+mod hba;
 pub mod keys;
 pub mod lookup;
 pub mod passwords;
@@ -35,6 +37,7 @@ use flags::Flags;
 use keys::{KEYS, Settings};
 use problem::{Origin, Problems};
 use raw::{ConfigFile, Raw, Variables};
+use stent_wire::auth::hba::RuleList;
 use url::Database;
 use value::{LogFormat, LogLevel};
 
@@ -129,13 +132,14 @@ pub fn load_with(
     let raw = Raw::gather(flags, variables, file, &mut problems);
     let settings = Settings::collect(&raw);
     let mut warnings = Vec::new();
-    let (upstream, users) = match role {
-        Role::Probe => (Upstream::none(), Vec::new()),
+    let (upstream, users, rules) = match role {
+        Role::Probe => (Upstream::none(), Vec::new(), RuleList::default()),
         Role::Proxy | Role::Agent | Role::Both => {
             let found = database(role, &settings, variables, &mut warnings, &mut problems);
             let users =
                 users::read(&settings, found.database.as_ref(), &found.origin, &mut problems);
-            (found, users)
+            let rules = hba::read(&settings, &mut problems);
+            (found, users, rules)
         }
     };
     check::all(role, &settings, &upstream, &users, &mut problems);
@@ -145,10 +149,13 @@ pub fn load_with(
         }
         (Role::Proxy | Role::Both, None) | (Role::Agent | Role::Probe, _) => Default::default(),
     };
+    check_auth::all(role, &settings, &users, &rules, &mut problems);
     if !problems.0.is_empty() {
         return Err(problems);
     }
-    let mut loaded = resolve::loaded(role, raw, settings, upstream, &users, variables, warnings);
+    warnings.extend(check_auth::warnings(role, &settings, upstream.database.as_ref(), &rules));
+    let clients = resolve::Clients { users: &users, rules };
+    let mut loaded = resolve::loaded(role, raw, settings, upstream, clients, variables, warnings);
     if let Some(proxy) = &mut loaded.proxy {
         proxy.server_passwords = passwords;
     }

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use stent_agent::config::{CloudWatch, Emf, PostgresAccess};
-use stent_proxy::config::{ClientAuth, ClientTls, Roots, ServerTls, Upstream as ProxyUpstream};
+use stent_proxy::config::{
+    CleartextPolicy, ClientAuth, ClientTls, Roots, ServerTls, Upstream as ProxyUpstream,
+};
+use stent_wire::auth::hba::RuleList;
 
 use super::address::{Address, reachable_ip};
 use super::keys::Settings;
@@ -20,19 +23,27 @@ use super::users::User;
 use super::value::{AutoSwitch, OptionalPath, Switch};
 use super::{ClientAccess, Loaded, Logging, Role, Upstream};
 
+/// Who may log in, and how that is proven.
+pub(crate) struct Clients<'a> {
+    pub(crate) users: &'a [User],
+    pub(crate) rules: RuleList,
+}
+
 /// Puts everything together.
 pub(crate) fn loaded(
     role: Role,
     raw: Raw,
     settings: Settings,
     upstream: Upstream,
-    users: &[User],
+    Clients { users, rules }: Clients<'_>,
     variables: &Variables,
     warnings: Vec<String>,
 ) -> Loaded {
     let clients = upstream.database.as_ref().map(|db| client_access(&settings, db, users));
     let proxy = match (role, &upstream.database) {
-        (Role::Proxy | Role::Both, Some(database)) => Some(proxy(&settings, database, users)),
+        (Role::Proxy | Role::Both, Some(database)) => {
+            Some(proxy(&settings, database, Clients { users, rules }))
+        }
         (Role::Proxy | Role::Both, None) | (Role::Agent | Role::Probe, _) => None,
     };
     Loaded {
@@ -51,7 +62,7 @@ pub(crate) fn loaded(
     }
 }
 
-fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_proxy::Config {
+fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> stent_proxy::Config {
     let port = settings.listen_port.value.0;
     let connect_timeout = match (&settings.server_connect_timeout.origin, database.connect_timeout)
     {
@@ -81,7 +92,12 @@ fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_prox
         },
         auth: ClientAuth {
             method: settings.auth_type.value,
-            users: users.iter().map(|user| user.entry.clone()).collect(),
+            rules: clients.rules,
+            cleartext: match settings.auth_allow_cleartext.value {
+                Switch::On => CleartextPolicy::Anywhere,
+                Switch::Off => CleartextPolicy::EncryptedOnly,
+            },
+            users: clients.users.iter().map(|user| user.entry.clone()).collect(),
             query: super::lookup::resolve(settings, database),
         },
         pool_mode: settings.pool_mode.value,
@@ -195,7 +211,8 @@ fn agent(
 
 fn postgres_access(clients: &ClientAccess, settings: &Settings) -> Option<PostgresAccess> {
     let user = clients.database.user.clone()?;
-    let folder = settings.unix_socket_dir.value.0.as_ref().filter(|_| clients.tls_required);
+    let needed = super::check_auth::agent_needs_socket(settings);
+    let folder = settings.unix_socket_dir.value.0.as_ref().filter(|_| needed);
     Some(PostgresAccess {
         host: folder.map_or_else(|| clients.host.clone(), |path| path.display().to_string()),
         port: clients.port,

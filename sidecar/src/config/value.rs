@@ -254,15 +254,15 @@ impl KeyType for DatabaseUrl {
     }
 }
 
-/// Implements [`KeyType`] for an enum whose values are words.
+/// Implements [`KeyType`] for an enum whose values are words; behind a bar, other words for the same.
 macro_rules! words {
-    ($type:ty, $expects:literal, $shape:ident, $($word:literal => $value:path),+ $(,)?) => {
+    ($type:ty, $expects:literal, $shape:ident, $($word:literal $(| $alias:literal)* => $value:path),+ $(,)?) => {
         impl KeyType for $type {
             const TOML: TomlShape = TomlShape::$shape;
             const EXPECTS: &'static str = $expects;
             fn parse(text: &str) -> Result<Self, String> {
                 match text {
-                    $($word => Ok($value),)+
+                    $($word $(| $alias)* => Ok($value),)+
                     _ => Err("is not one of its values".to_owned()),
                 }
             }
@@ -273,9 +273,10 @@ macro_rules! words {
     };
 }
 
-words!(AuthMethod, "trust, md5, scram-sha-256 or cert", Text,
-    "trust" => AuthMethod::Trust, "md5" => AuthMethod::Md5,
-    "scram-sha-256" => AuthMethod::ScramSha256, "cert" => AuthMethod::Cert);
+words!(AuthMethod, "trust, password (or plain), md5, scram-sha-256, cert or hba", Text,
+    "trust" => AuthMethod::Trust, "password" | "plain" => AuthMethod::Password,
+    "md5" => AuthMethod::Md5, "scram-sha-256" => AuthMethod::ScramSha256,
+    "cert" => AuthMethod::Cert, "hba" => AuthMethod::Hba);
 
 words!(PoolMode, "session, transaction or statement", Text,
     "session" => PoolMode::Session, "transaction" => PoolMode::Transaction,

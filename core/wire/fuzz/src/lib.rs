@@ -7,6 +7,7 @@
 mod sessions;
 
 use stent_wire::auth::certificate::{EndPoint, common_name};
+use stent_wire::auth::hba::{self, Attempt, Origin};
 use stent_wire::auth::scram::{ClientBinding, MockSecret, ScramKeys};
 use stent_wire::auth::scram_server::{ScramStep, ServerScram};
 use stent_wire::auth::secret::{Password, Refusal, Secret};
@@ -21,7 +22,9 @@ use stent_wire::params::Params;
 use stent_wire::prepared::{ClientStatements, rename};
 use stent_wire::report::Fields;
 use stent_wire::report::reply::{parse_backend_key_data, parse_data_row, parse_parameter_status};
-use stent_wire::startup::{EncryptionAsked, Packet, Parsed, Startup, StartupRequest, parse};
+use stent_wire::startup::{
+    EncryptionAsked, Packet, Parsed, Replication, Startup, StartupRequest, parse,
+};
 use stent_wire::userlist;
 
 pub use sessions::sessions;
@@ -163,9 +166,28 @@ pub fn text_raw(bytes: &[u8]) {
     let effects = scan(bytes, &Functions::default());
     let question = question(effects, &custom_settings(bytes));
     assert!(question.is_ascii(), "no name of a client bends the question");
+    rules(bytes);
     let mut params = Params::default();
     let _ = params.set_options(bytes);
     assert_eq!(params.iter().count(), params.len());
+}
+
+/// A file of rules: it is refused with a mend, or what it says can be asked.
+fn rules(file: &[u8]) {
+    match hba::parse("file", file) {
+        Ok(rules) => {
+            let (origin, replication) = (Origin::Local, Replication::Off);
+            let attempt = Attempt { origin, database: "d", user: "u", replication };
+            let report = match rules.find(&attempt) {
+                Some(_) => rules.rejected(&attempt),
+                None => rules.no_rule(&attempt),
+            };
+            let mut out = Vec::new();
+            report.put(&mut out);
+            whole(&out);
+        }
+        Err(error) => assert!(error.fault.to_string().contains("; "), "{error} has no mend"),
+    }
 }
 
 /// One message and nothing behind it.

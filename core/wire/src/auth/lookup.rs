@@ -162,9 +162,9 @@ impl LookedUp {
             Err(why) => match (method, self.strangers) {
                 (AuthType::Trust, _) => Demand::Nothing,
                 (AuthType::Cert, _) => Demand::Certificate,
+                (AuthType::Password, _) => Demand::DoomedCleartext(*why),
                 (AuthType::Md5, AuthType::Md5) => Demand::DoomedMd5(*why),
-                (AuthType::Md5, AuthType::ScramSha256 | AuthType::Trust | AuthType::Cert)
-                | (AuthType::ScramSha256, _) => Demand::DoomedScram(*why),
+                (AuthType::Md5 | AuthType::ScramSha256, _) => Demand::DoomedScram(*why),
             },
         }
     }

@@ -39,6 +39,11 @@ impl Md5Hash {
         Self(hex_md5(password.as_bytes(), user.as_bytes()))
     }
 
+    /// Whether this is the hash of no password at all, with which nobody may log in.
+    pub(crate) fn is_of_nothing(&self, user: &str) -> bool {
+        bool::from(self.0.ct_eq(&hex_md5(&[], user.as_bytes())))
+    }
+
     /// Reads the stored form: `md5` and 32 lower-case hexadecimal digits. `None`: it is not one.
     pub(crate) fn parse(stored: &[u8]) -> Option<Self> {
         let digits: [u8; HEX_LEN] = stored.strip_prefix(b"md5")?.try_into().ok()?;

@@ -1,8 +1,10 @@
 //! Authentication in both roles: towards clients as a server, towards servers as a client.
 //!
 //! Owns: the messages of the exchange (this file), what a stored secret can prove ([`secret`]),
-//! MD5 ([`md5`]), SCRAM-SHA-256 ([`scram_server`], [`scram_client`], [`scram`]) and what binds it
-//! to a TLS channel ([`certificate`]).
+//! MD5 ([`md5`]) and SCRAM-SHA-256 ([`scram_server`], [`scram_client`], [`scram`]) with what binds it
+//! to a TLS channel ([`certificate`]), passwords as they are ([`cleartext`]), who is asked for which
+//! of them ([`hba`]), what strangers are shown ([`stranger`]) and how long those wait who fail
+//! ([`backoff`]).
 //! Refuses: randomness (nonces and salts are arguments), and telling a client whether it was the
 //! user or the password that was wrong.
 //! Invariant: secrets compare in constant time, never print, and are wiped when dropped.
@@ -11,13 +13,17 @@
 use crate::frame::{HEADER_LEN, cstr, put_message};
 use crate::report::{Report, SqlState};
 
+pub mod backoff;
 pub mod certificate;
+pub mod cleartext;
+pub mod hba;
 pub mod lookup;
 pub mod md5;
 pub mod scram;
 pub mod scram_client;
 pub mod scram_server;
 pub mod secret;
+pub mod stranger;
 
 /// A SASL mechanism that Stent speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use super::secret::Password;
 mod attributes;
 mod channel;
 mod error;
+mod stored;
 
 pub(super) use attributes::{Attributes, decode, decode_key, encode, is_nonce, parse_iterations};
 pub(super) use channel::ServerBinding;
@@ -80,7 +81,11 @@ pub enum BadVerifier {
 /// of users that do not exist are made: the same user always shows the same salt, and nobody can
 /// tell which kind it is. Source: PostgreSQL, `mock_scram_secret`.
 #[derive(Clone)]
-pub struct MockSecret(Key);
+pub struct MockSecret {
+    key: Key,
+    /// What a user that does not exist is asked for.
+    iterations: u32,
+}
 
 impl ScramKeys {
     /// Derives the keys of a password: `iterations` hash rounds. The salt comes from the server's
@@ -176,12 +181,12 @@ impl ScramVerifier {
 impl MockSecret {
     /// Takes 32 unpredictable bytes.
     pub fn new(bytes: [u8; KEY_LEN]) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self { key: Zeroizing::new(bytes), iterations: SCRAM_ITERATIONS }
     }
 
     /// The salt of a user whose secret has none of its own, or who does not exist.
     pub fn salt(&self, user: &str) -> [u8; SALT_LEN] {
-        let sum = hmac(&*self.0, &[user.as_bytes()]);
+        let sum = hmac(&*self.key, &[user.as_bytes()]);
         let (salt, _) = sum.split_first_chunk().expect("32 bytes hold 16");
         *salt
     }
@@ -190,9 +195,9 @@ impl MockSecret {
     pub(super) fn verifier(&self, user: &str) -> ScramVerifier {
         ScramVerifier {
             salt: self.salt(user).into(),
-            iterations: SCRAM_ITERATIONS,
-            stored_key: hmac(&*self.0, &[b"StoredKey ", user.as_bytes()]),
-            server_key: hmac(&*self.0, &[b"ServerKey ", user.as_bytes()]),
+            iterations: self.iterations,
+            stored_key: hmac(&*self.key, &[b"StoredKey ", user.as_bytes()]),
+            server_key: hmac(&*self.key, &[b"ServerKey ", user.as_bytes()]),
         }
     }
 }

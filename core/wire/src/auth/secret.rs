@@ -36,6 +36,8 @@ pub enum Secret {
 pub enum AuthType {
     /// No proof is asked.
     Trust,
+    /// The password as it is.
+    Password,
     /// MD5; SCRAM where the stored secret is a SCRAM one.
     Md5,
     /// SCRAM-SHA-256.
@@ -62,6 +64,8 @@ pub enum Demand<'a> {
     Nothing,
     /// A verified certificate whose common name is the user's.
     Certificate,
+    /// The password as it is: [`super::cleartext::PasswordCheck`] compares it with this.
+    Cleartext(&'a Secret),
     /// An MD5 answer to this hash.
     Md5(&'a Md5Hash),
     /// An MD5 answer to the hash of this password: [`Md5Hash::of`].
@@ -71,6 +75,8 @@ pub enum Demand<'a> {
     /// A SCRAM proof of this password: derive its keys once and keep them,
     /// [`super::scram::ScramKeys::derive`] with [`super::scram::MockSecret::salt`].
     ScramOfPlain(&'a Password),
+    /// The password as it is; none will be right.
+    DoomedCleartext(Refusal),
     /// An MD5 answer, none of which will be right.
     DoomedMd5(Refusal),
     /// A SCRAM proof, none of which will be right.
@@ -224,6 +230,7 @@ impl AuthType {
         match (self, secret) {
             (Self::Trust, _) => Demand::Nothing,
             (Self::Cert, _) => Demand::Certificate,
+            (Self::Password, Some(secret)) => Demand::Cleartext(secret),
             (Self::Md5, Some(Secret::Md5(hash))) => Demand::Md5(hash),
             (Self::Md5, Some(Secret::Plain(password))) => Demand::Md5OfPlain(password),
             (Self::Md5 | Self::ScramSha256, Some(Secret::Scram(verifier))) => {
@@ -233,13 +240,16 @@ impl AuthType {
             (Self::ScramSha256, Some(Secret::Md5(_))) => {
                 Demand::DoomedScram(Refusal::Md5SecretUnderScram)
             }
-            (Self::Md5 | Self::ScramSha256, None) => self.demand_doomed(Refusal::NoPassword),
+            (Self::Password | Self::Md5 | Self::ScramSha256, None) => {
+                self.demand_doomed(Refusal::NoPassword)
+            }
         }
     }
 
     /// What an unknown user is asked for: what a known one is, to no avail. (Under `trust` there
     /// is no proof to fail, and under `cert` an authority has named the user: whether strangers may
-    /// pass is the caller's question.)
+    /// pass is the caller's question.) Under `md5` the caller chooses between MD5 and SCRAM, so that
+    /// the choice says nothing: [`super::stranger::Strangers`].
     pub const fn demand_of_stranger(self) -> Demand<'static> {
         self.demand_doomed(Refusal::UnknownUser)
     }
@@ -248,6 +258,7 @@ impl AuthType {
         match self {
             Self::Trust => Demand::Nothing,
             Self::Cert => Demand::Certificate,
+            Self::Password => Demand::DoomedCleartext(why),
             Self::Md5 => Demand::DoomedMd5(why),
             Self::ScramSha256 => Demand::DoomedScram(why),
         }
