@@ -1,6 +1,6 @@
-//! A client's proof of who it is: trust, MD5, SCRAM-SHA-256, (in `cleartext`) its password or (in
-//! `encrypt`) its certificate. Which of them it is asked for is said in `rules`, how long it waits
-//! for its refusal in `gate`.
+//! A client's proof of who it is: trust, MD5, SCRAM-SHA-256, its password (in `cleartext`) or a
+//! certificate (in `encrypt`). Which of them it is asked for is said in `rules`, how long it waits for
+//! its refusal in `gate`.
 //!
 //! Invariant: `Ok` means proven (or nothing was asked); why a proof failed is in the log only.
 

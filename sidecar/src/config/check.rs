@@ -154,8 +154,8 @@ fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
 
 fn credentials(settings: &Settings, upstream: &Upstream, users: &[User], problems: &mut Problems) {
     let method = &settings.auth_type;
-    // Two need no secret of the client's (whether PostgreSQL wants one it says itself); what rules need
-    // is checked where rules are.
+    // None of these needs a secret of the client's as such: what rules need is checked where rules are,
+    // and whether PostgreSQL wants one it says itself.
     let without = matches!(method.value, AuthMethod::Trust | AuthMethod::Cert | AuthMethod::Hba);
     if !method.is_sound() || without {
         return;

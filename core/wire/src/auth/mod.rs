@@ -1,9 +1,9 @@
 //! Authentication in both roles: towards clients as a server, towards servers as a client.
 //!
 //! Owns: the messages of the exchange (this file), what a stored secret can prove ([`secret`]),
-//! MD5 ([`md5`]) and SCRAM-SHA-256 ([`scram_server`], [`scram_client`], [`scram`]) with what binds it
-//! to a TLS channel ([`certificate`]), passwords as they are ([`cleartext`]), who is asked for which
-//! of them ([`hba`]), what strangers are shown ([`stranger`]) and how long those wait who fail
+//! MD5 ([`md5`]), SCRAM-SHA-256 ([`scram_server`], [`scram_client`], [`scram`]) and what binds it to
+//! a TLS channel ([`certificate`]), passwords as they are ([`cleartext`]), who is asked for which of
+//! them ([`hba`]), what strangers are shown ([`stranger`]) and how long those wait who fail
 //! ([`backoff`]).
 //! Refuses: randomness (nonces and salts are arguments), and telling a client whether it was the
 //! user or the password that was wrong.
