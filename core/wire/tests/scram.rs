@@ -214,7 +214,7 @@ fn malformed_final_messages_of_a_client_are_refused() {
     }
 }
 
-/// Checklist 25: the nonce.
+/// Checklist 25.
 #[test]
 fn a_last_message_that_does_not_repeat_the_header_is_refused() {
     let proof = format!("{}=", "A".repeat(43));
@@ -228,7 +228,7 @@ fn a_last_message_that_does_not_repeat_the_header_is_refused() {
     }
 }
 
-/// Checklist 25.
+/// Checklist 25: the nonce.
 #[test]
 fn a_nonce_of_another_exchange_is_refused() {
     let proof = format!("{}=", "A".repeat(43));

@@ -2,6 +2,7 @@
 
 use stent_proxy::config::{AuthMethod, TlsMode};
 use stent_testkit::{Postgres, TempDir};
+use stent_wire::auth::hba;
 
 use super::authority::{Authority, chmod, psql, refusal, text};
 use crate::support::{Proxy, code};
@@ -35,6 +36,23 @@ fn a_certificate_is_good_for_the_user_that_it_names_and_no_other() {
     refusal(&who("sslmode=require user=amy sslcert=/nonexistent"));
     let said = refusal(&who("sslmode=disable user=amy"));
     assert!(said.contains("TLS is required"), "{said}");
+}
+
+#[test]
+fn a_rule_may_ask_for_a_certificate() {
+    let authority = Authority::new();
+    authority.sign("amy", &["amy"]);
+    let pg = Postgres::start().unwrap();
+    pg.sql("create role amy login").unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.auth.method = AuthMethod::Hba;
+        config.auth.rules = hba::parse("a test's", b"hostssl all all all cert\n").unwrap();
+        config.client_tls = authority.for_clients(TlsMode::VerifyCa);
+    });
+    let who = |user| psql(proxy.port, &shows(&authority, "amy", user), "select current_user");
+    assert_eq!(text(&who("amy")), "amy");
+    let said = refusal(&who("postgres"));
+    assert!(said.contains("certificate authentication failed for user \"postgres\""), "{said}");
 }
 
 #[tokio::test]
