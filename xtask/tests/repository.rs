@@ -18,6 +18,11 @@ fn the_cores_assert_what_they_rely_on() {
 }
 
 #[test]
+fn every_point_of_the_protocol_has_a_test_that_is_there() {
+    keeps(rules::checklist::check);
+}
+
+#[test]
 fn no_crate_depends_on_its_own_floor_or_one_above() {
     keeps(rules::floors::check);
 }

@@ -261,3 +261,20 @@ fn workspace(folder: &str, name: &str, dependencies: &str) -> Tree {
         format!("[package]\nname = \"{name}\"\n[lints]\nworkspace = true\n{dependencies}");
     Tree::of(&[("Cargo.toml", &root), (&format!("{folder}/Cargo.toml"), &manifest)])
 }
+
+#[test]
+fn checklist_finds_a_test_that_is_not_there_and_a_point_without_a_row() {
+    let row = |number: usize, tests: &str| format!("| {number} | p | pg | stent | {tests} | |\n");
+    let rows = (2..=70).map(|number| row(number, "`login::who`, `wire::what`"));
+    let page = rows.collect::<String>() + &row(1, "`login::nobody`");
+    let check = |page: &str| {
+        rules::checklist::check(&Tree::of(&[
+            ("docs/protocol-checklist.md", page),
+            ("proxy/tests/it/login.rs", "async fn who() {}"),
+            ("core/wire/tests/x.rs", "fn what() {}"),
+        ]))
+    };
+    assert_eq!(places(&check(&page)), ["docs/protocol-checklist.md:70"]);
+    let without = page.replace("| 1 |", "| 71 |").replace("nobody", "who");
+    assert_eq!(places(&check(&without)), ["docs/protocol-checklist.md:1"]);
+}

@@ -26,6 +26,7 @@ mod server_passwords;
 mod session_mode;
 mod startup;
 mod statements;
+mod streaming;
 mod support;
 mod tls;
 mod twins;

@@ -190,3 +190,11 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let condition = || std::future::ready(condition());
     stent_testkit::wait_until_async(what, PATIENCE, condition).await.unwrap();
 }
+
+/// The resident memory of this process, the proxy in it, in bytes.
+pub(crate) fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kibibytes * 1024
+}

@@ -7,6 +7,7 @@ use crate::finding::Finding;
 use crate::tree::Tree;
 
 pub mod asserts;
+pub mod checklist;
 pub mod floors;
 pub mod fresh;
 pub mod header;
@@ -32,6 +33,7 @@ pub struct Rule {
 /// Every rule.
 pub const RULES: &[Rule] = &[
     Rule { name: "asserts", check: asserts::check },
+    Rule { name: "checklist", check: checklist::check },
     Rule { name: "floors", check: floors::check },
     Rule { name: "fresh", check: fresh::check },
     Rule { name: "header", check: header::check },

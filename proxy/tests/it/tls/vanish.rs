@@ -9,7 +9,7 @@ use stent_testkit::{Postgres, wait_until};
 
 use super::authority::{Authority, Tls, handshake, server_tls};
 use crate::raw::{Raw, query, startup};
-use crate::support::{PATIENCE, Proxy};
+use crate::support::{PATIENCE, Proxy, resident};
 
 /// How a client goes.
 #[derive(Clone, Copy, Debug)]
@@ -98,14 +98,6 @@ fn what_a_client_on_tls_has_under_way_ends_with_it() {
     stand.each_way(open, "state = 'idle in transaction'");
     let endless = "select repeat('x', 1000), generate_series(1, 100000000)";
     stand.each_way(endless, "wait_event = 'ClientWrite'");
-}
-
-/// What this process holds in memory, in bytes.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kibibytes * 1024
 }
 
 #[test]
