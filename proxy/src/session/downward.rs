@@ -88,10 +88,7 @@ impl Session {
                 false => self.message_down(link, chunk, &frame),
             };
             match heard {
-                Ok(Heard::On(Pass::Forward)) if frame.tag == b'A' => {
-                    self.notification_down(link, chunk, &frame, &mut splice);
-                }
-                Ok(Heard::On(Pass::Forward)) => splice.keep(frame.all.clone()),
+                Ok(Heard::On(Pass::Forward)) => self.pass_down(link, chunk, &frame, &mut splice),
                 Ok(Heard::On(Pass::Swallow)) => {}
                 Ok(Heard::Incomplete) => break,
                 Err(out_of_step) => {

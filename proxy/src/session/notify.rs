@@ -20,16 +20,16 @@ const HEADER_LEN: usize = 5;
 const PID_LEN: usize = 4;
 
 impl Session {
-    /// Passes a NotificationResponse on.
-    pub(super) fn notification_down(
+    /// Passes a message on: as it is, but for a notification of the client's own.
+    pub(super) fn pass_down(
         &self,
         link: &Link,
         chunk: &[u8],
         frame: &Frame,
         splice: &mut Splice<'_>,
     ) {
-        let body = &chunk[frame.body.clone()];
-        let Some(pid) = self.own_pid(link, body) else { return splice.keep(frame.all.clone()) };
+        let named = if frame.tag == b'A' { &chunk[frame.body.clone()] } else { &[] };
+        let Some(pid) = self.own_pid(link, named) else { return splice.keep(frame.all.clone()) };
         let start = frame.all.start;
         splice.copy(start..start + HEADER_LEN);
         splice.edit().extend_from_slice(&pid);
