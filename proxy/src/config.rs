@@ -4,6 +4,8 @@
 //! environment, flag) and how it was spelled; that is the binary's business.
 //! Invariant: a secret in here never prints (`SecretString`).
 
+pub mod passwords;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use stent_wire::inspect::Causes;
+
+use passwords::ServerPasswords;
 
 /// Everything the proxy is told.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub struct Config {
     pub admin: Option<AdminAddr>,
     /// The database behind the proxy.
     pub upstream: Upstream,
+    /// With which passwords the proxy logs in to it.
+    pub server_passwords: ServerPasswords,
     /// How TLS is spoken to the database.
     pub server_tls: ServerTls,
     /// How TLS is spoken to clients.
@@ -177,6 +183,19 @@ pub struct ClientAuth {
     pub method: AuthMethod,
     /// Users and their secrets: the `auth_file`'s, else the one of `DATABASE_URL`.
     pub users: Vec<UserEntry>,
+    /// Where the secrets of all others are, if they are looked up.
+    pub query: Option<AuthQuery>,
+}
+
+/// How PostgreSQL is asked for the secrets of users whom the list does not have.
+#[derive(Clone, Debug)]
+pub struct AuthQuery {
+    /// As whom (`auth_user`).
+    pub user: String,
+    /// In which database (`auth_dbname`).
+    pub database: String,
+    /// What (`auth_query`): the name is `$1`, the answer is a row of name and secret.
+    pub sql: String,
 }
 
 /// `auth_type`.

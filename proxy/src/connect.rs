@@ -15,10 +15,12 @@ use crate::exchange::report_of;
 use crate::facts::Facts;
 use crate::link::{Link, Replay, Writing};
 use crate::messages::{Inbox, ReadError};
+use crate::passwords::PasswordError;
 use crate::stream::Stream;
 use crate::traces::Traces;
 use stent_pool::{PoolId, ServerId};
 use stent_wire::auth::scram_client::{self, ExpectServerFinal, ExpectServerFirst};
+use stent_wire::auth::secret::{Secret, ServerMethod};
 use stent_wire::auth::{
     AuthRequest, SCRAM_SHA_256, put_password, put_sasl_initial, put_sasl_response,
 };
@@ -76,6 +78,14 @@ pub(crate) enum OpenError {
         /// Why not.
         why: String,
     },
+    /// There is no password to prove.
+    #[error("cannot log in as {user:?}: {why}")]
+    Password {
+        /// As whom.
+        user: String,
+        /// Why not.
+        why: PasswordError,
+    },
     /// TLS is asked for and cannot be had.
     #[error("no TLS connection to PostgreSQL at {target}: {why}")]
     Tls {
@@ -100,6 +110,7 @@ impl OpenError {
         match self {
             Self::Refused(report) => is_permanent_login_failure(report.code),
             Self::Proof { .. } => true,
+            Self::Password { why, .. } => why.is_permanent(),
             Self::Connect { .. }
             | Self::Timeout { .. }
             | Self::Tls { .. }
@@ -111,7 +122,7 @@ impl OpenError {
     pub(crate) fn sqlstate(&self) -> SqlState {
         match self {
             Self::Refused(report) => report.code,
-            Self::Proof { .. } => SqlState::INVALID_PASSWORD,
+            Self::Proof { .. } | Self::Password { .. } => SqlState::INVALID_PASSWORD,
             Self::Connect { .. } | Self::Timeout { .. } | Self::Tls { .. } => {
                 SqlState::CANNOT_CONNECT
             }
@@ -126,6 +137,9 @@ impl OpenError {
             Self::Proof { .. } => Report::error(self.sqlstate(), self.to_string()).with_hint(
                 "Give the user's password in DATABASE_URL, or in auth_file in a form that serves.",
             ),
+            Self::Password { why, .. } => {
+                Report::error(self.sqlstate(), self.to_string()).with_hint(why.hint())
+            }
             Self::Tls { .. } => Report::error(self.sqlstate(), self.to_string()).with_hint(
                 "Check server_tls_sslmode (or sslmode in DATABASE_URL) and server_tls_ca_file.",
             ),
@@ -185,7 +199,7 @@ async fn login_as(
     start: Start,
     wish: Wish,
 ) -> Result<Opened, OpenError> {
-    let (database, user) = broker.names(pool);
+    let (database, user) = broker.login_names(pool);
     let stream = dial(broker, wish).await.map_err(|error| not_reached(broker, error))?;
     let mut attempt = Attempt {
         broker,
@@ -288,12 +302,12 @@ impl Attempt<'_> {
         match (request, proof) {
             (AuthRequest::Ok, Proof::NotAsked | Proof::Given) => return Ok(()),
             (AuthRequest::CleartextPassword, _) => {
-                let secret = self.secret()?;
+                let secret = self.secret(ServerMethod::Cleartext).await?;
                 let password = secret.for_cleartext().map_err(|error| self.cannot(error))?;
                 put_password(&mut reply, password.as_bytes());
             }
             (AuthRequest::Md5Password { salt }, _) => {
-                let secret = self.secret()?;
+                let secret = self.secret(ServerMethod::Md5).await?;
                 let hash = secret.for_md5(self.user).map_err(|error| self.cannot(error))?;
                 put_password(&mut reply, &hash.answer(salt));
             }
@@ -308,7 +322,7 @@ impl Attempt<'_> {
             }
             (AuthRequest::SaslContinue { data }, Proof::ScramFirst(state)) => {
                 let need = state.handle(data).map_err(|error| self.cannot(error))?;
-                let keys = self.scram_keys(need.salt(), need.iterations())?;
+                let keys = self.scram_keys(need.salt(), need.iterations()).await?;
                 let answered = need.answer(&keys);
                 let (state, last) = answered.map_err(|error| self.cannot(error))?;
                 self.proof = Proof::ScramFinal(state);
@@ -331,20 +345,23 @@ impl Attempt<'_> {
     }
 
     /// The secret with which this user logs in to the server.
-    fn secret(&self) -> Result<&stent_wire::auth::secret::Secret, OpenError> {
-        let secret = self.broker.users.server_secret(self.user);
-        secret.ok_or_else(|| self.cannot("the server asks for a password, and none is configured"))
+    async fn secret(&self, method: ServerMethod) -> Result<Secret, OpenError> {
+        let secret = self.broker.server_secret(self.user, method, &self.stream).await;
+        secret.map_err(|why| OpenError::Password { user: self.user.to_owned(), why })
     }
 
-    fn scram_keys(
+    async fn scram_keys(
         &self,
         salt: &[u8],
         iterations: u32,
     ) -> Result<Rc<stent_wire::auth::scram::ScramKeys>, OpenError> {
-        if let Some(keys) = self.broker.keys.proven(self.user, salt, iterations) {
+        if self.broker.passwords.is_auto(self.user)
+            && let Some(keys) = self.broker.keys.proven(self.user, salt, iterations)
+        {
             return Ok(keys);
         }
-        let password = self.secret()?.for_scram().map_err(|error| self.cannot(error))?;
+        let secret = self.secret(ServerMethod::ScramSha256).await?;
+        let password = secret.for_scram().map_err(|error| self.cannot(error))?;
         Ok(self.broker.keys.for_server(self.user, password, salt, iterations))
     }
 

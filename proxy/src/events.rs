@@ -7,6 +7,9 @@ use std::time::Duration;
 use stent_contract::snapshot::Disconnect;
 use tracing::{debug, info, warn};
 
+use stent_wire::auth::lookup::BadLookup;
+
+use crate::auth_query::LookupError;
 use crate::connect::OpenError;
 use crate::disconnects::{Cause, Disconnects, Side};
 
@@ -95,6 +98,34 @@ impl OpenFailed<'_> {
         let Self { database, user, error } = self;
         let sqlstate = error.sqlstate().to_string();
         warn!(database, user, sqlstate, %error, "cannot open a server connection");
+    }
+}
+
+/// A user could not be looked up.
+pub(crate) struct LookupFailed<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) why: &'a LookupError,
+}
+
+impl LookupFailed<'_> {
+    /// Logs it; the client's end is counted where it ends.
+    pub(crate) fn emit(&self) {
+        let Self { user, why } = self;
+        warn!(user, %why, "cannot look up a user");
+    }
+}
+
+/// What was found for a user is of no use.
+pub(crate) struct LookupUnusable<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) why: &'a BadLookup,
+}
+
+impl LookupUnusable<'_> {
+    /// Logs it; the client's end is counted where it ends.
+    pub(crate) fn emit(&self) {
+        let Self { user, why } = self;
+        warn!(user, %why, "a user's secret cannot be used");
     }
 }
 

@@ -8,7 +8,7 @@
 use std::io;
 
 use stent_wire::frame::{Sender, frame_at, put_message};
-use stent_wire::ledger::Owed;
+use stent_wire::ledger::{Ledger, Owed};
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
 use stent_wire::report::reply::parse_parameter_status;
 use stent_wire::report::{Fields, Report, SqlState};
@@ -68,6 +68,19 @@ pub(crate) async fn query_up_to(
     link.ledger.request(Owed::Query);
     link.stream.write_whole(&message).await?;
     read_answer(link, max).await
+}
+
+/// Sends requests of the extended protocol that end in a Sync, and reads their answer to the end.
+/// `note` enters them in the book.
+pub(crate) async fn send(
+    link: &mut Link,
+    requests: &[u8],
+    note: impl FnOnce(&mut Ledger),
+) -> Result<Answer, ExchangeError> {
+    assert!(link.is_clean(), "a query of ours goes to a server that owes nothing");
+    note(&mut link.ledger);
+    link.stream.write_whole(requests).await?;
+    read_answer(link, ANSWER_MAX).await
 }
 
 async fn read_answer(link: &mut Link, max: usize) -> Result<Answer, ExchangeError> {

@@ -8,6 +8,7 @@
 //! buffer that all clients share.
 
 mod admin;
+mod auth_query;
 mod broker;
 mod cancel;
 mod clients;
@@ -27,6 +28,7 @@ mod listen;
 mod login;
 mod messages;
 mod page;
+mod passwords;
 mod pins;
 mod pool_stats;
 mod scratch;

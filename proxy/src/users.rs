@@ -40,6 +40,16 @@ impl Users {
         Ok(Self { list, upstream, method })
     }
 
+    /// How clients prove who they are.
+    pub(crate) const fn method(&self) -> AuthType {
+        self.method
+    }
+
+    /// Whether the list has this user.
+    pub(crate) fn knows(&self, user: &str) -> bool {
+        self.list.contains(user)
+    }
+
     /// What a client of that name must prove.
     pub(crate) fn demand(&self, user: &str) -> Demand<'_> {
         self.list.demand(self.method, user)

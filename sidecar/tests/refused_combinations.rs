@@ -26,6 +26,31 @@ fn pool_sizes_that_contradict_each_other() {
 }
 
 #[test]
+fn look_ups_that_cannot_be() {
+    file(
+        "auth_query = 'select usename, passwd from pg_shadow where usename = $1'\n",
+        expect![[r#"
+            1 problem in the configuration:
+            stent.toml:1: auth_query does nothing without an auth_user, as whom to ask
+              mend: set auth_user to a role that may read the secrets"#]],
+    );
+    file(
+        "auth_query = 'select usename, passwd from pg_shadow'\nauth_user = 'stent'\n",
+        expect![[r#"
+            1 problem in the configuration:
+            stent.toml:1: auth_query: "select usename, passwd from pg_shadow" has no $1 for the user's name
+              mend: write one SELECT with $1 for the user's name, which gives a row of name and secret"#]],
+    );
+    file(
+        "auth_user = 'stent'\nauth_type = 'trust'\n",
+        expect![[r#"
+        1 problem in the configuration:
+        stent.toml:1: users are looked up for their secrets, and auth_type trust asks for none
+          mend: set auth_type scram-sha-256 or md5, or leave auth_user out"#]],
+    );
+}
+
+#[test]
 fn two_listeners_in_one_place() {
     flags(
         &["--admin-listen", "127.0.0.1:6432"],

@@ -12,16 +12,32 @@ use anyhow::{Result, bail};
 const RANGE: Range<u16> = 15_000..32_000;
 const TRIES: usize = 200;
 
-/// A port of 127.0.0.1 on which nothing listens at this moment.
-///
-/// Another process may ask at the same time and get the same one; with 17,000 to choose from that is
-/// rare, but who can retry on "address in use" should.
+/// A port of 127.0.0.1 on which nothing listens at this moment, and that no other process of tests is
+/// given while this one lives.
 pub fn free_port() -> Result<u16> {
     for _ in 0..TRIES {
         let port = fastrand::u16(RANGE);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if reserve(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return Ok(port);
         }
     }
     bail!("found no free port in {RANGE:?} after {TRIES} tries")
+}
+
+/// Reserves a port among processes of tests: whoever holds the abstract socket of its name has it.
+/// Without that, two of them could be given the same port before either listens on it.
+#[cfg(target_os = "linux")]
+fn reserve(port: u16) -> bool {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let Ok(name) = SocketAddr::from_abstract_name(format!("stent-test-port-{port}")) else {
+        return false;
+    };
+    // Held until the process ends.
+    UnixListener::bind_addr(&name).map(std::mem::forget).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reserve(_port: u16) -> bool {
+    true
 }

@@ -31,6 +31,8 @@ pub enum Owed {
     Sync,
     /// Parse: ParseComplete. Carries what must be undone if it is never parsed.
     Parse(Option<Box<Registration>>),
+    /// A Parse of a name that is taken: an error, whatever its text. Carries the name.
+    Taken(Box<[u8]>),
     /// Bind: BindComplete. Carries the number of its statement; 0 where that is not one of ours.
     Bind(u64),
     /// Describe: RowDescription or NoData. Carries the number of its statement; 0 for a portal.
@@ -41,6 +43,8 @@ pub enum Owed {
     Close,
     /// A Parse of ours, to bring a statement to this server: its ParseComplete is swallowed.
     InjectedParse(u64),
+    /// A Describe of ours, to learn the shape of a statement's rows: its answer is swallowed.
+    InjectedDescribe(u64),
     /// A Close of ours, to evict a statement: its CloseComplete is swallowed.
     InjectedClose(u64),
     /// A Parse that the server need not see: we say ParseComplete when its turn comes.
@@ -52,6 +56,12 @@ pub enum Owed {
     Refusal,
     /// CopyDone or CopyFail sent before the server had asked for data: owes nothing.
     CopyEnd,
+}
+
+impl Owed {
+    const fn ends_round(&self) -> bool {
+        matches!(self, Self::Query | Self::Call | Self::Sync | Self::Refusal)
+    }
 }
 
 /// What to do with a message from the server.
@@ -83,6 +93,10 @@ pub struct Ledger {
     /// A number of ReadyForQuery is no longer known: never quiet again.
     doubtful: bool,
     ended: bool,
+    /// How many rounds have been sent, and how many of them are not answered yet. A round ends with
+    /// a request that PostgreSQL answers by ReadyForQuery.
+    rounds: u64,
+    rounds_owed: u64,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -107,6 +121,8 @@ impl Default for Ledger {
             copy: Copy::None,
             doubtful: false,
             ended: false,
+            rounds: 0,
+            rounds_owed: 0,
         }
     }
 }
@@ -132,6 +148,11 @@ impl Ledger {
         self.owed.is_empty() || matches!(self.copy, Copy::In { .. })
     }
 
+    /// Whether PostgreSQL ignores everything up to the next Sync.
+    pub const fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
     /// Whether both sides talk at will, in a replication stream.
     pub fn streams_both_ways(&self) -> bool {
         self.copy == Copy::Both
@@ -140,6 +161,28 @@ impl Ledger {
     /// Whether replies are outstanding up to the limit: read no further requests meanwhile.
     pub fn is_full(&self) -> bool {
         self.owed.len() >= OWED_MAX
+    }
+
+    /// The number of the round to which the next request belongs.
+    pub const fn round(&self) -> u64 {
+        self.rounds
+    }
+
+    /// Whether a round has been sent whole, and its answer is still on its way: what it changes is
+    /// not certain. In front of COPY data there is nothing to wait for.
+    pub fn is_undecided(&self, round: u64) -> bool {
+        round < self.rounds && round >= self.first_unanswered() && self.owes_round()
+    }
+
+    /// Whether the answer to a whole round is on its way.
+    pub fn owes_round(&self) -> bool {
+        self.rounds_owed > 0 && !self.awaits_client()
+    }
+
+    /// The round that PostgreSQL answers next, and whose requests it skips after an error.
+    pub fn first_unanswered(&self) -> u64 {
+        assert!(self.rounds_owed <= self.rounds, "a round is answered once");
+        self.rounds - self.rounds_owed
     }
 
     /// The transaction status as of the last ReadyForQuery.
@@ -163,6 +206,7 @@ impl Ledger {
         self.note_interrupted_copy();
         if !self.skipping {
             self.owed.push_back(owed);
+            self.round_sent();
             self.unsynced = false;
         }
         debug_assert!(!self.is_settled(), "a request is owed an answer, or is skipped");
@@ -188,6 +232,7 @@ impl Ledger {
             return;
         }
         self.owed.push_back(Owed::Sync);
+        self.round_sent();
         self.skipping = false;
         self.unsynced = false;
         assert!(!self.is_settled(), "a Sync is owed its ReadyForQuery");
@@ -215,6 +260,9 @@ impl Ledger {
             b'2' | b'3' | b'n' | b's' => self.complete(tag),
             b'C' | b'I' => self.command_complete(tag),
             b'T' => Ok(self.row_description()),
+            b't' if matches!(self.owed.front(), Some(Owed::InjectedDescribe(_))) => {
+                Ok(Pass::Swallow)
+            }
             b'G' => self.copy_in_begins(),
             b'W' => {
                 self.copy = Copy::Both;
@@ -248,6 +296,7 @@ impl Ledger {
                 return;
             }
             let skipped = self.owed.pop_front().expect("the front was there a line above");
+            self.rounds_owed -= u64::from(skipped.ends_round());
             self.undone.push(skipped);
         }
         assert!(self.owed.is_empty(), "everything up to the Sync to come is skipped");
@@ -272,6 +321,35 @@ impl Ledger {
             Some(Owed::Bind(id) | Owed::Describe(id)) if *id > 0 => Some(*id),
             _ => None,
         }
+    }
+
+    /// The name of the Parse that is answered next, replies of ours aside, if it was taken.
+    pub fn front_taken(&self) -> Option<&[u8]> {
+        let is_own = |owed: &&Owed| matches!(owed, Owed::OwnParse(_) | Owed::OwnClose(_));
+        match self.owed.iter().find(|owed| !is_own(owed)) {
+            Some(Owed::Taken(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The statement of ours whose description comes next, replies of ours aside, and who asked.
+    pub fn front_described(&self) -> Option<(u64, Pass)> {
+        let is_own = |owed: &&Owed| matches!(owed, Owed::OwnParse(_) | Owed::OwnClose(_));
+        match self.owed.iter().find(|owed| !is_own(owed)) {
+            Some(Owed::Describe(id)) if *id > 0 => Some((*id, Pass::Forward)),
+            Some(Owed::InjectedDescribe(id)) => Some((*id, Pass::Swallow)),
+            _ => None,
+        }
+    }
+
+    /// Whether what the server says next is about a Query of ours in the place of a refused message.
+    pub fn refuses(&self) -> bool {
+        matches!(self.owed.front(), Some(Owed::Refusal))
+    }
+
+    /// Whether the server has been asked what a statement's rows look like.
+    pub fn owes_inspection(&self) -> bool {
+        self.owed.iter().any(|owed| matches!(owed, Owed::InjectedDescribe(_)))
     }
 
     /// Whether the server owes nothing but what we give in its place.
@@ -316,8 +394,15 @@ impl Ledger {
         self.undone.shrink_to(0);
     }
 
+    fn round_sent(&mut self) {
+        self.rounds += 1;
+        self.rounds_owed += 1;
+    }
+
     fn ready(&mut self, status: Option<u8>) -> Result<Pass, OutOfStep> {
-        let pass = match self.owed.pop_front() {
+        let answered = self.owed.pop_front();
+        self.rounds_owed -= u64::from(answered.as_ref().is_some_and(Owed::ends_round));
+        let pass = match answered {
             Some(Owed::Query | Owed::Call | Owed::Sync) => Pass::Forward,
             Some(Owed::Refusal) => Pass::Swallow,
             None if self.doubtful => Pass::Forward,
@@ -332,10 +417,11 @@ impl Ledger {
     fn complete(&mut self, tag: u8) -> Result<Pass, OutOfStep> {
         let front = self.owed.front();
         let pass = match (tag, front) {
-            (b'1', Some(Owed::InjectedParse(_))) | (b'3', Some(Owed::InjectedClose(_))) => {
-                Pass::Swallow
-            }
+            (b'1', Some(Owed::InjectedParse(_)))
+            | (b'3', Some(Owed::InjectedClose(_)))
+            | (b'n', Some(Owed::InjectedDescribe(_))) => Pass::Swallow,
             (b'1', Some(Owed::Parse(_)))
+            | (b'1', Some(Owed::Taken(_)))
             | (b'2', Some(Owed::Bind(_)))
             | (b'3', Some(Owed::Close))
             | (b'n', Some(Owed::Describe(_)))
@@ -362,10 +448,17 @@ impl Ledger {
     }
 
     fn row_description(&mut self) -> Pass {
-        if matches!(self.owed.front(), Some(Owed::Describe(_))) {
-            self.owed.pop_front();
+        match self.owed.front() {
+            Some(Owed::Describe(_)) => {
+                self.owed.pop_front();
+                Pass::Forward
+            }
+            Some(Owed::InjectedDescribe(_)) => {
+                self.owed.pop_front();
+                Pass::Swallow
+            }
+            _ => Pass::Forward,
         }
-        Pass::Forward
     }
 
     /// CopyInResponse: the server ignores every Sync that it reads before CopyDone or CopyFail.
@@ -379,6 +472,7 @@ impl Ledger {
         self.owed.retain(|owed| {
             let ignored = at < until && matches!(owed, Owed::Sync);
             let keep = !(ignored || Some(at) == end);
+            self.rounds_owed -= u64::from(ignored);
             at += 1;
             keep
         });

@@ -3,7 +3,8 @@
 //! Owns: message boundaries ([`frame`]), start-up and cancel packets ([`startup`], [`cancel`]),
 //! both sides of authentication ([`auth`]), the book of what a server owes ([`ledger`]), prepared
 //! statements that survive a change of server ([`prepared`]), what a statement may leave behind in
-//! its session ([`effects`], [`inspect`]), and the messages that we write ourselves ([`report`]).
+//! its session ([`effects`], [`inspect`]), the passwords that are signed requests ([`iam`]), and the
+//! messages that we write ourselves ([`report`]).
 //! Refuses: sockets, clocks, randomness, and payloads: rows and parameters pass undecoded.
 //! Invariant: no function panics on bytes from the network, and none grows past [`limits`].
 
@@ -12,6 +13,7 @@ pub mod cancel;
 pub mod effects;
 pub mod fingerprint;
 pub mod frame;
+pub mod iam;
 pub mod inspect;
 pub mod ledger;
 mod lexer;

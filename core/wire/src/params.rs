@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use crate::frame::cstr;
 use crate::report::{Report, SqlState};
 
+mod encoding;
 mod sql;
 
 /// The most parameters of one client. PostgreSQL 17 has 380 in all, most of them the server's.
@@ -127,9 +128,14 @@ impl ParamsError {
 }
 
 impl Params {
-    /// Sets `name` to `value`.
+    /// Sets `name` to `value`. An encoding is kept as PostgreSQL spells it.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), ParamsError> {
         check(name, value)?;
+        let spelt = match name.eq_ignore_ascii_case(b"client_encoding") {
+            true => encoding::canonical(value),
+            false => None,
+        };
+        let value = spelt.unwrap_or(value);
         let old = self.span(name);
         let replaced = old.as_ref().map_or(0, std::ops::Range::len);
         let kept = self.list.len() - replaced;

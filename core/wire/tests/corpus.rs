@@ -1,10 +1,12 @@
-//! Replays the committed corpus of the fuzz targets on stable.
+//! Replays the committed corpus of the fuzz targets on stable, and random schedules of whole sessions.
 //!
 //! Owns: nothing of its own; the properties are in `fuzz/src/lib.rs`.
 //! Invariant: each target has inputs, so an emptied folder cannot pass.
 #![expect(clippy::disallowed_methods, reason = "a test reads its inputs from the repository")]
 
 use std::path::Path;
+
+use proptest::prelude::*;
 
 #[expect(unreachable_pub, reason = "the fuzz crate is another crate, where these are public")]
 #[path = "../fuzz/src/lib.rs"]
@@ -47,4 +49,24 @@ fn the_corpus_of_error_raw_keeps_its_property() {
 #[test]
 fn the_corpus_of_text_raw_keeps_its_property() {
     replay("text_raw", targets::text_raw);
+}
+
+#[test]
+fn the_corpus_of_sessions_keeps_its_property() {
+    replay("sessions", targets::sessions);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn clients_that_share_servers_see_what_each_would_see_alone(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        targets::sessions(&bytes);
+    }
 }

@@ -49,6 +49,17 @@ impl Start {
     }
 }
 
+/// What is particular to the servers of a pool of ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Own {
+    /// The pool's user, as people read it.
+    pub(crate) title: String,
+    /// As whom the servers log in.
+    pub(crate) login: Rc<str>,
+    /// With what they are started, and with nothing else.
+    pub(crate) start: Start,
+}
+
 /// A server in the hands of a task that may be dropped: then it goes back as lost.
 pub(crate) struct Lent {
     broker: Rc<Broker>,
@@ -169,6 +180,10 @@ impl Broker {
         pool: PoolId,
         server: ServerId,
     ) -> Result<Opened, OpenError> {
+        let own = self.inner().entries[pool.index()].own.as_ref().map(|own| own.start.clone());
+        if let Some(start) = own {
+            return connect::open(self, pool, server, start).await;
+        }
         let start = self.next_start(pool);
         let own = !start.params.is_empty() || start.replication != Replication::Off;
         match connect::open(self, pool, server, start).await {

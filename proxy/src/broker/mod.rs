@@ -10,7 +10,6 @@ mod carry_out;
 mod dedicate;
 mod idle;
 mod lend;
-mod make_way;
 mod warm;
 mod welcome;
 
@@ -28,6 +27,7 @@ use stent_wire::auth::scram::MockSecret;
 use stent_wire::prepared::Texts;
 use tokio::sync::Notify;
 
+use crate::auth_query::AuthQuery;
 use crate::clients::{ClientId, Clients};
 use crate::config::Config;
 use crate::connect::OpenError;
@@ -39,11 +39,12 @@ use crate::facts::Facts;
 use crate::firewall::Firewall;
 use crate::link::Link;
 use crate::login::keys::KeyCache;
+use crate::passwords::Passwords;
 use crate::pool_stats::PoolStats;
 use crate::tls;
 use crate::users::Users;
 
-pub(crate) use dedicate::{Lent, Start};
+pub(crate) use dedicate::{Lent, Own, Start};
 pub(crate) use lend::Acquired;
 pub(crate) use welcome::{BaseWelcome, Welcome, WelcomeCache};
 
@@ -55,6 +56,10 @@ pub(crate) struct Broker {
     pub(crate) started: Instant,
     /// Who may log in.
     pub(crate) users: Users,
+    /// With which passwords we log in to PostgreSQL.
+    pub(crate) passwords: Passwords,
+    /// Where users are looked up whom the list does not have.
+    pub(crate) auth_query: Option<AuthQuery>,
     /// TLS towards PostgreSQL, if it is ever spoken.
     pub(crate) server_tls: Option<tls::upstream::Upstream>,
     /// TLS towards clients, if it is served.
@@ -117,6 +122,8 @@ pub(crate) struct PoolEntry {
     pub(crate) stats: Rc<PoolStats>,
     /// What is known of the database's functions.
     pub(crate) firewall: Rc<Firewall>,
+    /// How its servers are started where they are for us and not for clients.
+    pub(crate) own: Option<Own>,
     /// How clients that wait in session mode want their servers to be started.
     pub(crate) wanted: VecDeque<Start>,
     /// What a client is told at the end of its login.
@@ -162,6 +169,8 @@ impl Broker {
         Ok(Rc::new(Self {
             server_tls: tls::upstream::Upstream::new(&config.server_tls, &config.upstream.host)?,
             client_tls: tls::clients::Clients::new(&config.client_tls)?,
+            passwords: Passwords::new(&config)?,
+            auth_query: AuthQuery::new(&config),
             config,
             users,
             entropy,
@@ -192,16 +201,32 @@ impl Broker {
 
     /// The pool of a database and user.
     pub(crate) fn pool(&self, database: &str, user: &str) -> Result<PoolId, TooManyPools> {
+        self.pool_of(database, user, None)
+    }
+
+    /// A pool for us, under a name that no client can have.
+    pub(crate) fn own_pool(
+        &self,
+        database: &str,
+        key: &str,
+        own: Own,
+    ) -> Result<PoolId, TooManyPools> {
+        assert!(key.contains('\0'), "no client can name this pool");
+        self.pool_of(database, key, Some(own))
+    }
+
+    fn pool_of(&self, database: &str, key: &str, own: Option<Own>) -> Result<PoolId, TooManyPools> {
         let mut inner = self.inner();
-        let pool = inner.pools.pool(database, user)?;
+        let pool = inner.pools.pool(database, key)?;
         if pool.index() == inner.entries.len() {
             let same = inner.entries.iter().find(|entry| &*entry.database == database);
             let firewall = same.map(|entry| Rc::clone(&entry.firewall)).unwrap_or_default();
             inner.entries.push(PoolEntry {
                 database: database.into(),
-                user: user.into(),
+                user: own.as_ref().map_or(key, |own| &own.title).into(),
                 stats: Rc::new(PoolStats::new()),
                 firewall,
+                own,
                 wanted: VecDeque::new(),
                 welcomes: WelcomeCache::default(),
                 open_error: None,
@@ -236,6 +261,14 @@ impl Broker {
         let inner = self.inner();
         let entry = &inner.entries[pool.index()];
         (Rc::clone(&entry.database), Rc::clone(&entry.user))
+    }
+
+    /// Database and user with which a pool's servers log in.
+    pub(crate) fn login_names(&self, pool: PoolId) -> (Rc<str>, Rc<str>) {
+        let inner = self.inner();
+        let entry = &inner.entries[pool.index()];
+        let login = entry.own.as_ref().map_or(&entry.user, |own| &own.login);
+        (Rc::clone(&entry.database), Rc::clone(login))
     }
 
     /// Whether the proxy takes new work.

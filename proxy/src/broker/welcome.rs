@@ -149,7 +149,7 @@ impl Broker {
         base.with(params.iter(), &[])
     }
 
-    pub(super) async fn wait_for_link(
+    pub(crate) async fn wait_for_link(
         self: &Rc<Self>,
         client: ClientId,
         pool: PoolId,

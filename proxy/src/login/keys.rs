@@ -12,11 +12,19 @@ use stent_wire::auth::secret::Password;
 /// The most users whose keys are kept.
 const USERS_MAX: usize = 1_000;
 
-/// Keys by user, one map for each direction.
+/// Keys by user: those derived from a password, one map for each direction, and those that clients
+/// have proved to have.
 #[derive(Default)]
 pub(crate) struct KeyCache {
-    clients: RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
-    servers: RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
+    clients: RefCell<FxHashMap<Box<str>, Derived>>,
+    servers: RefCell<FxHashMap<Box<str>, Derived>>,
+    proven: RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
+}
+
+/// Keys and what they were derived from: a password may change while the salt stays.
+struct Derived {
+    password: Password,
+    keys: Rc<ScramKeys>,
 }
 
 impl KeyCache {
@@ -44,32 +52,33 @@ impl KeyCache {
 
     /// The keys that a client has proved to have, if they fit what the server asks.
     pub(crate) fn proven(&self, user: &str, salt: &[u8], iterations: u32) -> Option<Rc<ScramKeys>> {
-        let servers = self.servers.borrow();
-        servers.get(user).filter(|keys| keys.fit(salt, iterations)).map(Rc::clone)
+        let proven = self.proven.borrow();
+        proven.get(user).filter(|keys| keys.fit(salt, iterations)).map(Rc::clone)
     }
 
     /// A client has proved to have these keys.
     pub(crate) fn note_proven(&self, user: &str, keys: ScramKeys) {
-        insert(&self.servers, user, Rc::new(keys));
+        insert(&self.proven, user, Rc::new(keys));
     }
 }
 
 fn cached(
-    map: &RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
+    map: &RefCell<FxHashMap<Box<str>, Derived>>,
     user: &str,
     password: &Password,
     salt: &[u8],
     iterations: u32,
 ) -> Rc<ScramKeys> {
-    if let Some(keys) = map.borrow().get(user).filter(|keys| keys.fit(salt, iterations)) {
-        return Rc::clone(keys);
+    let fits = |known: &&Derived| known.keys.fit(salt, iterations) && known.password.is(password);
+    if let Some(known) = map.borrow().get(user).filter(fits) {
+        return Rc::clone(&known.keys);
     }
     let keys = Rc::new(ScramKeys::derive(password, salt, iterations));
-    insert(map, user, Rc::clone(&keys));
+    insert(map, user, Derived { password: password.clone(), keys: Rc::clone(&keys) });
     keys
 }
 
-fn insert(map: &RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>, user: &str, keys: Rc<ScramKeys>) {
+fn insert<T>(map: &RefCell<FxHashMap<Box<str>, T>>, user: &str, keys: T) {
     let mut map = map.borrow_mut();
     if map.len() >= USERS_MAX {
         map.clear();

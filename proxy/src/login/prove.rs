@@ -25,7 +25,22 @@ impl Login {
     /// Asks the client for the proof that its user owes.
     pub(super) async fn prove(&mut self, user: &str) -> Result<(), Failed> {
         let broker = Rc::clone(&self.broker);
-        match broker.users.demand(user) {
+        let looked_up = broker.look_up(self.id, user).await;
+        let record = looked_up.map_err(|error| refused(error.report(), error))?;
+        let demand = match &record {
+            Some(record) => record.said.demand(broker.users.method()),
+            None => broker.users.demand(user),
+        };
+        let proven = self.prove_to(user, demand).await;
+        if let (Some(_), Err(Failed::Answered { .. })) = (&record, &proven) {
+            broker.doubt(user);
+        }
+        proven
+    }
+
+    async fn prove_to(&mut self, user: &str, demand: Demand<'_>) -> Result<(), Failed> {
+        let broker = Rc::clone(&self.broker);
+        match demand {
             Demand::Nothing => Ok(()),
             Demand::Md5(hash) => self.md5(user, Ok(hash.clone())).await,
             Demand::Md5OfPlain(password) => self.md5(user, Ok(Md5Hash::of(user, password))).await,

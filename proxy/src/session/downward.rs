@@ -6,15 +6,17 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use stent_wire::frame::{Frame, Sender, frame_at};
+use stent_wire::frame::{Frame, Sender, frame_at, put_message};
 use stent_wire::ledger::{OutOfStep, Pass};
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
+use stent_wire::prepared::{Shape, rename};
 use stent_wire::report::reply::{TransactionStatus, parse_parameter_status};
 use stent_wire::report::{Fields, Severity};
 use stent_wire::splice::Splice;
 
-use super::heal::{Hold, Said};
+use super::heal::{Hold, Said, as_stale};
 use super::{End, Ended, Moved, Session, gone_end};
+use crate::config::PoolMode;
 use crate::facts::silent_state;
 use crate::link::{Link, Writing};
 use crate::pool_stats::add;
@@ -79,14 +81,7 @@ impl Session {
                 }
             }
             let said = if splice.is_empty() { Said::Nothing } else { Said::Something };
-            let healed = self.heals(link, chunk, &frame, said);
-            if !healed && link.ledger.owes_own_reply() {
-                link.ledger.own_replies(splice.edit());
-            }
-            let heard = match healed {
-                true => Ok(Heard::On(Pass::Swallow)),
-                false => self.message_down(link, chunk, &frame),
-            };
+            let heard = self.hear(link, chunk, &frame, said, &mut splice);
             match heard {
                 Ok(Heard::On(Pass::Forward)) => self.pass_down(link, chunk, &frame, &mut splice),
                 Ok(Heard::On(Pass::Swallow)) => {}
@@ -124,6 +119,29 @@ impl Session {
         outcome
     }
 
+    /// One message, of which nothing goes on yet but what comes in front of it or in its place.
+    fn hear(
+        &mut self,
+        link: &mut Link,
+        chunk: &[u8],
+        frame: &Frame,
+        said: Said,
+        splice: &mut Splice<'_>,
+    ) -> Result<Heard, OutOfStep> {
+        if self.heals(link, chunk, frame, said) {
+            return Ok(Heard::On(Pass::Swallow));
+        }
+        if link.ledger.owes_own_reply() {
+            link.ledger.own_replies(splice.edit());
+        }
+        let Some(renamed) = self.renamed(link, chunk, frame) else {
+            return self.message_down(link, chunk, frame);
+        };
+        put_message(splice.edit(), b'E', |out| out.extend_from_slice(&renamed));
+        self.error_down(link, &chunk[frame.body.clone()]);
+        Ok(Heard::On(Pass::Swallow))
+    }
+
     fn message_down(
         &mut self,
         link: &mut Link,
@@ -131,7 +149,12 @@ impl Session {
         frame: &Frame,
     ) -> Result<Heard, OutOfStep> {
         let body = &chunk[frame.body.clone()];
-        let needs_whole = matches!(frame.tag, b'A' | b'C' | b'E' | b'S' | b'Z');
+        let described = match frame.tag {
+            b'T' | b'n' => link.ledger.front_described(),
+            _ => None,
+        };
+        let needs_whole =
+            matches!(frame.tag, b'A' | b'C' | b'E' | b'S' | b'Z') || described.is_some();
         if needs_whole && !frame.is_whole() && frame.len() <= WHOLE_MESSAGE_LEN_MAX {
             return Ok(Heard::Incomplete);
         }
@@ -142,6 +165,15 @@ impl Session {
             }
             b'S' => self.parameter_down(link, body),
             b'C' if body.starts_with(b"D") => self.command_down(link, body),
+            b'T' | b'n' => {
+                if let Some((id, whose)) = described {
+                    let shape = Shape::of((frame.tag == b'T').then_some(body));
+                    link.statements.described(id, shape);
+                    if whose == Pass::Forward {
+                        self.names.described(id, shape);
+                    }
+                }
+            }
             _ => {}
         }
         let pass = link.ledger.backend(frame.tag, body.first().copied())?;
@@ -152,6 +184,19 @@ impl Session {
             }
         }
         Ok(Heard::On(pass))
+    }
+
+    /// A report that quotes names of ours, with the client's in their place.
+    fn renamed(&self, link: &Link, chunk: &[u8], frame: &Frame) -> Option<Vec<u8>> {
+        let translates = self.broker.config.pool_mode != PoolMode::Session;
+        if frame.tag != b'E' || !frame.is_whole() || !translates {
+            return None;
+        }
+        let body = &chunk[frame.body.clone()];
+        if link.ledger.refuses() {
+            return as_stale(body);
+        }
+        rename(body, &self.names, link.ledger.front_taken())
     }
 
     pub(super) fn error_down(&mut self, link: &mut Link, body: &[u8]) {

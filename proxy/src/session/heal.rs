@@ -11,7 +11,7 @@
 //! and the client does not rely on the shape that the rows had.
 //! Source: PostgreSQL, `RevalidateCachedQuery` in `src/backend/utils/cache/plancache.c`.
 
-use stent_wire::frame::{Frame, Sender, frame_at};
+use stent_wire::frame::{Frame, Sender, frame_at, put_message};
 use stent_wire::prepared::Younger;
 use stent_wire::report::Fields;
 use stent_wire::report::reply::TransactionStatus;
@@ -66,9 +66,11 @@ impl Session {
             && link.ledger.status() == TransactionStatus::Idle
             && link.ledger.ends_in_one_sync();
         let younger = link.statements.spoil(id, &self.names);
-        // A client that knows the old shape of the rows and does not ask for the new one must get
-        // the error, as it would from PostgreSQL: it would take the rows for what they are not.
-        let heal = heal && (younger == Younger::Client || link.ledger.describes());
+        // A client that relies on the old shape of the rows and does not ask for the new one must
+        // get the error, as it would from PostgreSQL: it would take the rows for what they are not.
+        // Where it was told the shape, the repetition looks whether it is the same still.
+        let sees = link.ledger.describes() || self.names.knows_shape(id);
+        let heal = heal && (younger == Younger::Client || sees);
         if heal {
             self.error_down(link, body);
             link.replay.state = Healing::UntilReady;
@@ -108,6 +110,33 @@ impl Session {
         self.carry = bytes;
         self.carried = Carried::Unread;
     }
+}
+
+/// What PostgreSQL says of a plan whose rows have changed, and where.
+const STALE: &str = "cached plan must not change result type";
+const STALE_ROUTINE: &[u8] = b"RRevalidateCachedQuery";
+
+/// Appends a Query that fails as PostgreSQL fails on a stale plan.
+pub(super) fn put_stale(out: &mut Vec<u8>) {
+    put_message(out, b'Q', |out| {
+        let sql = format!(
+            "DO LANGUAGE plpgsql $stent$BEGIN RAISE EXCEPTION USING \
+             ERRCODE = '0A000', MESSAGE = '{STALE}'; END$stent$\0"
+        );
+        out.extend_from_slice(sql.as_bytes());
+    });
+}
+
+/// The report that such a Query draws, with the place that drivers know the failure by.
+pub(super) fn as_stale(body: &[u8]) -> Option<Vec<u8>> {
+    if Fields::new(body).message().as_deref() != Some(STALE) {
+        return None;
+    }
+    let kept = body
+        .split(|byte| *byte == 0)
+        .filter(|field| !matches!(field.first(), None | Some(b'F' | b'L' | b'R' | b'W')));
+    let fields: Vec<&[u8]> = kept.chain([STALE_ROUTINE]).collect();
+    Some([&fields.join(&0)[..], b"\0\0"].concat())
 }
 
 /// What becomes of a message before it is looked at.

@@ -77,7 +77,7 @@ impl Session {
         if let Some(cause) = config.forbidden_state.led_to_by(effects).iter().next() {
             return Err(Forbidden::State(cause));
         }
-        link.traces.note(effects, sql);
+        note_effects(link, effects, sql);
         Ok(())
     }
 
@@ -281,4 +281,12 @@ pub(super) fn put_refusal(out: &mut Vec<u8>, why: Forbidden) {
         out.extend_from_slice(sql.as_bytes());
         out.push(0);
     });
+}
+
+/// Enters what a statement that is about to go may leave behind, or take away.
+pub(super) fn note_effects(link: &mut Link, effects: Effects, sql: &[u8]) {
+    link.traces.note(effects, sql);
+    if effects.any(Effects::UNDOES) {
+        link.statements.may_forget(&link.ledger);
+    }
 }

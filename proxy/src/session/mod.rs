@@ -99,6 +99,8 @@ enum Carried {
     Partial,
     /// They were not looked at yet: begin with them.
     Unread,
+    /// They depend on what the server has yet to say: begin with them when it has.
+    Undecided,
 }
 
 /// What becomes of the rest of a message.
@@ -374,7 +376,7 @@ impl Session {
     fn pull(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<usize, End>> {
         let have = self.carry.len();
         scratch.make_room(have);
-        if self.carried == Carried::Unread && have > 0 {
+        if self.carried != Carried::Partial && have > 0 {
             scratch.read[..have].copy_from_slice(&self.carry);
             self.carry = Vec::new();
             self.carried = Carried::Partial;

@@ -15,7 +15,8 @@ use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
 use stent_wire::splice::Splice;
 
-use super::inspect::{Forbidden, put_refusal};
+use super::heal::put_stale;
+use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
 use crate::broker::Acquired;
 use crate::config::PoolMode;
@@ -33,6 +34,8 @@ enum Passed {
     Dropped,
     /// More of it is needed first.
     Incomplete,
+    /// An answer that is on its way is needed first.
+    Undecided,
     /// The client says good-bye.
     Terminate,
     /// It must not go on.
@@ -120,7 +123,9 @@ impl Session {
             Poll::Ready(()) => {}
         }
         let hears = self.hearing == Hearing::Yes && link.writing == Writing::Open;
-        if !hears || link.ledger.is_full() {
+        let undecided = self.carried == Carried::Undecided
+            && (link.ledger.owes_round() || link.ledger.owes_inspection());
+        if !hears || undecided || link.ledger.is_full() {
             return Moved::Nothing;
         }
         scratch::with(|scratch| match self.pull(cx, scratch) {
@@ -169,6 +174,10 @@ impl Session {
                 Passed::On => self.fate = Fate::Forward,
                 Passed::Dropped => self.fate = Fate::Drop,
                 Passed::Incomplete => break,
+                Passed::Undecided => {
+                    carried = Carried::Undecided;
+                    break;
+                }
                 Passed::Terminate => {
                     self.hearing = Hearing::Terminated;
                     at = total;
@@ -220,7 +229,6 @@ impl Session {
             _ if self.skip == Skip::ToSync => return Passed::Dropped,
             b'Q' => {
                 note(link, body);
-                self.broker.make_way(self.pool, body.strip_suffix(&[0]).unwrap_or(body));
                 if !frame.is_whole() {
                     link.traces.note(Effects::UNKNOWN, body);
                 }
@@ -229,7 +237,7 @@ impl Session {
                     put_refusal(splice.edit(), why);
                     return Passed::Dropped;
                 }
-                drop_unnamed(&mut self.names, &mut link.statements);
+                drop_unnamed(&mut self.names, &mut link.statements, &link.ledger);
                 link.ledger.request(Owed::Query);
             }
             b'F' => {
@@ -295,6 +303,14 @@ impl Session {
                 Passed::Refused(too_long(frame.len()))
             }
             Translation::Incomplete => Passed::Incomplete,
+            Translation::Undecided => Passed::Undecided,
+            Translation::Stale => {
+                drop(inner);
+                link.ledger.request(Owed::Refusal);
+                put_stale(splice.edit());
+                self.skip = Skip::ToSync;
+                Passed::Dropped
+            }
             Translation::TooManyNames => Passed::Refused(too_many_names()),
         }
     }
@@ -303,7 +319,6 @@ impl Session {
     fn suspect_parse(&self, link: &mut Link, body: &[u8], frame: &Frame) -> Result<(), Forbidden> {
         let Some((name, tail)) = cstr(body) else { return Ok(()) };
         let sql = cstr(tail).map_or(tail, |(sql, _)| sql);
-        self.broker.make_way(self.pool, sql);
         if cstr(tail).is_none() && !frame.is_whole() {
             link.traces.note(Effects::UNKNOWN, sql);
         }
@@ -324,7 +339,7 @@ impl Session {
         if tag == b'B' {
             let effects = statement.effects(&self.firewall.functions());
             // What is forbidden was refused at its Parse.
-            link.traces.note(effects, statement.sql());
+            note_effects(link, effects, statement.sql());
         }
     }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod as_direct;
+mod auth_query;
 mod bad_input;
 mod cancel;
 mod faults;
@@ -14,6 +16,7 @@ mod pooling;
 mod prepared;
 mod raw;
 mod replication;
+mod server_passwords;
 mod session_mode;
 mod startup;
 mod statements;

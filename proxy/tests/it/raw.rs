@@ -17,14 +17,23 @@ pub(crate) type Message = (u8, Vec<u8>);
 impl Raw {
     /// A connection on which nothing was said.
     pub(crate) fn connect(proxy: &Proxy) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+        Self::connect_at(proxy.port)
+    }
+
+    fn connect_at(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream, buffer: Vec::new() }
     }
 
     /// A connection logged in as the superuser under trust.
     pub(crate) fn login(proxy: &Proxy) -> Self {
-        let mut raw = Self::connect(proxy);
+        Self::login_at(proxy.port)
+    }
+
+    /// The same at any port of this machine.
+    pub(crate) fn login_at(port: u16) -> Self {
+        let mut raw = Self::connect_at(port);
         raw.send(&startup(&[("user", "postgres"), ("database", "postgres")]));
         let said = raw.until_ready();
         assert_eq!(said.first().map(|(tag, _)| *tag), Some(b'R'), "{said:?}");

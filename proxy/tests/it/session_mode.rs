@@ -82,10 +82,10 @@ fn the_process_id_is_the_real_one_and_cancels_with_a_secret_of_our_own() {
     assert!(said[1].1.ends_with(pid.to_string().as_bytes()), "{said:?}");
     raw.send(&query("select pg_sleep(60)"));
     let cancel = [&[0, 0, 0, 16, 4, 210, 22, 46][..], key].concat();
-    let runs =
-        || proxy.snapshot().holders.iter().any(|holder| holder.last_statement.contains("sleep"));
-    stent_testkit::wait_for("the sleep", super::support::PATIENCE, || runs().then_some(()))
-        .unwrap();
+    // A signal that comes before the query has begun is nobody's.
+    let runs = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+    let begun = || (pg.value(runs).unwrap() == "1").then_some(());
+    stent_testkit::wait_for("the sleep", super::support::PATIENCE, begun).unwrap();
     Raw::connect(&proxy).send(&cancel);
     let said = raw.until_ready();
     let error = said.iter().find(|(tag, _)| *tag == b'E').unwrap();

@@ -110,6 +110,81 @@ fn a_stale_plan_is_healed_where_its_client_asks_for_the_shape_and_told_where_not
     assert_eq!(client.tags(), "2TDCZ");
 }
 
+/// Checklist 58. A client that was told the shape of a statement's rows comes to a server that does
+/// not know the statement.
+#[test]
+fn rows_of_another_shape_than_a_client_was_told_never_reach_it() {
+    for (ddl, first) in [("select 1", "1"), ("alter table t add b int default 2", "0A000")] {
+        let pg = Postgres::start().unwrap();
+        let proxy = start(&pg, 2);
+        let (mut client, mut other) = (Raw::login(&proxy), Raw::login(&proxy));
+        client.send(&query("create table t (a int); insert into t values (1)"));
+        client.until_ready();
+        client.send(&[parse("s", "table t"), describe(b'S', "s"), sync()].concat());
+        assert_eq!(client.tags(), "1tTZ");
+        client.send(&query(ddl));
+        client.until_ready();
+        // The pool's only server is taken: the client gets a second one, which knows nothing.
+        other.send(&query("begin"));
+        other.until_ready();
+        assert_eq!(run(&mut client, "s"), first);
+        client.send(&[parse("t", "table t"), describe(b'S', "t"), bind("t"), execute()].concat());
+        client.send(&sync());
+        assert_eq!(client.tags(), "1tT2DCZ", "what is prepared anew is as it is now");
+        assert_eq!(run(&mut client, "s"), first, "and the old name stays what it was");
+        assert_eq!(run(&mut client, "t"), "1");
+    }
+}
+
+/// Checklist 58. Drivers know the failure by its SQLSTATE and routine.
+#[test]
+fn a_changed_shape_is_reported_as_postgresql_does_in_a_transaction_or_not() {
+    let pg = Postgres::start().unwrap();
+    let proxy = start(&pg, 2);
+    let (mut client, mut other) = (Raw::login(&proxy), Raw::login(&proxy));
+    client.send(&query("create table t (a int)"));
+    client.until_ready();
+    client.send(&[parse("s", "table t"), describe(b'S', "s"), sync()].concat());
+    client.until_ready();
+    client.send(&query("alter table t add b int"));
+    client.until_ready();
+    other.send(&query("begin"));
+    other.until_ready();
+    for (before, status) in [("select 1", b'I'), ("begin", b'E')] {
+        client.send(&query(before));
+        client.until_ready();
+        client.send(&[bind("s"), execute(), sync()].concat());
+        let said = client.until_ready();
+        assert_eq!(said.iter().map(|(tag, _)| *tag).collect::<Vec<_>>(), b"EZ");
+        assert_eq!(field(&said[0].1, b'C'), "0A000");
+        assert_eq!(field(&said[0].1, b'M'), "cached plan must not change result type");
+        assert_eq!(field(&said[0].1, b'R'), "RevalidateCachedQuery");
+        assert_eq!(said[1].1, [status]);
+    }
+}
+
+/// Checklist 58. The plan that a transaction made of its own DDL is gone with the transaction.
+#[test]
+fn a_parse_in_a_transaction_sees_its_ddl_and_nobody_else_does() {
+    let pg = Postgres::start().unwrap();
+    let proxy = start(&pg, 1);
+    let (mut before, mut within) = (Raw::login(&proxy), Raw::login(&proxy));
+    before.send(&query("create table t (a int); insert into t values (1)"));
+    before.until_ready();
+    before.send(&[parse("s", "table t"), describe(b'S', "s"), sync()].concat());
+    assert_eq!(before.tags(), "1tTZ");
+    within.send(&query("begin; alter table t add b int default 2"));
+    within.until_ready();
+    within.send(&[parse("n", "table t"), describe(b'S', "n"), sync()].concat());
+    assert_eq!(within.tags(), "1tTZ");
+    within.send(&[bind("n"), execute(), sync()].concat());
+    assert_eq!(within.tags(), "2DCZ");
+    within.send(&query("rollback"));
+    within.until_ready();
+    assert_eq!(run(&mut before, "s"), "1", "healed: the rows are what they were");
+    assert_eq!(run(&mut within, "n"), "0A000", "and not what this client was told");
+}
+
 /// Checklist 59.
 #[test]
 fn in_a_failed_transaction_a_known_text_is_refused_as_postgresql_does() {

@@ -30,6 +30,7 @@ pub(crate) fn all(
     match role {
         Role::Proxy | Role::Both => {
             credentials(settings, upstream, users, problems);
+            super::lookup::check(settings, upstream, problems);
             upstream_loop(settings, upstream, problems);
         }
         Role::Agent | Role::Probe => {}
@@ -156,7 +157,7 @@ fn credentials(settings: &Settings, upstream: &Upstream, users: &[User], problem
     if !method.is_sound() || method.value == AuthMethod::Trust {
         return;
     }
-    if settings.auth_file.value.0.is_some() {
+    if settings.auth_file.value.0.is_some() || super::lookup::is_on(settings) {
         if method.value == AuthMethod::ScramSha256 {
             md5_secrets(users, problems);
         }

@@ -11,6 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 use stent_proxy::config::{AuthMethod, PoolMode, TlsMode};
 
 use super::address::{ListenAddr, OptionalAddress, Targets};
+use super::lookup::{LookupSql, OptionalName};
+use super::passwords::PasswordSources;
 use super::problem::Origin;
 use super::publish::{Dimensions, EndpointUrl, Namespace, Region};
 use super::raw::Raw;
@@ -176,6 +178,12 @@ keys! {
         "How clients prove who they are. With md5, a user whose stored secret is a SCRAM one is asked for SCRAM.";
     auth_file: OptionalPath = "", "", Proxy, Public,
         "Users and their secrets, in the form of PgBouncer's userlist.txt.";
+    auth_user: OptionalName = "", "", Proxy, Public,
+        "The role as which PostgreSQL is asked for the secrets of users whom auth_file does not have; its own password is auth_file's or the database URL's. Empty: nobody is looked up.";
+    auth_query: LookupSql = "SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1", "", Proxy, Public,
+        "What it asks. On its connection search_path is pg_catalog: name the schemas of your own functions and tables. Whatever it gives, a role whose VALID UNTIL has passed or that may not log in is refused.";
+    auth_dbname: OptionalName = "", "", Proxy, Public,
+        "The database in which it asks; empty: the database URL's. Unlike PgBouncer's it is never the client's.";
     max_client_conn: NonZeroU32 = "1000", "clients", Proxy, Public,
         "The most clients at a time.";
     client_login_timeout: PositiveSeconds = "60", "seconds", Proxy, Public,
@@ -189,6 +197,8 @@ keys! {
         "The key of that certificate, PEM.";
     client_tls_ca_file: OptionalPath = "", "", Proxy, Public,
         "The authorities, PEM, that sign clients' certificates.";
+    server_password_source: PasswordSources = "auto", "", Proxy, Public,
+        "Where the passwords come from with which the proxy logs in to the database, for all users or, as user=source, for one. auto: auth_file's or the database URL's, what auth_query found, or the SCRAM keys that a client has proved to have. env:NAME: a variable. file:/path: a file, read for each login. rds-iam: an RDS IAM token, signed for each login with the credentials of the task's role or of AWS_ACCESS_KEY_ID and its kin.";
     server_tls_sslmode: TlsMode = "prefer", "", Proxy, Public,
         "TLS to the database, with libpq's meanings. Also read from sslmode in the database URL.";
     server_tls_ca_file: OptionalPath = "", "", Proxy, Public,

@@ -9,9 +9,12 @@
 pub mod address;
 mod check;
 mod check_tls;
+mod container;
 mod file;
 pub mod flags;
 pub mod keys;
+pub mod lookup;
+pub mod passwords;
 mod percent;
 mod print;
 pub mod problem;
@@ -136,10 +139,20 @@ pub fn load_with(
         }
     };
     check::all(role, &settings, &upstream, &users, &mut problems);
+    let passwords = match (role, &upstream.database) {
+        (Role::Proxy | Role::Both, Some(database)) => {
+            passwords::read(&settings, database, variables, &mut problems)
+        }
+        (Role::Proxy | Role::Both, None) | (Role::Agent | Role::Probe, _) => Default::default(),
+    };
     if !problems.0.is_empty() {
         return Err(problems);
     }
-    Ok(resolve::loaded(role, raw, settings, upstream, &users, variables, warnings))
+    let mut loaded = resolve::loaded(role, raw, settings, upstream, &users, variables, warnings);
+    if let Some(proxy) = &mut loaded.proxy {
+        proxy.server_passwords = passwords;
+    }
+    Ok(loaded)
 }
 
 /// The database: the URL's, else that of the libpq variables, else none (a problem for a proxy).

@@ -85,7 +85,8 @@ pub(crate) fn secrets(loaded: &Loaded) -> Vec<SecretString> {
     let users = loaded.proxy.iter().flat_map(|proxy| proxy.auth.users.iter());
     let passwords = users.map(|user| user.secret.clone());
     let own = loaded.database.iter().filter_map(|database| database.password.clone());
-    for password in passwords.chain(own) {
+    let sources = loaded.proxy.iter().flat_map(|proxy| proxy.server_passwords.secrets());
+    for password in passwords.chain(own).chain(sources) {
         secrets.push(SecretString::from(percent::encoded(password.expose_secret())));
         secrets.push(password);
     }

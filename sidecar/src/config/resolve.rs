@@ -70,6 +70,8 @@ fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_prox
             user: database.user.clone(),
             password: database.password.clone(),
         },
+        // Filled in by the caller: it takes the environment.
+        server_passwords: Default::default(),
         server_tls: server_tls(settings, database),
         client_tls: ClientTls {
             mode: settings.client_tls_sslmode.value,
@@ -80,6 +82,7 @@ fn proxy(settings: &Settings, database: &Database, users: &[User]) -> stent_prox
         auth: ClientAuth {
             method: settings.auth_type.value,
             users: users.iter().map(|user| user.entry.clone()).collect(),
+            query: super::lookup::resolve(settings, database),
         },
         pool_mode: settings.pool_mode.value,
         default_pool_size: settings.default_pool_size.value,

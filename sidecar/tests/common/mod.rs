@@ -90,30 +90,9 @@ pub(crate) fn stent() -> Command {
     command
 }
 
-/// A free port, as text, that no other test of this crate gets while this process lives.
+/// A free port, as text.
 pub(crate) fn port() -> String {
-    loop {
-        let port = free_port().expect("a free port");
-        if reserve(port) {
-            return port.to_string();
-        }
-    }
-}
-
-/// Reserves a port among test processes: whoever holds the abstract socket of its name has it. Without
-/// that, two of them could be given the same port before either listens on it.
-#[cfg(target_os = "linux")]
-fn reserve(port: u16) -> bool {
-    use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::net::{SocketAddr, UnixListener};
-    let name = SocketAddr::from_abstract_name(format!("stent-test-port-{port}")).expect("a name");
-    // Held until the process ends.
-    UnixListener::bind_addr(&name).map(std::mem::forget).is_ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn reserve(_port: u16) -> bool {
-    true
+    free_port().expect("a free port").to_string()
 }
 
 /// Starts a command whose output is read.

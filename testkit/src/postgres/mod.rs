@@ -135,11 +135,12 @@ impl Postgres {
         self.query(sql).map(drop)
     }
 
-    /// The process ids of the client backends, oldest first, without the one that answers.
+    /// The process ids of the client backends, oldest first, without the one that answers and those
+    /// that have answered before and may not have ended yet.
     pub fn backends(&self) -> Result<Vec<u32>> {
         let rows = self.query(
             "select pid from pg_stat_activity where backend_type = 'client backend' \
-             and pid <> pg_backend_pid() order by backend_start",
+             and application_name <> current_setting('application_name') order by backend_start",
         )?;
         rows.into_iter().flatten().flatten().map(|pid| Ok(pid.parse()?)).collect()
     }

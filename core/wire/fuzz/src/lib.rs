@@ -4,19 +4,26 @@
 //! this file and replay the corpus on stable.
 //! Invariant: a function returns for bytes that keep the property, and panics for others.
 
+mod sessions;
+
 use stent_wire::auth::scram::{MockSecret, ScramKeys};
 use stent_wire::auth::scram_server::{ScramStep, ServerScram};
 use stent_wire::auth::secret::{Password, Refusal, Secret};
 use stent_wire::auth::{
     Answer, AuthRequest, parse_answer, parse_password, parse_sasl_initial, scram_client,
 };
+use stent_wire::effects::{Definition, Functions, custom_settings, scan};
 use stent_wire::fingerprint::{fingerprint, first_keyword};
 use stent_wire::frame::{HEADER_LEN, Sender, frame_at};
+use stent_wire::inspect::{Found, question};
 use stent_wire::params::Params;
+use stent_wire::prepared::{ClientStatements, rename};
 use stent_wire::report::Fields;
-use stent_wire::report::reply::{parse_backend_key_data, parse_parameter_status};
+use stent_wire::report::reply::{parse_backend_key_data, parse_data_row, parse_parameter_status};
 use stent_wire::startup::{EncryptionAsked, Packet, Parsed, Startup, StartupRequest, parse};
 use stent_wire::userlist;
+
+pub use sessions::sessions;
 
 /// A first packet: consumed bytes are there, awaited bytes are bounded, answers are well formed.
 pub fn startup_raw(bytes: &[u8]) {
@@ -125,6 +132,15 @@ pub fn error_raw(bytes: &[u8]) {
     let _ = (fields.severity(), fields.detail(), fields.hint(), fields.routine());
     let _ = (fields.is_stale_plan(), format!("{fields:?}"));
     let _ = (parse_parameter_status(bytes), parse_backend_key_data(bytes));
+    // A client without names: at most the underscore that we put in front of one goes.
+    let renamed = rename(bytes, &ClientStatements::default(), None);
+    assert!(renamed.is_none_or(|renamed| renamed.len() <= bytes.len()));
+    if let Some(row) = parse_data_row(bytes) {
+        let _ = Definition::from_row(&row);
+        let mut found = Found::default();
+        found.row(&row, b"user");
+        assert!(found.settings.len() <= 1 && found.channels.len() <= 1);
+    }
 }
 
 /// Texts: statements, files of users, and `options`.
@@ -133,6 +149,9 @@ pub fn text_raw(bytes: &[u8]) {
         assert!(fingerprint(bytes, max).len() <= max);
     }
     let _ = (first_keyword(bytes), userlist::parse(bytes));
+    let effects = scan(bytes, &Functions::default());
+    let question = question(effects, &custom_settings(bytes));
+    assert!(question.is_ascii(), "no name of a client bends the question");
     let mut params = Params::default();
     let _ = params.set_options(bytes);
     assert_eq!(params.iter().count(), params.len());

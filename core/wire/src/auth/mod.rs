@@ -10,6 +10,7 @@
 use crate::frame::{HEADER_LEN, cstr, put_message};
 use crate::report::{Report, SqlState};
 
+pub mod lookup;
 pub mod md5;
 pub mod scram;
 pub mod scram_client;

@@ -7,6 +7,7 @@
 //! Invariant: a secret never prints, has no NUL, and is wiped when dropped.
 //! Source: PgBouncer's documentation, `auth_type` and "Authentication file format".
 
+use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use super::md5::Md5Hash;
@@ -81,6 +82,15 @@ pub enum Refusal {
     /// The user has no password, and may log in under `auth_type = trust` only.
     #[error("the user has no password; give it one, or use auth_type = trust")]
     NoPassword,
+    /// The role's VALID UNTIL has passed.
+    #[error("the user's password has expired (VALID UNTIL)")]
+    Expired,
+    /// The role may not log in.
+    #[error("the role is not permitted to log in (NOLOGIN)")]
+    NoLogin,
+    /// What a look-up returned for this user is no secret.
+    #[error("what auth_query returned for the user cannot be used")]
+    Unusable,
     /// Not the user's password.
     #[error("wrong password")]
     WrongPassword,
@@ -142,6 +152,11 @@ impl Password {
     /// The bytes, to be hashed or sent and nothing else.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Whether this is the same password, in constant time for one length.
+    pub fn is(&self, other: &Self) -> bool {
+        bool::from(self.0.ct_eq(&other.0))
     }
 }
 

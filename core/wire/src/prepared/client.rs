@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::Statement;
+use super::{Shape, Statement};
 use crate::limits::CLIENT_STATEMENTS_MAX;
 
 /// Statements by the client's name for them.
@@ -17,6 +17,8 @@ type ByName = FxHashMap<Box<[u8]>, Named>;
 struct Named {
     statement: Arc<Statement>,
     parsed: u64,
+    /// What the client was told of its rows.
+    told: Option<Shape>,
 }
 
 /// A client's statements by name.
@@ -44,6 +46,38 @@ impl ClientStatements {
             .unwrap_or(0)
     }
 
+    /// The client is told the shape of a statement's rows. What it was told of a name holds as long
+    /// as the name does: PostgreSQL refuses to change it.
+    #[expect(clippy::disallowed_methods, reason = "each entry is changed for itself")]
+    pub fn described(&mut self, id: u64, shape: Shape) {
+        let names = self.by_name.iter_mut().flat_map(|map| map.values_mut());
+        for named in names.filter(|named| named.statement.id() == id) {
+            named.told.get_or_insert(shape);
+        }
+    }
+
+    /// What the client was told of the rows of the statement of that name.
+    pub(super) fn told(&self, name: &[u8]) -> Option<Shape> {
+        self.by_name.as_ref()?.get(name)?.told
+    }
+
+    /// Whether the client was told the shape of a statement's rows, under whatever name.
+    #[expect(clippy::disallowed_methods, reason = "the result does not depend on the order")]
+    pub fn knows_shape(&self, id: u64) -> bool {
+        let mut names = self.by_name.iter().flat_map(|map| map.values());
+        names.any(|named| named.statement.id() == id && named.told.is_some())
+    }
+
+    /// The name that the client last gave to a statement.
+    #[expect(clippy::disallowed_methods, reason = "the maximum does not depend on the order")]
+    pub(super) fn name_of(&self, id: u64) -> Option<&[u8]> {
+        let names = self.by_name.iter().flat_map(|map| map.iter());
+        names
+            .filter(|(_, named)| named.statement.id() == id)
+            .max_by_key(|(_, named)| named.parsed)
+            .map(|(name, _)| &**name)
+    }
+
     /// Whether there is room for one more name.
     pub fn has_room(&self) -> bool {
         self.len() < CLIENT_STATEMENTS_MAX
@@ -62,7 +96,7 @@ impl ClientStatements {
     /// Gives a name its statement. The name must be free.
     pub(crate) fn insert(&mut self, name: Box<[u8]>, statement: Arc<Statement>, parsed: u64) {
         let map = self.by_name.get_or_insert_with(Box::default);
-        let previous = map.insert(name, Named { statement, parsed });
+        let previous = map.insert(name, Named { statement, parsed, told: None });
         debug_assert!(previous.is_none(), "a name is given away once");
     }
 

@@ -8,13 +8,19 @@
 //! until its Close; whatever PostgreSQL skips after an error is undone.
 
 mod client;
+mod names;
+mod pending;
+mod rename;
 mod server;
+mod shape;
 mod texts;
 pub mod translate;
 mod unnamed;
 
 pub use client::ClientStatements;
+pub use rename::rename;
 pub use server::{ServerStatements, Younger};
+pub use shape::Shape;
 pub use texts::{Statement, Texts};
 pub use translate::{Statements, Translation, drop_unnamed};
 pub use unnamed::Unnamed;

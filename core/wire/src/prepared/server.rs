@@ -5,7 +5,9 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{ClientStatements, Unnamed};
+use super::pending::Pending;
+use super::{ClientStatements, Shape, Unnamed};
+use crate::ledger::Ledger;
 
 /// Statement ids on one server.
 #[derive(Debug)]
@@ -17,6 +19,10 @@ pub struct ServerStatements {
     stale: Vec<u64>,
     /// The unnamed statement.
     pub unnamed: Unnamed,
+    /// The statement whose shape was asked for by a request that waits for the answer.
+    inspected: Option<u64>,
+    /// What a pipeline would change of these statements, and of its client's names.
+    pub(super) pending: Pending,
 }
 
 /// A statement on a server.
@@ -26,6 +32,8 @@ struct Use {
     used: u64,
     /// When it was parsed, in ticks of the texts.
     parsed: u64,
+    /// The shape of its rows, once somebody has asked.
+    shape: Option<Shape>,
 }
 
 impl ServerStatements {
@@ -38,6 +46,8 @@ impl ServerStatements {
             limit,
             stale: Vec::new(),
             unnamed: Unnamed::default(),
+            inspected: None,
+            pending: Pending::default(),
         }
     }
 
@@ -53,17 +63,28 @@ impl ServerStatements {
         }
     }
 
-    /// Adds a statement; `evict` is told each one that must be closed to keep the limit.
-    pub(crate) fn insert(&mut self, id: u64, parsed: u64, mut evict: impl FnMut(u64)) {
-        while self.last_used.len() >= self.limit {
-            let Some(oldest) = self.oldest() else { break };
-            self.last_used.remove(&oldest);
-            evict(oldest);
+    /// Whether an answer to come decides if the server knows a statement, or one that would have to
+    /// make room for it.
+    pub(super) fn is_undecided(&mut self, id: u64, ledger: &Ledger) -> bool {
+        if self.pending.is_undecided(id, ledger) {
+            return true;
         }
+        let brings = !self.pending.is_empty() && !self.last_used.contains_key(&id);
+        brings && self.victims().into_iter().any(|id| self.pending.is_undecided(id, ledger))
+    }
+
+    /// Adds a statement; returns those that must be closed to keep the limit.
+    pub(crate) fn insert(&mut self, id: u64, parsed: u64) -> Vec<u64> {
+        let evicted = self.victims();
+        for oldest in &evicted {
+            self.last_used.remove(oldest);
+        }
+        assert!(self.last_used.len() < self.limit, "there is room for one more");
         self.clock += 1;
-        let previous = self.last_used.insert(id, Use { used: self.clock, parsed });
+        let previous = self.last_used.insert(id, Use { used: self.clock, parsed, shape: None });
         debug_assert!(previous.is_none(), "a statement is brought to a server once");
         assert!(self.last_used.len() <= self.limit);
+        evicted
     }
 
     /// PostgreSQL refuses the statement's plan: the next use parses it anew. Returns whether this
@@ -74,6 +95,30 @@ impl ServerStatements {
         self.stale.push(id);
         assert!(!self.last_used.contains_key(&id), "a stale statement is not used");
         if at.parsed < client.parsed(id) { Younger::Client } else { Younger::Plan }
+    }
+
+    /// The server says what the rows of a statement look like.
+    pub fn described(&mut self, id: u64, shape: Shape) {
+        if let Some(known) = self.last_used.get_mut(&id) {
+            known.shape = Some(shape);
+        }
+    }
+
+    /// Whether the rows of a statement look like this here. Another shape may be one that a
+    /// transaction gave them which has failed since: it counts when it has just been asked for.
+    pub(super) fn fits(&mut self, id: u64, told: Shape) -> Fit {
+        let fresh = self.inspected.take() == Some(id);
+        match self.last_used.get(&id).and_then(|known| known.shape) {
+            Some(shape) if shape == told => return Fit::Yes,
+            Some(_) if fresh => return Fit::No,
+            Some(_) => {
+                self.last_used.remove(&id);
+                self.stale.push(id);
+            }
+            None => {}
+        }
+        self.inspected = Some(id);
+        Fit::Unknown
     }
 
     /// Whether the statement must be closed before it is parsed again; asked once.
@@ -91,7 +136,13 @@ impl ServerStatements {
     /// evictions of one pipeline; the next insertion brings the number down again.
     pub(crate) fn restore(&mut self, id: u64) {
         assert!(id > 0, "statements are numbered from 1");
-        self.last_used.entry(id).or_insert(Use { used: 0, parsed: 0 });
+        self.last_used.entry(id).or_insert(Use { used: 0, parsed: 0, shape: None });
+    }
+
+    /// A statement that may make the server forget all is about to go: what is sent behind it waits
+    /// until it is answered.
+    pub fn may_forget(&mut self, ledger: &Ledger) {
+        self.pending.note_all(ledger);
     }
 
     /// Forgets all (DEALLOCATE ALL, DISCARD ALL).
@@ -110,13 +161,25 @@ impl ServerStatements {
         self.last_used.is_empty()
     }
 
+    /// Those that must go before one more may come, the least recently used first.
     /// Linear on purpose: runs once an eviction, over a few hundred entries, where an ordered
     /// index would cost each Bind instead.
     /// The order of the map does not matter: times of use differ, and of statements restored
     /// together (time 0) the lowest number goes first.
-    #[expect(clippy::disallowed_methods, reason = "the minimum does not depend on the order")]
-    fn oldest(&self) -> Option<u64> {
-        self.last_used.iter().min_by_key(|(id, at)| (at.used, **id)).map(|(id, _)| *id)
+    #[expect(clippy::disallowed_methods, reason = "the result does not depend on the order")]
+    fn victims(&self) -> Vec<u64> {
+        let number = (self.last_used.len() + 1).saturating_sub(self.limit);
+        match number {
+            0 => return Vec::new(),
+            1 => {
+                let oldest = self.last_used.iter().min_by_key(|(id, at)| (at.used, **id));
+                return oldest.map(|(id, _)| *id).into_iter().collect();
+            }
+            _ => {}
+        }
+        let mut by_age: Vec<_> = self.last_used.iter().map(|(id, at)| (at.used, *id)).collect();
+        by_age.sort_unstable();
+        by_age.into_iter().take(number).map(|(_, id)| id).collect()
     }
 }
 
@@ -127,6 +190,15 @@ pub enum Younger {
     Client,
     /// The one that made the server's plan.
     Plan,
+}
+
+/// An answer of [`ServerStatements::fits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    Yes,
+    No,
+    /// The server must be asked.
+    Unknown,
 }
 
 /// An answer of [`ServerStatements::touch`].

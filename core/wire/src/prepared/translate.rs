@@ -7,18 +7,17 @@
 
 use std::sync::Arc;
 
-use super::server::Known;
+use super::names::{DECOY, ServerName, is_ours};
+use super::pending::Pending;
+use super::server::{Fit, Known};
+use super::unnamed::Claim;
 use super::{
     ClientStatements, OnServer, Registration, Removal, ServerStatements, Statement, Texts,
 };
-use crate::fingerprint::first_keyword;
 use crate::frame::{Frame, cstr, put_message};
 use crate::ledger::{Ledger, Owed};
 use crate::report::reply::TransactionStatus;
 use crate::splice::Splice;
-
-/// The beginning of every statement name that a server gets from us.
-const PREFIX: &[u8] = b"_stent_";
 
 /// The books that a translation reads and writes.
 pub struct Statements<'a> {
@@ -39,6 +38,10 @@ pub enum Translation {
     Done(Option<Arc<Statement>>),
     /// The names are not whole yet: call again with more bytes.
     Incomplete,
+    /// What the names mean depends on an answer that is on its way: call again when it has come.
+    Undecided,
+    /// The statement's rows have another shape than its client was told: PostgreSQL would refuse.
+    Stale,
     /// The client keeps more names than it may.
     TooManyNames,
 }
@@ -51,7 +54,8 @@ impl Statements<'_> {
             return self.pass(frame, splice, Owed::Parse(None));
         };
         if name.is_empty() {
-            self.server.unnamed.parsed(if frame.is_whole() { tail } else { b"" });
+            let kept = if frame.is_whole() { tail } else { b"" };
+            self.server.unnamed.parsed(kept, self.ledger);
             return self.pass(frame, splice, Owed::Parse(None));
         }
         if !frame.is_whole() {
@@ -61,18 +65,28 @@ impl Statements<'_> {
             // Not a Parse message: PostgreSQL refuses it better than we could.
             return self.pass(frame, splice, Owed::Parse(None));
         }
+        if self.is_undecided(name) {
+            return Translation::Undecided;
+        }
         if let Some(taken) = self.client.get(name).cloned() {
-            // Bringing it a second time under its own name draws PostgreSQL's own 42P05, with
-            // all that an error does to the transaction.
-            self.bring(&taken, splice);
-            self.ledger.extended(Owed::Parse(None));
-            put_parse(splice.edit(), &taken);
+            // Parsed under a name that the server has and nobody uses, the text draws what
+            // PostgreSQL has to say against it, or its own 42P05, with all that an error does to the
+            // transaction. No client's statement is at stake.
+            if self.server.is_undecided(DECOY, self.ledger) {
+                return Translation::Undecided;
+            }
+            self.bring_decoy(splice);
+            self.ledger.extended(Owed::Taken(name.into()));
+            put_parse(splice.edit(), DECOY, tail);
             return Translation::Done(Some(taken));
         }
         if !self.client.has_room() {
             return Translation::TooManyNames;
         }
         let statement = self.texts.intern(tail);
+        if self.server.is_undecided(statement.id(), self.ledger) {
+            return Translation::Undecided;
+        }
         let now = self.texts.tick();
         self.client.insert(name.into(), Arc::clone(&statement), now);
         self.register(name, &statement, splice);
@@ -86,6 +100,9 @@ impl Statements<'_> {
         let Some((portal, (name, _))) = names else {
             return self.cut_short(frame, splice, Owed::Bind(0));
         };
+        if self.is_undecided(name) {
+            return Translation::Undecided;
+        }
         if name.is_empty() {
             self.bring_unnamed(splice);
         }
@@ -94,7 +111,11 @@ impl Statements<'_> {
             return self.pass(frame, splice, Owed::Bind(0));
         }
         if let Some(statement) = &statement {
-            self.bring(statement, splice);
+            match self.fits(name, statement, splice) {
+                Fit::Yes => self.bring(statement, splice),
+                Fit::Unknown => return Translation::Undecided,
+                Fit::No => return Translation::Stale,
+            }
         }
         self.ledger.extended(Owed::Bind(id(statement.as_deref())));
         assert!(self.ledger.has_undone() || !self.ledger.is_settled(), "a Bind is on the book");
@@ -121,17 +142,27 @@ impl Statements<'_> {
         splice: &mut Splice<'_>,
     ) -> Translation {
         if chunk[frame.body.clone()].starts_with(b"S\0") {
+            if self.is_undecided(b"") {
+                return Translation::Undecided;
+            }
             self.bring_unnamed(splice);
         }
         let Some(name) = statement_name(&chunk[frame.body.clone()]) else {
             return self.cut_short(frame, splice, Owed::Describe(0));
         };
+        if self.is_undecided(name) {
+            return Translation::Undecided;
+        }
         let statement = self.client.get(name).cloned();
         if statement.is_none() && !is_ours(name) {
             return self.pass(frame, splice, Owed::Describe(0));
         }
         if let Some(statement) = &statement {
-            self.bring(statement, splice);
+            match self.fits(name, statement, splice) {
+                Fit::Yes => self.bring(statement, splice),
+                Fit::Unknown => return Translation::Undecided,
+                Fit::No => return Translation::Stale,
+            }
         }
         self.ledger.extended(Owed::Describe(id(statement.as_deref())));
         let server_name = ServerName::of(statement.as_deref(), name);
@@ -147,10 +178,14 @@ impl Statements<'_> {
         let Some(name) = statement_name(&chunk[frame.body.clone()]) else {
             return self.cut_short(frame, splice, Owed::Close);
         };
+        if self.is_undecided(name) {
+            return Translation::Undecided;
+        }
         let removed = self.client.remove(name);
         if removed.is_none() && !is_ours(name) {
             return self.pass(frame, splice, Owed::Close);
         }
+        self.server.pending.note(Pending::name(name), self.ledger);
         let removal = removed.map(|statement| Box::new(Removal { name: name.into(), statement }));
         self.ledger.extended(Owed::OwnClose(removal));
         Translation::Done(None)
@@ -169,24 +204,31 @@ impl Statements<'_> {
                         self.server.remove(id);
                     }
                 }
-                Owed::InjectedParse(0) | Owed::InjectedClose(0) => self.server.unnamed.lent(),
+                Owed::InjectedParse(0) | Owed::InjectedClose(0) => {
+                    self.server.unnamed.skipped(self.ledger);
+                }
                 Owed::InjectedParse(id) => self.server.remove(id),
+                Owed::InjectedDescribe(_) => {}
                 Owed::InjectedClose(id) => self.server.restore(id),
-                // Whether this one failed or was skipped is not known: the client parses again.
-                Owed::Parse(None) => self.drop_unnamed(),
+                // It may have been the unnamed statement's, and whether it failed or was skipped is
+                // not known: the client parses again.
+                Owed::Parse(None) | Owed::Close | Owed::Query => {
+                    if self.server.unnamed.skipped(self.ledger) == Claim::Lost {
+                        self.client.unnamed = None;
+                    }
+                }
                 Owed::OwnClose(Some(removal)) => {
                     if self.client.get(&removal.name).is_none() {
                         let now = self.texts.tick();
                         self.client.insert(removal.name, removal.statement, now);
                     }
                 }
-                Owed::Query
-                | Owed::Call
+                Owed::Call
                 | Owed::Sync
                 | Owed::Bind(_)
                 | Owed::Describe(_)
                 | Owed::Execute
-                | Owed::Close
+                | Owed::Taken(_)
                 | Owed::OwnClose(None)
                 | Owed::Refusal
                 | Owed::CopyEnd => {}
@@ -201,7 +243,17 @@ impl Statements<'_> {
     }
 
     fn drop_unnamed(&mut self) {
-        drop_unnamed(self.client, self.server);
+        drop_unnamed(self.client, self.server, self.ledger);
+    }
+
+    /// Whether what a name means, or the statement behind it, depends on an answer to come.
+    fn is_undecided(&mut self, name: &[u8]) -> bool {
+        if name.is_empty() {
+            return self.server.unnamed.is_undecided(self.ledger);
+        }
+        let statement = self.client.get(name);
+        self.server.pending.is_undecided(Pending::name(name), self.ledger)
+            || statement.is_some_and(|known| self.server.is_undecided(known.id(), self.ledger))
     }
 
     /// The server leaves the client: its unnamed statement stays the client's.
@@ -224,7 +276,7 @@ impl Statements<'_> {
         }
         match self.client.unnamed.clone() {
             Some(statement) => {
-                self.server.unnamed.parsed(statement.tail());
+                self.server.unnamed.parsed(statement.tail(), self.ledger);
                 self.ledger.extended(Owed::InjectedParse(0));
                 put_message(splice.edit(), b'P', |out| {
                     out.push(0);
@@ -232,7 +284,7 @@ impl Statements<'_> {
                 });
             }
             None => {
-                self.server.unnamed.dropped();
+                self.server.unnamed.dropped(self.ledger);
                 self.ledger.extended(Owed::InjectedClose(0));
                 put_statement(splice.edit(), b'C', b"");
             }
@@ -248,19 +300,45 @@ impl Statements<'_> {
                 on_server,
             })
         };
-        match self.server.touch(statement.id()) {
-            // In a failed transaction PostgreSQL says so, except of what ends it.
-            Known::Yes if self.ledger.status() == TransactionStatus::Failed && !ends(statement) => {
-                self.ledger.extended(Owed::Parse(Some(registration(OnServer::Known))));
-                put_parse(splice.edit(), statement);
-            }
-            Known::Yes => self.ledger.extended(Owed::OwnParse(registration(OnServer::Known))),
-            Known::No => {
-                self.make_room_for(statement.id(), splice);
-                self.ledger.extended(Owed::Parse(Some(registration(OnServer::Sent))));
-                put_parse(splice.edit(), statement);
-            }
+        self.server.pending.note(Pending::name(name), self.ledger);
+        // Whether a transaction has failed, or will have by then, is PostgreSQL's to say.
+        // In an open one there may have been DDL that the server's plan does not know.
+        let certain = self.ledger.status() == TransactionStatus::Idle && !self.ledger.owes_round();
+        let id = statement.id();
+        let known = self.server.touch(id);
+        if known == Known::Yes && certain {
+            self.ledger.extended(Owed::OwnParse(registration(OnServer::Known)));
+            return;
         }
+        if known == Known::Yes {
+            self.server.remove(id);
+            self.ledger.extended(Owed::InjectedClose(id));
+            put_statement(splice.edit(), b'C', ServerName::numbered(id).bytes());
+        }
+        self.make_room_for(id, splice);
+        self.ledger.extended(Owed::Parse(Some(registration(OnServer::Sent))));
+        put_parse(splice.edit(), id, statement.tail());
+    }
+
+    /// Whether the rows on this server have the shape that the client was told. Where that is not
+    /// known the server is asked.
+    fn fits(&mut self, name: &[u8], statement: &Arc<Statement>, splice: &mut Splice<'_>) -> Fit {
+        let Some(told) = self.client.told(name) else { return Fit::Yes };
+        if self.ledger.is_skipping() {
+            return Fit::Yes;
+        }
+        if self.ledger.owes_inspection() {
+            return Fit::Unknown;
+        }
+        let id = statement.id();
+        let fit = self.server.fits(id, told);
+        if fit == Fit::Unknown {
+            self.bring(statement, splice);
+            self.ledger.extended(Owed::InjectedDescribe(id));
+            put_statement(splice.edit(), b'D', ServerName::numbered(id).bytes());
+            put_message(splice.edit(), b'H', |_| {});
+        }
+        fit
     }
 
     /// Brings a statement to the server if it is not there.
@@ -271,20 +349,30 @@ impl Statements<'_> {
         }
         self.make_room_for(statement.id(), splice);
         self.ledger.extended(Owed::InjectedParse(statement.id()));
-        put_parse(splice.edit(), statement);
+        put_parse(splice.edit(), statement.id(), statement.tail());
+    }
+
+    /// Makes sure that the server has the decoy. PostgreSQL takes an empty text always.
+    fn bring_decoy(&mut self, splice: &mut Splice<'_>) {
+        if self.server.touch(DECOY) == Known::No {
+            self.make_room_for(DECOY, splice);
+            self.ledger.extended(Owed::InjectedParse(DECOY));
+            put_parse(splice.edit(), DECOY, b"\0\0\0");
+        }
     }
 
     fn make_room_for(&mut self, id: u64, splice: &mut Splice<'_>) {
+        self.server.pending.note(id, self.ledger);
         if self.server.take_stale(id) {
             self.ledger.extended(Owed::InjectedClose(id));
             put_statement(splice.edit(), b'C', ServerName::numbered(id).bytes());
         }
         let now = self.texts.tick();
-        let ledger = &mut *self.ledger;
-        self.server.insert(id, now, |evicted| {
-            ledger.extended(Owed::InjectedClose(evicted));
+        for evicted in self.server.insert(id, now) {
+            self.server.pending.note(evicted, self.ledger);
+            self.ledger.extended(Owed::InjectedClose(evicted));
             put_statement(splice.edit(), b'C', ServerName::numbered(evicted).bytes());
-        });
+        }
     }
 
     /// A message whose names are not all there: wait for them, or let PostgreSQL refuse it.
@@ -300,17 +388,11 @@ impl Statements<'_> {
 }
 
 /// A Query goes to the server, or the unnamed statement is closed: there is none any more.
-pub fn drop_unnamed(client: &mut ClientStatements, server: &mut ServerStatements) {
-    server.unnamed.dropped();
-    client.unnamed = None;
-}
-
-/// Whether a statement is one of those that PostgreSQL takes in a failed transaction.
-fn ends(statement: &Statement) -> bool {
-    let first = first_keyword(statement.sql()).unwrap_or_default();
-    ["rollback", "commit", "abort", "end", "prepare"]
-        .iter()
-        .any(|word| first.eq_ignore_ascii_case(word))
+pub fn drop_unnamed(client: &mut ClientStatements, server: &mut ServerStatements, ledger: &Ledger) {
+    if !ledger.is_skipping() {
+        server.unnamed.dropped(ledger);
+        client.unnamed = None;
+    }
 }
 
 /// The statement name of a Describe or Close, `None` for a portal or a malformed body.
@@ -325,15 +407,11 @@ fn id(statement: Option<&Statement>) -> u64 {
     statement.map_or(0, Statement::id)
 }
 
-fn is_ours(name: &[u8]) -> bool {
-    name.starts_with(PREFIX)
-}
-
-fn put_parse(out: &mut Vec<u8>, statement: &Statement) {
+fn put_parse(out: &mut Vec<u8>, id: u64, tail: &[u8]) {
     put_message(out, b'P', |out| {
-        out.extend_from_slice(ServerName::numbered(statement.id()).bytes());
+        out.extend_from_slice(ServerName::numbered(id).bytes());
         out.push(0);
-        out.extend_from_slice(statement.tail());
+        out.extend_from_slice(tail);
     });
 }
 
@@ -343,47 +421,4 @@ fn put_statement(out: &mut Vec<u8>, tag: u8, name: &[u8]) {
         out.extend_from_slice(name);
         out.push(0);
     });
-}
-
-/// A statement's name on a server, without an allocation in the usual case.
-enum ServerName {
-    Numbered {
-        text: [u8; 32],
-        len: usize,
-    },
-    /// A client asks for a name of our form that it has not prepared: one underscore more makes
-    /// it a name that no server has.
-    Unreachable(Vec<u8>),
-}
-
-impl ServerName {
-    fn of(statement: Option<&Statement>, name: &[u8]) -> Self {
-        match statement {
-            Some(statement) => Self::numbered(statement.id()),
-            None => Self::Unreachable([b"_", name].concat()),
-        }
-    }
-
-    fn numbered(mut id: u64) -> Self {
-        let mut text = [0; 32];
-        text[..PREFIX.len()].copy_from_slice(PREFIX);
-        let mut len = PREFIX.len();
-        loop {
-            text[len] = b"0123456789abcdef"[(id & 0xf) as usize];
-            len += 1;
-            id >>= 4;
-            if id == 0 {
-                break;
-            }
-        }
-        assert!(len <= text.len(), "sixteen digits and the prefix fit");
-        Self::Numbered { text, len }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Numbered { text, len } => &text[..*len],
-            Self::Unreachable(name) => name,
-        }
-    }
 }

@@ -3,6 +3,8 @@
 //! Invariant: a Bind or Describe of the unnamed statement reaches a server only when the server's is
 //! the one that this client has parsed, or none where the client has none.
 
+use crate::ledger::Ledger;
+
 /// The longest text that is brought along to another server.
 const KEPT_MAX: usize = 64 * 1024;
 
@@ -19,8 +21,8 @@ enum Whose {
     /// Another client's, or nobody's.
     #[default]
     Foreign,
-    /// This client's.
-    Own,
+    /// This client's, if PostgreSQL does not skip the request of that round.
+    Own { round: u64 },
 }
 
 impl Unnamed {
@@ -35,9 +37,14 @@ impl Unnamed {
         self.whose == Whose::Foreign
     }
 
+    /// Whether it is yet to be seen whose it is.
+    pub(super) fn is_undecided(&self, ledger: &Ledger) -> bool {
+        matches!(self.whose, Whose::Own { round } if ledger.is_undecided(round))
+    }
+
     /// The client parses one; `tail` is empty where it is not all there.
-    pub(super) fn parsed(&mut self, tail: &[u8]) {
-        self.dropped();
+    pub(super) fn parsed(&mut self, tail: &[u8], ledger: &Ledger) {
+        self.dropped(ledger);
         if tail.len() <= KEPT_MAX {
             self.tail.extend_from_slice(tail);
         }
@@ -45,13 +52,35 @@ impl Unnamed {
     }
 
     /// The client has none from here on.
-    pub(super) fn dropped(&mut self) {
-        self.whose = Whose::Own;
+    pub(super) fn dropped(&mut self, ledger: &Ledger) {
+        self.whose = Whose::Own { round: ledger.round() };
         self.tail.clear();
+    }
+
+    /// A request that would have made it the client's was skipped. Returns whether no later one
+    /// has done so: then it may be anybody's.
+    pub(super) fn skipped(&mut self, ledger: &Ledger) -> Claim {
+        match self.whose {
+            Whose::Own { round } if round > ledger.first_unanswered() => {
+                assert!(round <= ledger.round(), "no claim is of a round to come");
+                Claim::Stands
+            }
+            Whose::Own { .. } | Whose::Foreign => {
+                self.lent();
+                Claim::Lost
+            }
+        }
     }
 
     /// What the client's next server would need, empty where there is nothing.
     pub(super) fn tail(&self) -> &[u8] {
         &self.tail
     }
+}
+
+/// What is left of a client's claim to the unnamed statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    Stands,
+    Lost,
 }
