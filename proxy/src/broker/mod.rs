@@ -10,6 +10,7 @@ mod carry_out;
 mod dedicate;
 mod idle;
 mod lend;
+mod make_way;
 mod warm;
 mod welcome;
 
