@@ -13,7 +13,7 @@ use crate::config::PoolMode;
 use crate::dial::{DialError, Wish, dial, target};
 use crate::exchange::report_of;
 use crate::facts::Facts;
-use crate::link::{Link, Replay, Writing};
+use crate::link::{Definitions, Link, Replay, Writing};
 use crate::messages::{Inbox, ReadError};
 use crate::passwords::PasswordError;
 use crate::stream::Stream;
@@ -425,6 +425,7 @@ impl Attempt<'_> {
             traces: Traces::default(),
             heard: Vec::new(),
             replay: Replay::default(),
+            definitions: Definitions::Same,
             started,
             greeting,
         });

@@ -50,10 +50,22 @@ pub(crate) struct Link {
     pub(crate) heard: Vec<u8>,
     /// The client's last words, in case PostgreSQL asks for a statement to be parsed again.
     pub(crate) replay: Replay,
+    /// Whether its transaction has changed definitions.
+    pub(crate) definitions: Definitions,
     /// With what it was started.
     pub(crate) started: Start,
     /// What it said of itself then, kept where clients are told (session mode).
     pub(crate) greeting: Option<BaseWelcome>,
+}
+
+/// What a transaction has done to tables, types and functions, by its command tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Definitions {
+    /// Nothing.
+    #[default]
+    Same,
+    /// It changed some: others see that at its end.
+    Changed,
 }
 
 /// A client's requests that can be sent once more, because nothing of their answer has reached it

@@ -11,6 +11,7 @@ mod dedicate;
 mod ear;
 mod idle;
 mod lend;
+mod make_way;
 mod warm;
 mod welcome;
 

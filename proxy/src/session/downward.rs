@@ -19,9 +19,12 @@ use super::mail::Ready;
 use super::{End, Ended, Moved, Session, gone_end};
 use crate::config::PoolMode;
 use crate::facts::silent_state;
-use crate::link::{Link, Writing};
+use crate::link::{Definitions, Link, Writing};
 use crate::pool_stats::add;
 use crate::scratch::{self, Scratch};
+
+/// Command tags of statements that define something anew.
+const DEFINES: [&[u8]; 3] = [b"ALTER ", b"CREATE ", b"DROP "];
 
 /// How a look at a message ended.
 enum Heard {
@@ -179,7 +182,9 @@ impl Session {
                 return Ok(Heard::On(Pass::Forward));
             }
             b'S' => self.parameter_down(link, body),
-            b'C' if body.starts_with(b"D") => self.command_down(link, body),
+            b'C' if matches!(body.first(), Some(b'A' | b'C' | b'D')) => {
+                self.command_down(link, body);
+            }
             b'T' | b'n' => {
                 if let Some((id, whose)) = described {
                     let shape = Shape::of((frame.tag == b'T').then_some(body));
@@ -196,6 +201,7 @@ impl Session {
             add(&self.stats.queries, 1);
             if link.ledger.status() == TransactionStatus::Idle {
                 add(&self.stats.transactions, 1);
+                self.redefined_at_end(link);
             }
         }
         Ok(Heard::On(pass))
@@ -247,10 +253,23 @@ impl Session {
     }
 
     /// `DEALLOCATE ALL` and `DISCARD ALL`, by whatever route, leave no statement on the server.
+    /// What defines anew makes statements that others have parsed too old for the next Parse.
     fn command_down(&mut self, link: &mut Link, body: &[u8]) {
+        if DEFINES.iter().any(|tag| body.starts_with(tag)) {
+            link.definitions = Definitions::Changed;
+            self.broker.inner().texts.redefined();
+        }
         if matches!(body, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0") {
             link.statements.clear();
             self.names.clear();
+        }
+    }
+
+    /// Others see what a transaction has defined from its end on, and have parsed meanwhile.
+    fn redefined_at_end(&self, link: &mut Link) {
+        if link.definitions == Definitions::Changed {
+            link.definitions = Definitions::Same;
+            self.broker.inner().texts.redefined();
         }
     }
 

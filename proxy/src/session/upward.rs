@@ -229,6 +229,7 @@ impl Session {
             _ if self.skip == Skip::ToSync => return Passed::Dropped,
             b'Q' => {
                 note(link, body);
+                self.broker.make_way(self.pool, body.strip_suffix(&[0]).unwrap_or(body));
                 if !frame.is_whole() {
                     link.traces.note(Effects::UNKNOWN, body);
                 }
@@ -319,6 +320,7 @@ impl Session {
     fn suspect_parse(&self, link: &mut Link, body: &[u8], frame: &Frame) -> Result<(), Forbidden> {
         let Some((name, tail)) = cstr(body) else { return Ok(()) };
         let sql = cstr(tail).map_or(tail, |(sql, _)| sql);
+        self.broker.make_way(self.pool, sql);
         if cstr(tail).is_none() && !frame.is_whole() {
             link.traces.note(Effects::UNKNOWN, sql);
         }

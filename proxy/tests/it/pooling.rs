@@ -239,3 +239,23 @@ fn rows_larger_than_every_buffer_pass_whole() {
     assert!(row.ends_with(&b"y".repeat(5_000_000)));
     assert!(row[..40].windows(7).any(|bytes| bytes == b"3000000"));
 }
+
+#[tokio::test]
+async fn servers_kept_for_later_make_way_for_what_needs_an_empty_database() {
+    let pg = Postgres::start().unwrap();
+    for mode in [PoolMode::Session, PoolMode::Transaction] {
+        let proxy = Proxy::start(&pg, |config| config.pool_mode = mode);
+        let client = proxy.client().await;
+        client.batch_execute("create database shop").await.unwrap();
+        for sql in
+            ["create database copy template shop", "drop database copy", "DROP DATABASE shop"]
+        {
+            let user = proxy.connect(&proxy.dsn("postgres", "shop")).await.unwrap();
+            user.batch_execute("select 1").await.unwrap();
+            drop(user);
+            let clients = || proxy.snapshot().clients;
+            until("it to be gone", || clients().idle + clients().active == 1).await;
+            client.batch_execute(sql).await.unwrap();
+        }
+    }
+}

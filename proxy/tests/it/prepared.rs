@@ -140,3 +140,25 @@ async fn session_mode_passes_names_as_they_are() {
     })
     .await;
 }
+
+/// Its parameters' types are fixed at its Parse: another client's statement of the same text, parsed
+/// before the type was made anew, would be described by a type that is gone.
+#[test]
+fn a_parse_behind_a_redefinition_is_not_answered_from_a_statement_of_before() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+    });
+    let (mut a, mut b) = (Raw::login(&proxy), Raw::login(&proxy));
+    let look = [parse("s", "select $1::price"), message(b'D', b"Ss\0"), sync()].concat();
+    a.send(&query("create domain price as int"));
+    assert_eq!(a.tags(), "CZ");
+    a.send(&look);
+    assert_eq!(a.tags(), "1tTZ");
+    a.send(&query("drop domain price; create domain price as text"));
+    assert_eq!(a.tags(), "CCZ");
+    b.send(&look);
+    let said = b.until_ready();
+    let tags: String = said.iter().map(|(tag, _)| char::from(*tag)).collect();
+    assert_eq!(tags, "1tTZ", "{said:?}");
+}

@@ -63,6 +63,11 @@ impl ServerStatements {
         }
     }
 
+    /// Whether the server's statement was parsed before a moment.
+    pub(super) fn is_older(&self, id: u64, than: u64) -> bool {
+        self.last_used.get(&id).is_some_and(|known| known.parsed < than)
+    }
+
     /// Whether an answer to come decides if the server knows a statement, or one that would have to
     /// make room for it.
     pub(super) fn is_undecided(&mut self, id: u64, ledger: &Ledger) -> bool {

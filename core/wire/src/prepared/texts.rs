@@ -57,6 +57,8 @@ pub struct Texts {
     by_tail: FxHashMap<Box<[u8]>, Arc<Statement>>,
     next_id: u64,
     ticks: u64,
+    /// When definitions last changed, as far as we have seen.
+    redefined: u64,
     sweep_at: usize,
 }
 
@@ -79,6 +81,19 @@ impl Texts {
     pub(crate) const fn tick(&mut self) -> u64 {
         self.ticks += 1;
         self.ticks
+    }
+
+    /// Tables, types or functions were defined anew: a Parse from here on must not be answered from
+    /// a statement that was parsed before. Its parameters' types are those of then, for PostgreSQL
+    /// plans a statement again where it must, but never reads its parameters again.
+    /// Source: PostgreSQL, `RevalidateCachedQuery` in `src/backend/utils/cache/plancache.c`.
+    pub const fn redefined(&mut self) {
+        self.redefined = self.tick();
+    }
+
+    /// When that last happened.
+    pub(crate) const fn last_redefined(&self) -> u64 {
+        self.redefined
     }
 
     /// How many texts are kept.

@@ -306,6 +306,7 @@ impl Statements<'_> {
         let certain = self.ledger.status() == TransactionStatus::Idle && !self.ledger.owes_round();
         let id = statement.id();
         let known = self.server.touch(id);
+        let certain = certain && !self.server.is_older(id, self.texts.last_redefined());
         if known == Known::Yes && certain {
             self.ledger.extended(Owed::OwnParse(registration(OnServer::Known)));
             return;
