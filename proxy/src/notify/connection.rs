@@ -227,7 +227,7 @@ impl Hub {
     }
 
     /// A connection is there, and listens on nothing yet.
-    fn opened(&self) {
+    pub(super) fn opened(&self) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         state.connection = Connection::Open;
@@ -258,17 +258,22 @@ impl Hub {
     }
 
     /// What the connection is to be told next, if anything.
-    fn next_change(&self) -> Option<Change> {
+    pub(super) fn next_change(&self) -> Option<Change> {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         let mut change = Change::default();
         while change.listen.len() + change.unlisten.len() < BATCH
             && let Some(channel) = state.due.pop_first()
         {
-            let Some(entry) = state.channels.get(&channel) else { continue };
+            let Some(entry) = state.channels.get_mut(&channel) else { continue };
             match (entry.subscribers.is_empty(), entry.present) {
                 (false, Present::No) => change.listen.push(channel),
-                (true, Present::Yes) => change.unlisten.push(channel),
+                (true, Present::Yes) => {
+                    // From here on, not only when PostgreSQL has done it: who comes meanwhile
+                    // needs another LISTEN.
+                    entry.present = Present::No;
+                    change.unlisten.push(channel);
+                }
                 (true, Present::No) => drop(state.channels.remove(&channel)),
                 (false, Present::Yes) => {}
             }
@@ -277,7 +282,7 @@ impl Hub {
     }
 
     /// PostgreSQL has done it.
-    fn changed_to(&self, change: &Change) {
+    pub(super) fn changed_to(&self, change: &Change) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         let mut set = |channels: &[Channel], present| {

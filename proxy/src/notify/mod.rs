@@ -415,3 +415,6 @@ impl Drop for Listening {
 fn add(counter: &Cell<u64>, n: u64) {
     counter.set(counter.get().wrapping_add(n));
 }
+
+#[cfg(test)]
+mod tests;

@@ -427,10 +427,20 @@ fn psql_listens_through_the_proxy() {
     let mut input = psql.stdin.take().unwrap();
     writeln!(input, "listen jobs;").unwrap();
     wait_until("it to be listened for", PATIENCE, || {
-        proxy.snapshot().pools[0].clients_listening == 1
+        let pool = proxy.snapshot().pools.remove(0);
+        (pool.clients_listening, pool.servers_idle) == (1, 1)
     })
     .unwrap();
     pg.sql("notify jobs, 'from outside'").unwrap();
+    // psql shows what is there when a statement ends.
+    wait_until("it to be heard", PATIENCE, || {
+        proxy
+            .get("/metrics")
+            .1
+            .lines()
+            .any(|line| line.starts_with("stent_notifications_total") && line.ends_with("} 1"))
+    })
+    .unwrap();
     writeln!(input, "notify jobs, 'own';").unwrap();
     drop(input);
     let output = psql.wait_with_output().unwrap();
