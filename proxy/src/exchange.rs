@@ -88,7 +88,8 @@ async fn read_answer(link: &mut Link, max: usize) -> Result<Answer, ExchangeErro
     let mut refused = None;
     let mut buffer = Vec::with_capacity(1024);
     let mut seen = 0;
-    while !link.ledger.is_settled() {
+    // Behind ReadyForQuery only what comes unasked may follow: a notification that has begun.
+    while !link.ledger.is_settled() || !buffer.is_empty() {
         let mut chunk = [0; 4096];
         let n = link.stream.read(&mut chunk).await?;
         if n == 0 {
@@ -101,9 +102,6 @@ async fn read_answer(link: &mut Link, max: usize) -> Result<Answer, ExchangeErro
         }
         let used = digest(link, &buffer, &mut answer, &mut refused)?;
         buffer.drain(..used);
-    }
-    if !buffer.is_empty() {
-        return Err(ExchangeError::OutOfStep("bytes behind ReadyForQuery".to_owned()));
     }
     refused.map_or(Ok(answer), |report| Err(ExchangeError::Refused(report)))
 }
