@@ -11,7 +11,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use super::raw::{Raw, bind, execute, field, parse, query, sync};
 use super::support::{Proxy, code, until};
 
-async fn one(client: &Client, sql: &str) -> String {
+/// The first field of the first row.
+pub(crate) async fn one(client: &Client, sql: &str) -> String {
     let rows = client.simple_query(sql).await.unwrap();
     let row = rows.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("NULL").to_owned()),

@@ -14,6 +14,7 @@ mod firewall;
 mod listen;
 mod listen_faults;
 mod login;
+mod matrix;
 mod notifications;
 mod pages;
 mod pass_through;
