@@ -61,7 +61,9 @@ async fn an_answer_is_remembered_while_the_client_holds_its_server_and_no_longer
     assert!(pid_after(&mut finder, &snapshot, now).await.is_some(), "remembered");
     let mut without = proxy_snapshot(2, Vec::new());
     finder.fill(&mut without, &[], now).await;
-    assert_eq!(pid_after(&mut finder, &snapshot, now).await, None, "forgotten");
+    // Another process may have the port by now.
+    let asked_again = pid_after(&mut finder, &snapshot, now).await;
+    assert_ne!(asked_again, Some(std::process::id()), "forgotten");
 }
 
 #[tokio::test]
