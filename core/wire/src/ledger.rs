@@ -62,6 +62,11 @@ impl Owed {
     const fn ends_round(&self) -> bool {
         matches!(self, Self::Query | Self::Call | Self::Sync | Self::Refusal)
     }
+
+    /// Whether the reply is ours to give.
+    const fn is_own(&self) -> bool {
+        matches!(self, Self::OwnParse(_) | Self::OwnClose(_))
+    }
 }
 
 /// What to do with a message from the server.
@@ -316,8 +321,7 @@ impl Ledger {
 
     /// The statement of ours whose Bind or Describe is answered next, replies of ours aside.
     pub fn front_statement(&self) -> Option<u64> {
-        let is_own = |owed: &&Owed| matches!(owed, Owed::OwnParse(_) | Owed::OwnClose(_));
-        match self.owed.iter().find(|owed| !is_own(owed)) {
+        match self.next_of_server() {
             Some(Owed::Bind(id) | Owed::Describe(id)) if *id > 0 => Some(*id),
             _ => None,
         }
@@ -325,8 +329,7 @@ impl Ledger {
 
     /// The name of the Parse that is answered next, replies of ours aside, if it was taken.
     pub fn front_taken(&self) -> Option<&[u8]> {
-        let is_own = |owed: &&Owed| matches!(owed, Owed::OwnParse(_) | Owed::OwnClose(_));
-        match self.owed.iter().find(|owed| !is_own(owed)) {
+        match self.next_of_server() {
             Some(Owed::Taken(name)) => Some(name),
             _ => None,
         }
@@ -334,8 +337,7 @@ impl Ledger {
 
     /// The statement of ours whose description comes next, replies of ours aside, and who asked.
     pub fn front_described(&self) -> Option<(u64, Pass)> {
-        let is_own = |owed: &&Owed| matches!(owed, Owed::OwnParse(_) | Owed::OwnClose(_));
-        match self.owed.iter().find(|owed| !is_own(owed)) {
+        match self.next_of_server() {
             Some(Owed::Describe(id)) if *id > 0 => Some((*id, Pass::Forward)),
             Some(Owed::InjectedDescribe(id)) => Some((*id, Pass::Swallow)),
             _ => None,
@@ -354,7 +356,7 @@ impl Ledger {
 
     /// Whether the server owes nothing but what we give in its place.
     pub fn owes_only_own(&self) -> bool {
-        self.owed.iter().all(|owed| matches!(owed, Owed::OwnParse(_) | Owed::OwnClose(_)))
+        self.owed.iter().all(Owed::is_own)
     }
 
     /// Whether the client will be told the shape of a result.
@@ -375,7 +377,7 @@ impl Ledger {
 
     /// Whether the next reply is ours to give.
     pub fn owes_own_reply(&self) -> bool {
-        matches!(self.owed.front(), Some(Owed::OwnParse(_) | Owed::OwnClose(_)))
+        self.owed.front().is_some_and(Owed::is_own)
     }
 
     /// The requests that the server skipped, oldest first: their effects must be undone.
@@ -392,6 +394,11 @@ impl Ledger {
     pub fn shrink(&mut self) {
         self.owed.shrink_to(16);
         self.undone.shrink_to(0);
+    }
+
+    /// What the server answers next.
+    fn next_of_server(&self) -> Option<&Owed> {
+        self.owed.iter().find(|owed| !owed.is_own())
     }
 
     fn round_sent(&mut self) {

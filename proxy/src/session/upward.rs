@@ -10,7 +10,7 @@ use stent_wire::effects::Effects;
 use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at};
 use stent_wire::ledger::Owed;
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
-use stent_wire::prepared::{Statement, Statements, Translation, drop_unnamed};
+use stent_wire::prepared::{ClientStatements, Statement, Statements, Translation, drop_unnamed};
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
 use stent_wire::splice::Splice;
@@ -18,7 +18,7 @@ use stent_wire::splice::Splice;
 use super::heal::put_stale;
 use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
-use crate::broker::Acquired;
+use crate::broker::{Acquired, Inner};
 use crate::config::PoolMode;
 use crate::disconnects::Cause;
 use crate::link::{Link, Writing};
@@ -228,12 +228,13 @@ impl Session {
             b'd' | b'c' | b'f' if !link.ledger.takes_copy_data() => return Passed::Dropped,
             _ if self.skip == Skip::ToSync => return Passed::Dropped,
             b'Q' => {
-                note(link, body);
-                self.broker.make_way(self.pool, body.strip_suffix(&[0]).unwrap_or(body));
+                let sql = body.strip_suffix(&[0]).unwrap_or(body);
+                link.facts.note_statement(sql);
+                self.broker.make_way(self.pool, sql);
                 if !frame.is_whole() {
                     link.traces.note(Effects::UNKNOWN, body);
                 }
-                if let Err(why) = self.suspect(link, body.strip_suffix(&[0]).unwrap_or(body)) {
+                if let Err(why) = self.suspect(link, sql) {
                     link.ledger.request(Owed::Query);
                     put_refusal(splice.edit(), why);
                     return Passed::Dropped;
@@ -277,12 +278,7 @@ impl Session {
             note_parse(link, &chunk[frame.body.clone()]);
         }
         let mut inner = self.broker.inner();
-        let mut statements = Statements {
-            texts: &mut inner.texts,
-            client: &mut self.names,
-            server: &mut link.statements,
-            ledger: &mut link.ledger,
-        };
+        let mut statements = books(&mut inner, &mut self.names, link);
         let translation = match frame.tag {
             b'P' => statements.parse(chunk, frame, splice),
             b'B' => statements.bind(chunk, frame, splice),
@@ -355,13 +351,7 @@ impl Session {
             return;
         }
         let mut inner = self.broker.inner();
-        Statements {
-            texts: &mut inner.texts,
-            client: &mut self.names,
-            server: &mut link.statements,
-            ledger: &mut link.ledger,
-        }
-        .keep_unnamed();
+        books(&mut inner, &mut self.names, link).keep_unnamed();
     }
 
     /// Takes back what the server has skipped, if it has.
@@ -370,13 +360,21 @@ impl Session {
             return;
         }
         let mut inner = self.broker.inner();
-        Statements {
-            texts: &mut inner.texts,
-            client: &mut self.names,
-            server: &mut link.statements,
-            ledger: &mut link.ledger,
-        }
-        .undo();
+        books(&mut inner, &mut self.names, link).undo();
+    }
+}
+
+/// The books of a client and of its server.
+fn books<'a>(
+    inner: &'a mut Inner,
+    names: &'a mut ClientStatements,
+    link: &'a mut Link,
+) -> Statements<'a> {
+    Statements {
+        texts: &mut inner.texts,
+        client: names,
+        server: &mut link.statements,
+        ledger: &mut link.ledger,
     }
 }
 
@@ -429,10 +427,6 @@ fn flush_to_server(cx: &mut Context<'_>, link: &mut Link) -> Poll<()> {
         }
     }
     Poll::Ready(())
-}
-
-fn note(link: &Link, body: &[u8]) {
-    link.facts.note_statement(body.strip_suffix(&[0]).unwrap_or(body));
 }
 
 fn note_parse(link: &Link, body: &[u8]) {

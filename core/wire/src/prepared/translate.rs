@@ -110,12 +110,10 @@ impl Statements<'_> {
         if statement.is_none() && !is_ours(name) {
             return self.pass(frame, splice, Owed::Bind(0));
         }
-        if let Some(statement) = &statement {
-            match self.fits(name, statement, splice) {
-                Fit::Yes => self.bring(statement, splice),
-                Fit::Unknown => return Translation::Undecided,
-                Fit::No => return Translation::Stale,
-            }
+        if let Some(statement) = &statement
+            && let Err(why_not) = self.bring_fitting(name, statement, splice)
+        {
+            return why_not;
         }
         self.ledger.extended(Owed::Bind(id(statement.as_deref())));
         assert!(self.ledger.has_undone() || !self.ledger.is_settled(), "a Bind is on the book");
@@ -157,12 +155,10 @@ impl Statements<'_> {
         if statement.is_none() && !is_ours(name) {
             return self.pass(frame, splice, Owed::Describe(0));
         }
-        if let Some(statement) = &statement {
-            match self.fits(name, statement, splice) {
-                Fit::Yes => self.bring(statement, splice),
-                Fit::Unknown => return Translation::Undecided,
-                Fit::No => return Translation::Stale,
-            }
+        if let Some(statement) = &statement
+            && let Err(why_not) = self.bring_fitting(name, statement, splice)
+        {
+            return why_not;
         }
         self.ledger.extended(Owed::Describe(id(statement.as_deref())));
         let server_name = ServerName::of(statement.as_deref(), name);
@@ -319,6 +315,21 @@ impl Statements<'_> {
         self.make_room_for(id, splice);
         self.ledger.extended(Owed::Parse(Some(registration(OnServer::Sent))));
         put_parse(splice.edit(), id, statement.tail());
+    }
+
+    /// Brings a statement to the server, if its rows have the shape there that the client was told.
+    fn bring_fitting(
+        &mut self,
+        name: &[u8],
+        statement: &Arc<Statement>,
+        splice: &mut Splice<'_>,
+    ) -> Result<(), Translation> {
+        match self.fits(name, statement, splice) {
+            Fit::Yes => self.bring(statement, splice),
+            Fit::Unknown => return Err(Translation::Undecided),
+            Fit::No => return Err(Translation::Stale),
+        }
+        Ok(())
     }
 
     /// Whether the rows on this server have the shape that the client was told. Where that is not
