@@ -49,6 +49,16 @@ pub(crate) enum ClientState {
     Active,
 }
 
+/// Whether a client's session is asking for a server at this moment: it will look at the outcome
+/// before it does anything else, and a wake-up would only have it polled once more for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// It may be asleep.
+    No,
+    /// It is.
+    Now,
+}
+
 /// The end of a wait.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -79,6 +89,8 @@ pub(crate) struct Client {
     pub(crate) params: Option<Rc<Params>>,
     /// Wakes its session.
     pub(crate) waker: Option<Waker>,
+    /// Whether that is of use.
+    pub(crate) asking: Asking,
     /// The end of its wait, until its session takes it.
     pub(crate) outcome: Option<Outcome>,
     /// The server it holds.
@@ -110,6 +122,7 @@ impl Clients {
             pool: None,
             params: None,
             waker: None,
+            asking: Asking::No,
             outcome: None,
             holds: None,
         });

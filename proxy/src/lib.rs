@@ -12,6 +12,7 @@ mod auth_query;
 mod broker;
 mod cancel;
 mod clients;
+mod clock;
 pub mod config;
 mod connect;
 mod dial;
@@ -63,8 +64,20 @@ const DRAIN_STEP: Duration = Duration::from_millis(20);
 ///
 /// To be called on a current-thread runtime. Fails only at the start: an address that cannot be
 /// listened on, a secret that cannot be used.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    LocalSet::new().run_until(run_local(config, shutdown)).await
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()> + 'static,
+) -> Result<(), Error> {
+    let tasks = LocalSet::new();
+    // A task of its own: what is awaited here is polled whenever any task has something to do.
+    let proxy = tasks.spawn_local(run_local(config, shutdown));
+    match tasks.run_until(proxy).await {
+        Ok(ended) => ended,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => unreachable!("nobody aborts this task"),
+        },
+    }
 }
 
 async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {

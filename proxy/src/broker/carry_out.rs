@@ -12,7 +12,8 @@ use stent_pool::{
 };
 
 use super::{Broker, Inner, Role, Slot};
-use crate::clients::Outcome;
+use crate::clients::{Asking, Outcome};
+use crate::clock;
 use crate::config::PoolMode;
 use crate::connect::{OpenError, Opened};
 use crate::dial;
@@ -38,7 +39,7 @@ impl Broker {
         let mut queues = std::mem::take(&mut *self.queues.borrow_mut());
         queues.events.push_back(event);
         while let Some(event) = queues.events.pop_front() {
-            self.inner().pools.handle(event, Instant::now(), &mut queues.decisions);
+            self.inner().pools.handle(event, clock::now(), &mut queues.decisions);
             for decision in queues.decisions.drain(..) {
                 self.carry_out(decision, &mut queues.events);
             }
@@ -262,7 +263,10 @@ impl Broker {
         let client = client.expect("a wait is withdrawn before its client leaves");
         assert!(client.outcome.is_none(), "a wait ends once");
         client.outcome = Some(outcome);
-        let waker = client.waker.clone();
+        let waker = match client.asking {
+            Asking::Now => None,
+            Asking::No => client.waker.clone(),
+        };
         drop(inner);
         if let Some(waker) = waker {
             waker.wake();

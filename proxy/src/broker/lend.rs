@@ -4,7 +4,7 @@
 //! that leaves while it waits has withdrawn.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use stent_pool::{Condition, Event, PoolId, Refusal, WaiterId};
 use stent_wire::effects::Effects;
@@ -13,7 +13,8 @@ use stent_wire::params::Params;
 use stent_wire::startup::Replication;
 
 use super::{Broker, PoolEntry};
-use crate::clients::{ClientId, ClientState, Outcome};
+use crate::clients::{Asking, ClientId, ClientState, Outcome};
+use crate::clock;
 use crate::exchange::{self, ExchangeError};
 use crate::link::{Link, Replay, Writing};
 use crate::traces::Loaded;
@@ -39,7 +40,10 @@ pub(crate) enum Acquired {
 impl Broker {
     /// A client asks for a server of its pool.
     pub(crate) fn acquire(self: &Rc<Self>, client: ClientId, pool: PoolId) -> Acquired {
-        self.inner().clients.set_state(client, ClientState::Waiting);
+        let mut inner = self.inner();
+        inner.clients.set_state(client, ClientState::Waiting);
+        inner.clients.get_mut(client).asking = Asking::Now;
+        drop(inner);
         self.handle(Event::Acquire { pool, waiter: WaiterId(client.waiter_key()) });
         match self.take_outcome(client) {
             Some(Outcome::Granted(link)) => Acquired::Link(link),
@@ -51,10 +55,12 @@ impl Broker {
     /// The end of a client's wait, if it has come. A granted link is the client's from here on.
     pub(crate) fn take_outcome(self: &Rc<Self>, client: ClientId) -> Option<Outcome> {
         let mut inner = self.inner();
-        let outcome = inner.clients.get_mut(client).outcome.take()?;
+        let entry = inner.clients.get_mut(client);
+        entry.asking = Asking::No;
+        let outcome = entry.outcome.take()?;
         match &outcome {
             Outcome::Granted(link) => {
-                link.facts.take(client, Instant::now());
+                link.facts.take(client, clock::now());
                 inner.clients.get_mut(client).holds = Some(Rc::clone(&link.facts));
                 inner.clients.set_state(client, ClientState::Active);
             }
@@ -218,7 +224,7 @@ impl Broker {
     fn client_lets_go(&self, client: ClientId, link: &Link) {
         let mut inner = self.inner();
         if let Some(checkout) = link.facts.give_back() {
-            inner.entries[link.pool.index()].stats.hold.record(checkout.since.elapsed());
+            inner.entries[link.pool.index()].stats.hold.record(clock::now().saturating_duration_since(checkout.since));
         }
         if inner.clients.get(client).is_some() {
             inner.clients.get_mut(client).holds = None;

@@ -45,6 +45,10 @@ impl Broker {
 
 /// Whether the statement begins with DROP, ALTER or CREATE DATABASE. A comment in front hides it.
 fn needs_an_empty_database(sql: &[u8]) -> bool {
+    let first = sql.iter().find(|byte| !byte.is_ascii_whitespace());
+    if !first.is_some_and(|first| matches!(first | 0x20, b'd' | b'a' | b'c')) {
+        return false;
+    }
     let mut words = sql.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let verbs = [&b"drop"[..], b"alter", b"create"];

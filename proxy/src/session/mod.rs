@@ -39,6 +39,7 @@ use stent_wire::report::Report;
 
 use crate::broker::{Broker, Draining};
 use crate::clients::{ClientId, Outcome};
+use crate::clock::InTurn;
 use crate::config::PoolMode;
 use crate::disconnects::Cause;
 use crate::firewall::Firewall;
@@ -431,6 +432,7 @@ impl Future for Session {
     type Output = End;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let _turn = InTurn::begin();
         self.register(cx);
         loop {
             let step = match &self.phase {

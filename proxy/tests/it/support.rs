@@ -92,7 +92,7 @@ impl Proxy {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let result =
-                runtime.block_on(async { stent_proxy::run(config, notified.notified()).await });
+                runtime.block_on(async { stent_proxy::run(config, notified.notified_owned()).await });
             ended.store(true, Ordering::SeqCst);
             result
         });
