@@ -246,9 +246,9 @@ impl Session {
         if params.set(name, value).is_err() {
             return;
         }
-        self.params = std::rc::Rc::new(params);
-        link.applied = std::rc::Rc::clone(&self.params);
-        let params = std::rc::Rc::clone(&self.params);
+        self.params = std::sync::Arc::new(params);
+        link.applied = std::sync::Arc::clone(&self.params);
+        let params = std::sync::Arc::clone(&self.params);
         self.broker.inner().clients.get_mut(self.id).params = Some(params);
     }
 
