@@ -14,6 +14,7 @@ mod cancel;
 mod clients;
 pub mod config;
 mod connect;
+mod console;
 mod dial;
 mod disconnects;
 mod entropy;
