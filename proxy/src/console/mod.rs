@@ -16,7 +16,7 @@ mod table;
 
 use std::io;
 use std::pin::pin;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ const PARAMETERS: [(&str, &str); 7] = [
 
 /// A client of the console, logged in.
 pub(crate) struct Console {
-    pub(crate) broker: Rc<Broker>,
+    pub(crate) broker: Arc<Broker>,
     pub(crate) id: ClientId,
     pub(crate) stream: Stream,
     pub(crate) inbox: Inbox,

@@ -4,7 +4,7 @@
 //! table. Refuses: PgBouncer's commands that change something, by name.
 //! Invariant: making a table changes nothing.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use stent_wire::report::{Report, SqlState};
@@ -15,7 +15,7 @@ use crate::broker::Broker;
 
 /// What tables are made from.
 pub(crate) struct View<'a> {
-    pub(crate) broker: &'a Rc<Broker>,
+    pub(crate) broker: &'a Arc<Broker>,
     pub(crate) now: Instant,
 }
 
