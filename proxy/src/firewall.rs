@@ -4,13 +4,15 @@
 //! Invariant: from the moment a client sends DDL until the catalog has been read again, every
 //! function that people have made is unknown.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use stent_wire::effects::{
-    BUILTIN_SQL, Builtin, DEFINITIONS_SQL, Definition, Effects, Functions, scan,
+    BUILTIN_SQL, Builtin, DEFINITIONS_SQL, Definition, Effects, Functions, Recent, scan,
 };
+use stent_wire::prepared::Statement;
 use stent_wire::report::reply::parse_data_row;
 
 use crate::exchange::{self, ExchangeError};
@@ -30,9 +32,17 @@ const CATALOG_MAX: usize = 32 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Firewall {
     functions: RwLock<Functions>,
+    /// Their version, and what each statement may do by them, to be looked at in passing.
+    version: AtomicU32,
+    hidden: AtomicU32,
     /// Whether the catalog has been read, and nothing points to a change.
     settled: AtomicBool,
     learnt: Lock<Option<Instant>>,
+}
+
+thread_local! {
+    /// What this thread found of the texts that it saw last.
+    static RECENT: RefCell<Recent> = RefCell::default();
 }
 
 /// What PostgreSQL itself brings, once it has been read.
@@ -46,6 +56,17 @@ impl Firewall {
         scan(sql, &self.functions())
     }
 
+    /// The same for a text that is likely to come again.
+    pub(crate) fn effects_again(&self, sql: &[u8]) -> Effects {
+        let version = self.version.load(Ordering::Relaxed);
+        RECENT.with_borrow_mut(|recent| {
+            recent.effects(sql, version, || {
+                let functions = self.functions();
+                (functions.version(), scan(sql, &functions))
+            })
+        })
+    }
+
     /// What is known now.
     pub(crate) fn functions(&self) -> RwLockReadGuard<'_, Functions> {
         self.functions.read().unwrap_or_else(PoisonError::into_inner)
@@ -53,7 +74,14 @@ impl Firewall {
 
     /// What each statement of this database may do, whatever it says.
     pub(crate) fn hidden_effects(&self) -> Effects {
-        self.functions().hidden_effects()
+        // It was the bits of a set when it was put in.
+        Effects::from_bits(self.hidden.load(Ordering::Relaxed) as u16)
+    }
+
+    /// What a statement that is kept may leave behind.
+    pub(crate) fn effects_of(&self, statement: &Statement) -> Effects {
+        let known = statement.judged_by(self.version.load(Ordering::Relaxed));
+        known.unwrap_or_else(|| statement.effects(&self.functions()))
     }
 
     /// A client changed the catalog, or may have.
@@ -98,6 +126,8 @@ impl Firewall {
     }
 
     fn know(&self, functions: Functions) {
+        self.version.store(functions.version(), Ordering::Relaxed);
+        self.hidden.store(functions.hidden_effects().bits().into(), Ordering::Relaxed);
         *self.functions.write().unwrap_or_else(PoisonError::into_inner) = functions;
     }
 

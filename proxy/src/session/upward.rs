@@ -322,7 +322,7 @@ impl Session {
         }
         if name.is_empty() || !self.forbids() {
             return match name.is_empty() {
-                true => self.suspect(link, sql),
+                true => self.suspect_again(link, sql),
                 false => Ok(()),
             };
         }
@@ -335,7 +335,7 @@ impl Session {
     /// A named statement is bound: now it will do what it does.
     fn suspect_bind(&self, link: &mut Link, tag: u8, statement: &Statement) {
         if tag == b'B' {
-            let effects = statement.effects(&self.firewall.functions());
+            let effects = self.firewall.effects_of(statement);
             // What is forbidden was refused at its Parse.
             note_effects(link, effects, statement.sql());
         }
