@@ -5,8 +5,9 @@
 //! function that people have made is unknown.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use stent_wire::effects::{
@@ -17,7 +18,8 @@ use stent_wire::report::reply::parse_data_row;
 
 use crate::exchange::{self, ExchangeError};
 use crate::link::Link;
-use crate::shared::Lock;
+use crate::shared::{Guard, Lock};
+use crate::workers;
 
 /// How old knowledge may be while nothing points to a change: what others do to the catalog
 /// (a migration on a direct connection) is seen within this time.
@@ -29,16 +31,22 @@ const AGE_MIN: Duration = Duration::from_secs(1);
 const CATALOG_MAX: usize = 32 << 20;
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Firewall {
-    functions: RwLock<Functions>,
-    /// Their version, and what each statement may do by them, to be looked at in passing.
+    /// What is known, at hand for each worker, so that they do not wait for each other.
+    known: Box<[AtHand]>,
+    /// Its version, and [`Self::hidden_effects`], to be looked at without taking a turn.
     version: AtomicU32,
-    hidden: AtomicU32,
+    hidden: AtomicU16,
     /// Whether the catalog has been read, and nothing points to a change.
     settled: AtomicBool,
     learnt: Lock<Option<Instant>>,
 }
+
+/// What is known, in a line of the processor's cache of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct AtHand(Lock<Arc<Functions>>);
 
 thread_local! {
     /// What this thread found of the texts that it saw last.
@@ -51,6 +59,17 @@ static BUILTIN: Lock<Option<Arc<Builtin>>> = Lock::new(None);
 static VERSION: AtomicU32 = AtomicU32::new(0);
 
 impl Firewall {
+    /// Nothing is known yet.
+    pub(crate) fn new(workers: NonZeroU16) -> Self {
+        Self {
+            known: (0..workers.get()).map(|_| AtHand::default()).collect(),
+            version: AtomicU32::new(0),
+            hidden: AtomicU16::new(0),
+            settled: AtomicBool::new(false),
+            learnt: Lock::new(None),
+        }
+    }
+
     /// What a statement may leave behind.
     pub(crate) fn effects(&self, sql: &[u8]) -> Effects {
         scan(sql, &self.functions())
@@ -67,21 +86,20 @@ impl Firewall {
         })
     }
 
+    /// The same for a statement that is kept.
+    pub(crate) fn effects_of(&self, statement: &Statement) -> Effects {
+        let known = statement.judged_by(self.version.load(Ordering::Relaxed));
+        known.unwrap_or_else(|| statement.effects(&self.functions()))
+    }
+
     /// What is known now.
-    pub(crate) fn functions(&self) -> RwLockReadGuard<'_, Functions> {
-        self.functions.read().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn functions(&self) -> Guard<'_, Arc<Functions>> {
+        self.known[usize::from(workers::home().0)].0.lock()
     }
 
     /// What each statement of this database may do, whatever it says.
     pub(crate) fn hidden_effects(&self) -> Effects {
-        // It was the bits of a set when it was put in.
-        Effects::from_bits(self.hidden.load(Ordering::Relaxed) as u16)
-    }
-
-    /// What a statement that is kept may leave behind.
-    pub(crate) fn effects_of(&self, statement: &Statement) -> Effects {
-        let known = statement.judged_by(self.version.load(Ordering::Relaxed));
-        known.unwrap_or_else(|| statement.effects(&self.functions()))
+        Effects::from_bits(self.hidden.load(Ordering::Relaxed))
     }
 
     /// A client changed the catalog, or may have.
@@ -127,8 +145,9 @@ impl Firewall {
 
     fn know(&self, functions: Functions) {
         self.version.store(functions.version(), Ordering::Relaxed);
-        self.hidden.store(functions.hidden_effects().bits().into(), Ordering::Relaxed);
-        *self.functions.write().unwrap_or_else(PoisonError::into_inner) = functions;
+        self.hidden.store(functions.hidden_effects().bits(), Ordering::Relaxed);
+        let functions = Arc::new(functions);
+        self.known.iter().for_each(|at_hand| at_hand.0.set(Arc::clone(&functions)));
     }
 
     fn is_to_be_read(&self) {
