@@ -38,6 +38,7 @@ mod scratch;
 mod session;
 mod shared;
 mod snapshot;
+mod stash;
 mod stream;
 mod tls;
 mod traces;

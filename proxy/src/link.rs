@@ -16,6 +16,9 @@ use crate::facts::Facts;
 use crate::stream::Stream;
 use crate::traces::Traces;
 
+/// How much room for a client's requests a server keeps for the next client.
+const REPLAY_KEPT: usize = 1_024;
+
 /// A server connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -76,6 +79,15 @@ pub(crate) struct Replay {
     pub(crate) bytes: Vec<u8>,
     /// How far it is.
     pub(crate) state: Healing,
+}
+
+impl Replay {
+    /// Another client's turn. The room for requests of a usual length is kept.
+    pub(crate) fn forget(&mut self) {
+        self.state = Healing::No;
+        self.bytes.clear();
+        self.bytes.shrink_to(REPLAY_KEPT);
+    }
 }
 
 /// See [`Replay`].

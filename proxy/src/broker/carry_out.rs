@@ -66,9 +66,7 @@ impl Broker {
     /// Runs for ever: tells the pools when one of their deadlines has come.
     pub(crate) async fn janitor(self: Arc<Self>) {
         loop {
-            let next = self.planned.get().unwrap_or_else(|| Instant::now() + JANITOR_PAUSE_MAX);
-            let next = next.min(Instant::now() + JANITOR_PAUSE_MAX);
-            let sleep = tokio::time::sleep_until(next.into());
+            let sleep = tokio::time::sleep_until(self.next_tick().into());
             tokio::select! {
                 () = sleep => self.handle(Event::Tick),
                 () = self.janitor.notified() => {}
@@ -76,16 +74,22 @@ impl Broker {
         }
     }
 
-    /// Wakes the janitor if a deadline has come nearer.
+    /// Until when the janitor sleeps.
+    fn next_tick(&self) -> Instant {
+        // From here on every deadline wakes it, until it is known which is the next.
+        self.planned.set(None);
+        let latest = Instant::now() + JANITOR_PAUSE_MAX;
+        let next = self.inner().pools.next_deadline().map_or(latest, |next| next.min(latest));
+        self.planned.set(Some(next));
+        next
+    }
+
+    /// Wakes the janitor if a deadline comes before it would wake by itself. Most do not: a client
+    /// that waits for a moment costs no timer.
     pub(super) fn plan(&self) {
-        let next = self.inner().pools.next_deadline();
-        let earlier = match (next, self.planned.get()) {
-            (Some(next), Some(planned)) => next < planned,
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        self.planned.set(next);
-        if earlier {
+        let Some(next) = self.inner().pools.next_deadline() else { return };
+        if self.planned.get().is_none_or(|planned| next < planned) {
+            self.planned.set(Some(next));
             self.janitor.notify_one();
         }
     }

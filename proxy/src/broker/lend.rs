@@ -16,7 +16,7 @@ use super::{Broker, PoolEntry};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
 use crate::clock;
 use crate::exchange::{self, ExchangeError};
-use crate::link::{Link, Replay, Writing};
+use crate::link::{Link, Writing};
 use crate::traces::Loaded;
 
 /// How long a reset between two sessions may take.
@@ -214,7 +214,7 @@ impl Broker {
         };
         link.ledger.shrink();
         link.statements.unnamed.lent();
-        link.replay = Replay::default();
+        link.replay.forget();
         link.heard.clear();
         self.put_idle(link);
         self.handle(Event::Release { server, condition });

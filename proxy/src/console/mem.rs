@@ -12,6 +12,8 @@ const COLUMNS: &[Column] =
 /// Makes the table.
 pub(super) fn table(_: &View<'_>) -> Table {
     let mut table = Table::new(COLUMNS);
+    let (count, bytes) = crate::stash::size();
+    table.push(vec!["spare_buffers".into(), Value::Null, 0u64.into(), count.into(), bytes.into()]);
     if let Some(heap) = crate::snapshot::heap() {
         for (name, bytes) in [
             ("heap_allocated", heap.allocated),

@@ -48,6 +48,7 @@ use crate::login::Home;
 use crate::notify::Listening;
 use crate::pool_stats::PoolStats;
 use crate::scratch::{self, Scratch};
+use crate::stash;
 use crate::stream::Stream;
 
 use self::inspect::{Inspected, Verdict};
@@ -370,10 +371,12 @@ impl Session {
         while !self.to_client.is_empty() {
             match self.stream.poll_write(cx, &self.to_client) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(n)) if n == self.to_client.len() => self.to_client = Vec::new(),
+                Poll::Ready(Ok(n)) if n == self.to_client.len() => {
+                    stash::empty(&mut self.to_client);
+                }
                 Poll::Ready(Ok(n)) => drop(self.to_client.drain(..n)),
                 Poll::Ready(Err(error)) => {
-                    self.to_client = Vec::new();
+                    stash::empty(&mut self.to_client);
                     return Poll::Ready(Err(gone_end(Some(error))));
                 }
             }
@@ -388,7 +391,7 @@ impl Session {
         scratch.make_room(have);
         if self.carried != Carried::Partial && have > 0 {
             scratch.read[..have].copy_from_slice(&self.carry);
-            self.carry = Vec::new();
+            stash::empty(&mut self.carry);
             self.carried = Carried::Partial;
             return Poll::Ready(Ok(have));
         }
@@ -396,7 +399,7 @@ impl Session {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(n)) if n > 0 => {
                 scratch.read[..have].copy_from_slice(&self.carry);
-                self.carry = Vec::new();
+                stash::empty(&mut self.carry);
                 Poll::Ready(Ok(have + n))
             }
             Poll::Ready(gone) => Poll::Ready(Err(gone_end(gone.err()))),
@@ -406,7 +409,7 @@ impl Session {
     /// Keeps bytes of the client for later.
     fn keep(&mut self, bytes: &[u8], carried: Carried) {
         debug_assert!(self.carry.is_empty(), "bytes are kept once");
-        self.carry = bytes.to_vec();
+        self.carry = stash::keep(bytes);
         self.carried = carried;
     }
 }
