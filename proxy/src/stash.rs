@@ -59,12 +59,10 @@ fn give_back(mut buffer: Vec<u8>) {
     buffer.clear();
     STASH.with_borrow_mut(|stash| {
         let (kept, max) = match buffer.capacity() {
-            0..LEN_MIN => return,
-            LEN_MIN..=SMALL_LEN_MAX => (&mut stash.small, SMALL_COUNT_MAX),
-            ..=LARGE_LEN_MAX => (&mut stash.large, LARGE_COUNT_MAX),
-            _ => return,
+            large if large > SMALL_LEN_MAX => (&mut stash.large, LARGE_COUNT_MAX),
+            _ => (&mut stash.small, SMALL_COUNT_MAX),
         };
-        if kept.len() < max {
+        if kept.len() < max && buffer.capacity() <= LARGE_LEN_MAX {
             kept.push(buffer);
         }
     });
