@@ -16,9 +16,7 @@ use stent_wire::splice::Splice;
 use super::heal::{Hold, Said, as_stale};
 use super::mail::Ready;
 use super::{End, Ended, Moved, Session, gone_end};
-use crate::clock;
 use crate::config::PoolMode;
-use crate::facts::silent_state;
 use crate::link::{Definitions, Link, Writing};
 use crate::pool_stats::add;
 use crate::scratch::{self, Scratch};
@@ -117,9 +115,6 @@ impl Session {
         }
         if matches!(outcome, Moved::Ended(_)) {
             link.writing = Writing::Failed;
-        }
-        if link.ledger.awaits_client() {
-            link.facts.set_state(silent_state(link.ledger.status()), clock::now());
         }
         outcome
     }

@@ -431,10 +431,11 @@ enum Ended {
     Server(String),
 }
 
+/// The session is its own task: nothing is around it that would cost each client memory.
 impl Future for Session {
-    type Output = End;
+    type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let _turn = InTurn::begin();
         self.register(cx);
         loop {
@@ -451,7 +452,9 @@ impl Future for Session {
                 Step::Wait => return Poll::Pending,
                 Step::End(end) => {
                     self.broker.withdraw(self.id);
-                    return Poll::Ready(end);
+                    self.stream = Stream::Gone;
+                    self.broker.client_ended(self.id, end.cause, &end.detail);
+                    return Poll::Ready(());
                 }
             }
         }
