@@ -28,6 +28,7 @@ mod histogram;
 mod link;
 mod listen;
 mod login;
+mod memory;
 mod messages;
 mod notify;
 mod page;

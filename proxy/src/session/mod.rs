@@ -73,6 +73,8 @@ pub(crate) struct Session {
     own: Arc<Params>,
     firewall: Arc<Firewall>,
     names: ClientStatements,
+    /// How many of them the register knows of.
+    noted: u32,
     /// What is listened on for it, wherever it has a server.
     listening: Option<Box<Listening>>,
     phase: Phase,
@@ -184,6 +186,7 @@ impl Session {
             params,
             firewall,
             names: ClientStatements::default(),
+            noted: 0,
             listening: None,
             phase: server.map_or(Phase::Idle, Phase::Linked),
             carry: unread,
@@ -358,11 +361,22 @@ impl Session {
     /// A server goes back: with its session's state taken off it where the mode asks for that.
     fn give_back(&mut self, mut link: Box<Link>) {
         self.keep_unnamed(&mut link);
+        self.note_statements();
         match self.mode {
             PoolMode::Session if link.is_clean() => self.broker.reset_and_release(self.id, link),
             PoolMode::Session | PoolMode::Transaction | PoolMode::Statement => {
                 self.broker.release(self.id, link);
             }
+        }
+    }
+
+    /// Tells the register how many statements the client has, where that has changed.
+    fn note_statements(&mut self) {
+        let count = self.names.len() as u32;
+        if count != self.noted {
+            self.noted = count;
+            let len = u32::try_from(self.names.heap_len()).unwrap_or(u32::MAX);
+            self.broker.inner().clients.get_mut(self.id).statements = (count, len);
         }
     }
 
