@@ -11,6 +11,7 @@ use std::time::Instant;
 use slab::Slab;
 use stent_contract::snapshot::ClientCounts;
 use stent_pool::{Home, PoolId, Refusal};
+use stent_wire::auth::hba::Encryption;
 use stent_wire::cancel::CancelKey;
 use stent_wire::params::Params;
 
@@ -82,6 +83,8 @@ pub(crate) struct Client {
     pub(crate) peer: Peer,
     /// Its cancel key, once it was told one: never a server's.
     pub(crate) key: Option<CancelKey>,
+    /// Whether TLS is spoken with it.
+    pub(crate) encryption: Encryption,
     /// When it connected.
     pub(crate) connected: Instant,
     /// What it is doing.
@@ -96,6 +99,8 @@ pub(crate) struct Client {
     pub(crate) asking: Asking,
     /// The end of its wait, until its session takes it.
     pub(crate) outcome: Option<Outcome>,
+    /// Its prepared statements: how many names, and the memory behind them, in bytes.
+    pub(crate) statements: (u32, u32),
     /// The server it holds.
     pub(crate) holds: Option<Arc<Facts>>,
 }
@@ -122,6 +127,7 @@ impl Clients {
             home,
             peer,
             key: None,
+            encryption: Encryption::None,
             connected: now,
             state: ClientState::Login,
             pool: None,
@@ -129,6 +135,7 @@ impl Clients {
             waker: None,
             asking: Asking::No,
             outcome: None,
+            statements: (0, 0),
             holds: None,
         });
         self.counts[ClientState::Login as usize] += 1;
@@ -197,6 +204,11 @@ impl Clients {
         let client = self.get_mut(id);
         client.pool = Some(pool);
         client.params = Some(params);
+    }
+
+    /// How many more fit before memory is asked for.
+    pub(crate) fn room(&self) -> usize {
+        self.slab.capacity() - self.slab.len()
     }
 
     /// How many there are.

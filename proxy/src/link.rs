@@ -19,6 +19,9 @@ use crate::stream::Stream;
 use crate::traces::Traces;
 use crate::workers;
 
+/// How much room for a client's requests a server keeps for the next client.
+const REPLAY_KEPT: usize = 1_024;
+
 /// A server connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -85,6 +88,15 @@ pub(crate) struct Replay {
     pub(crate) state: Healing,
 }
 
+impl Replay {
+    /// Another client's turn. The room for requests of a usual length is kept.
+    pub(crate) fn forget(&mut self) {
+        self.state = Healing::No;
+        self.bytes.clear();
+        self.bytes.shrink_to(REPLAY_KEPT);
+    }
+}
+
 /// See [`Replay`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Healing {
@@ -121,7 +133,7 @@ impl Link {
         self.shown = HolderState::Active;
         self.ledger.shrink();
         self.statements.unnamed.lent();
-        self.replay = Replay::default();
+        self.replay.forget();
         self.heard.clear();
     }
 

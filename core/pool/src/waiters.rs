@@ -75,6 +75,13 @@ impl Waiters {
         self.entries.len()
     }
 
+    /// How many more can wait before memory is asked for, and the memory of all places, in bytes.
+    pub(crate) fn room(&self) -> (usize, usize) {
+        let (places, index) = (self.entries.capacity(), self.index.capacity());
+        let len = places * size_of::<Waiter>() + index * (size_of::<(WaiterId, u32)>() + 1);
+        (places - self.entries.len(), len)
+    }
+
     /// The waiter that runs out of time first.
     pub(crate) fn oldest(&self) -> Option<&Waiter> {
         self.all.head().map(|at| &self.entries[at as usize])

@@ -26,6 +26,7 @@ use crate::disconnects::Cause;
 use crate::link::{Link, Writing};
 use crate::pool_stats::add;
 use crate::scratch::{self, Scratch};
+use crate::stash;
 use stent_contract::snapshot::HolderState;
 
 /// What became of one message.
@@ -206,8 +207,7 @@ impl Session {
             send_to_server(link, out);
         }
         if at < total {
-            let kept = scratch.read[at..total].to_vec();
-            self.keep(&kept, carried);
+            self.keep(&scratch.read[at..total], carried);
         }
         outcome
     }
@@ -400,7 +400,7 @@ fn send_to_server(link: &mut Link, out: &[u8]) {
     debug_assert!(link.to_server.is_empty(), "requests are read only when the last have gone");
     link.show(HolderState::Active);
     match link.stream.try_write(out) {
-        Ok(n) if n < out.len() => link.to_server = out[n..].to_vec(),
+        Ok(n) if n < out.len() => link.to_server = stash::keep(&out[n..]),
         Ok(_) => {}
         Err(_) => link.writing = Writing::Failed,
     }
@@ -411,7 +411,7 @@ fn flush_to_server(cx: &mut Context<'_>, link: &mut Link) -> Poll<()> {
         let written: Poll<io::Result<usize>> = link.stream.poll_write(cx, &link.to_server);
         match written {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(n)) if n == link.to_server.len() => link.to_server = Vec::new(),
+            Poll::Ready(Ok(n)) if n == link.to_server.len() => stash::empty(&mut link.to_server),
             Poll::Ready(Ok(n)) => drop(link.to_server.drain(..n)),
             Poll::Ready(Err(_)) => link.writing = Writing::Failed,
         }

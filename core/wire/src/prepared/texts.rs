@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::effects::{Effects, Functions, scan};
 use crate::limits::STATEMENT_TEXTS_MAX;
+use crate::memory::{given, table_len};
 
 /// A statement: its text and the parameter types that its client declared.
 #[derive(Debug)]
@@ -105,6 +106,14 @@ impl Texts {
     /// How many texts are kept.
     pub fn len(&self) -> usize {
         self.by_tail.len()
+    }
+
+    /// The memory behind the texts, in bytes. Looks at each.
+    #[expect(clippy::disallowed_methods, reason = "the sum does not depend on the order")]
+    pub fn heap_len(&self) -> usize {
+        let entry = size_of::<Statement>() + 2 * size_of::<usize>();
+        let texts = self.by_tail.keys().map(|tail| 2 * given(tail.len()) + given(entry));
+        table_len::<(Box<[u8]>, Arc<Statement>)>(self.by_tail.capacity()) + texts.sum::<usize>()
     }
 
     /// Whether none is kept.
