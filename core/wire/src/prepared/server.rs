@@ -6,7 +6,7 @@
 use rustc_hash::FxHashMap;
 
 use super::pending::Pending;
-use super::{ClientStatements, Shape, Unnamed};
+use super::{ClientStatements, Shape, Timing, Unnamed};
 use crate::ledger::Ledger;
 
 /// Statement ids on one server.
@@ -19,6 +19,8 @@ pub struct ServerStatements {
     stale: Vec<u64>,
     /// The unnamed statement.
     pub unnamed: Unnamed,
+    /// Whose time is measured.
+    pub timing: Timing,
     /// The statement whose shape was asked for by a request that waits for the answer.
     inspected: Option<u64>,
     /// What a pipeline would change of these statements, and of its client's names.
@@ -30,7 +32,7 @@ pub struct ServerStatements {
 struct Use {
     /// When it was last used, by this server's count.
     used: u64,
-    /// When it was parsed, in ticks of the texts.
+    /// When it was parsed, in ticks of the texts; 0: as only one client reads it.
     parsed: u64,
     /// The shape of its rows, once somebody has asked.
     shape: Option<Shape>,
@@ -46,6 +48,7 @@ impl ServerStatements {
             limit,
             stale: Vec::new(),
             unnamed: Unnamed::default(),
+            timing: Timing::None,
             inspected: None,
             pending: Pending::default(),
         }
@@ -63,9 +66,14 @@ impl ServerStatements {
         }
     }
 
-    /// Whether the server's statement was parsed before a moment.
+    /// Whether the server's statement was parsed before a moment, or as others would not read it.
     pub(super) fn is_older(&self, id: u64, than: u64) -> bool {
-        self.last_used.get(&id).is_some_and(|known| known.parsed < than)
+        self.last_used.get(&id).is_some_and(|known| known.parsed == 0 || known.parsed < than)
+    }
+
+    /// Whether the server's statement was parsed as others would not read it.
+    pub(super) fn is_private(&self, id: u64) -> bool {
+        self.last_used.get(&id).is_some_and(|known| known.parsed == 0)
     }
 
     /// Whether an answer to come decides if the server knows a statement, or one that would have to
