@@ -56,8 +56,11 @@ impl Endpoint {
 
     /// PgBouncer with the same settings; `None` where it is not installed.
     pub fn pgbouncer(postgres: &Postgres) -> Result<Option<Self>> {
-        let found = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer"]
+        let named = std::env::var("PGBOUNCER").ok();
+        let usual = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer"];
+        let found = named
             .into_iter()
+            .chain(usual.into_iter().map(str::to_owned))
             .find(|path| Path::new(path).exists());
         let Some(program) = found else { return Ok(None) };
         let files = TempDir::new("bench-pgbouncer")?;

@@ -5,6 +5,8 @@
 //! bends all of them alike; CPU is the kernel's own account of each process.
 
 pub mod endpoint;
+pub mod hot_path;
 pub mod idle;
 pub mod meter;
+pub mod stub;
 pub mod table;

@@ -3,7 +3,7 @@
 //! Owns: client numbers, cancel keys, and the outcome of a wait on its way to its client.
 //! Invariant: an entry lives exactly as long as its session, and costs a fixed number of bytes.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -49,6 +49,16 @@ pub(crate) enum ClientState {
     Active,
 }
 
+/// Whether a client's session is asking for a server at this moment: it will look at the outcome
+/// before it does anything else, and a wake-up would only have it polled once more for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// It may be asleep.
+    No,
+    /// It is.
+    Now,
+}
+
 /// The end of a wait.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -76,13 +86,15 @@ pub(crate) struct Client {
     /// Its pool, once it is logged in.
     pub(crate) pool: Option<PoolId>,
     /// Its start-up parameters, as they stand now.
-    pub(crate) params: Option<Rc<Params>>,
+    pub(crate) params: Option<Arc<Params>>,
     /// Wakes its session.
     pub(crate) waker: Option<Waker>,
+    /// Whether that is of use.
+    pub(crate) asking: Asking,
     /// The end of its wait, until its session takes it.
     pub(crate) outcome: Option<Outcome>,
     /// The server it holds.
-    pub(crate) holds: Option<Rc<Facts>>,
+    pub(crate) holds: Option<Arc<Facts>>,
 }
 
 /// All clients.
@@ -110,6 +122,7 @@ impl Clients {
             pool: None,
             params: None,
             waker: None,
+            asking: Asking::No,
             outcome: None,
             holds: None,
         });
@@ -164,7 +177,7 @@ impl Clients {
     }
 
     /// A client has proved itself: this is its pool, and these are its parameters.
-    pub(crate) fn set_home(&mut self, id: ClientId, pool: PoolId, params: Rc<Params>) {
+    pub(crate) fn set_home(&mut self, id: ClientId, pool: PoolId, params: Arc<Params>) {
         let client = self.get_mut(id);
         client.pool = Some(pool);
         client.params = Some(params);

@@ -4,7 +4,8 @@
 //! while it is lent, a task of ours while it is tested or prepared. There is no lock because
 //! there is nothing to share.
 
-use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
 
 use stent_pool::{PoolId, ServerId};
 use stent_wire::ledger::Ledger;
@@ -30,9 +31,9 @@ pub(crate) struct Link {
     /// The statements it knows.
     pub(crate) statements: ServerStatements,
     /// The start-up parameters in force, beyond the server's own defaults.
-    pub(crate) applied: Rc<Params>,
+    pub(crate) applied: Arc<Params>,
     /// Who has it, for the console.
-    pub(crate) facts: Rc<Facts>,
+    pub(crate) facts: Arc<Facts>,
     /// The beginning of a message from the server whose rest is needed too.
     pub(crate) carry: Vec<u8>,
     /// How much of a message from the server is still to be passed on.
@@ -52,6 +53,8 @@ pub(crate) struct Link {
     pub(crate) replay: Replay,
     /// Whether its transaction has changed definitions.
     pub(crate) definitions: Definitions,
+    /// When it was last sent a request.
+    pub(crate) sent_at: Instant,
     /// With what it was started.
     pub(crate) started: Start,
     /// What it said of itself then, kept where clients are told (session mode).

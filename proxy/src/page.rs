@@ -11,6 +11,7 @@ use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit
 use metrics_exporter_prometheus::PrometheusBuilder;
 use stent_contract::metric::{MetricId, MetricKind};
 use stent_contract::snapshot::ProxySnapshot;
+use stent_wire::prepared::Outcome;
 
 use crate::broker::Broker;
 use crate::histogram::Histogram;
@@ -85,6 +86,11 @@ impl Page<'_> {
         for (side, cause, count) in inner.disconnects.counts() {
             self.set(MetricId::Disconnects, &[side.as_str(), cause.as_str()], count as f64);
         }
+        for outcome in Outcome::ALL {
+            let count = inner.texts.counts.of(outcome);
+            self.set(MetricId::StatementCache, &[outcome.as_str()], count as f64);
+        }
+        self.set(MetricId::PlansSwitchedOff, &[], inner.texts.counts.switched_off as f64);
         let cancels = inner.cancels;
         let outcomes = [
             ("forwarded", cancels.forwarded),
@@ -139,7 +145,7 @@ impl Page<'_> {
                 self.set(MetricId::ConnectFailures, &labels, *count as f64);
             }
             let pool = [&*entry.database, &*entry.user];
-            let pins = entry.stats.pins.borrow();
+            let pins = entry.stats.pins.lock();
             self.set(MetricId::Inspections, &pool, pins.inspections() as f64);
             for (cause, count) in pins.by_cause() {
                 self.set(MetricId::Pins, &[pool[0], pool[1], cause.as_str()], count as f64);

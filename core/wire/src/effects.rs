@@ -244,20 +244,8 @@ impl Scan<'_> {
             self.head[self.heads] = range.clone();
             self.heads += 1;
         }
-        let mut name = Name::default();
-        let lower = name.fold(&self.sql[range.clone()]);
-        if lower.starts_with(b"pg_temp") || self.kept == Before::Names && words::is_temporary(lower)
-        {
-            self.effects.add(Effects::TEMP);
-        }
-        self.holds |= lower == b"hold";
-        let latest = self.latest.replace(range.clone());
-        if lower == b"into" && !latest.clone().is_some_and(|before| self.takes_rows(before)) {
-            // SELECT INTO: a table, with the command tag of a SELECT.
-            self.effects.add(Effects::HIDES);
-        }
-        self.previous = latest;
-        if words::names_something(lower) {
+        self.previous = self.latest.replace(range.clone());
+        if words::may_matter(&self.sql[range.clone()]) && self.take_telling(&range) {
             (self.before, self.kept, self.word) = (Before::Other, Before::Names, None);
             return;
         }
@@ -268,6 +256,24 @@ impl Scan<'_> {
     fn takes_rows(&self, before: Range<usize>) -> bool {
         let mut name = Name::default();
         matches!(name.fold(&self.sql[before]), b"insert" | b"merge")
+    }
+
+    /// A word that may tell something wherever it stands; whether it names what follows.
+    fn take_telling(&mut self, range: &Range<usize>) -> bool {
+        let mut name = Name::default();
+        let lower = name.fold(&self.sql[range.clone()]);
+        if words::is_temporary_schema(lower)
+            || self.kept == Before::Names && words::is_temporary(lower)
+        {
+            self.effects.add(Effects::TEMP);
+        }
+        self.holds |= words::holds(lower);
+        if lower == b"into" && !self.previous.clone().is_some_and(|before| self.takes_rows(before))
+        {
+            // SELECT INTO: a table, with the command tag of a SELECT.
+            self.effects.add(Effects::HIDES);
+        }
+        words::names_something(lower)
     }
 
     /// A word before an opening parenthesis.
@@ -293,6 +299,10 @@ impl Scan<'_> {
     /// What the words at its head make of a statement.
     fn end_of_statement(&mut self) {
         let heads = std::mem::take(&mut self.heads);
+        let held = std::mem::take(&mut self.holds);
+        if heads > 0 && self.is_told_by_its_first_word() {
+            return;
+        }
         let head: [Name; HEAD] = std::array::from_fn(|at| {
             let mut name = Name::default();
             if at < heads {
@@ -301,16 +311,20 @@ impl Scan<'_> {
             name
         });
         let words = [head[0].get(), head[1].get(), head[2].get(), head[3].get()];
-        let held = std::mem::take(&mut self.holds);
         match words::of_statement(words) {
             Effects::CURSOR if !held => {}
             effects => self.effects.add(effects),
         }
     }
+
+    /// Whether the first word alone says that a statement leaves nothing behind.
+    fn is_told_by_its_first_word(&self) -> bool {
+        let mut name = Name::default();
+        words::is_harmless(name.fold(&self.sql[self.head[0].clone()]))
+    }
 }
 
 /// A name folded to lower case, as PostgreSQL compares it.
-#[derive(Clone, Copy)]
 struct Name {
     bytes: [u8; NAME_MAX],
     len: usize,

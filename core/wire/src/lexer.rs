@@ -58,8 +58,9 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_while(&mut self, is_part: impl Fn(u8) -> bool) {
-        let rest = &self.sql[self.at..];
-        self.at += rest.iter().position(|&byte| !is_part(byte)).unwrap_or(rest.len());
+        while self.at < self.sql.len() && is_part(self.sql[self.at]) {
+            self.at += 1;
+        }
     }
 
     fn skip_to_end(&mut self) {
@@ -68,6 +69,14 @@ impl<'a> Lexer<'a> {
     }
 
     fn token(&mut self, first: u8) -> Token {
+        // Most of a statement is words and blanks between them.
+        if is_name_start(first) {
+            return self.word();
+        }
+        if first == b' ' && self.peek(1).is_some_and(is_name_start) {
+            self.at += 1;
+            return Token::Space;
+        }
         match first {
             b'-' if self.peek(1) == Some(b'-') => {
                 self.skip_while(|byte| byte != b'\n');
@@ -85,7 +94,6 @@ impl<'a> Lexer<'a> {
             b'"' => self.quoted_name(self.at),
             b'$' => self.dollar(),
             _ if self.is_number(0) => self.number(),
-            _ if is_name_start(first) => self.word(),
             b'-' | b'+' if self.is_number(1) => {
                 self.at += 1;
                 Token::Sign(first)
@@ -269,9 +277,28 @@ impl Iterator for Lexer<'_> {
 }
 
 const fn is_name_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || !byte.is_ascii()
+    CLASSES[byte as usize] & NAME_START != 0
 }
 
 const fn is_name_part(byte: u8) -> bool {
-    is_name_start(byte) || byte.is_ascii_digit() || byte == b'$'
+    CLASSES[byte as usize] & NAME_PART != 0
 }
+
+const NAME_START: u8 = 1;
+const NAME_PART: u8 = 2;
+
+/// What each byte may be in a name.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let it = byte as u8;
+        if it.is_ascii_alphabetic() || it == b'_' || !it.is_ascii() {
+            classes[byte] = NAME_START | NAME_PART;
+        } else if it.is_ascii_digit() || it == b'$' {
+            classes[byte] = NAME_PART;
+        }
+        byte += 1;
+    }
+    classes
+};

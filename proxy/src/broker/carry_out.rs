@@ -4,7 +4,7 @@
 //! follows from carrying one out is handled after the rest.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stent_pool::{
@@ -12,7 +12,8 @@ use stent_pool::{
 };
 
 use super::{Broker, Inner, Role, Slot};
-use crate::clients::Outcome;
+use crate::clients::{Asking, Outcome};
+use crate::clock;
 use crate::config::PoolMode;
 use crate::connect::{OpenError, Opened};
 use crate::dial;
@@ -34,21 +35,21 @@ const JANITOR_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl Broker {
     /// Tells the pools what happened, and does what they decide.
-    pub(crate) fn handle(self: &Rc<Self>, event: Event) {
-        let mut queues = std::mem::take(&mut *self.queues.borrow_mut());
+    pub(crate) fn handle(self: &Arc<Self>, event: Event) {
+        let mut queues = std::mem::take(&mut *self.queues.lock());
         queues.events.push_back(event);
         while let Some(event) = queues.events.pop_front() {
-            self.inner().pools.handle(event, Instant::now(), &mut queues.decisions);
+            self.inner().pools.handle(event, clock::now(), &mut queues.decisions);
             for decision in queues.decisions.drain(..) {
                 self.carry_out(decision, &mut queues.events);
             }
         }
-        *self.queues.borrow_mut() = queues;
+        *self.queues.lock() = queues;
         self.plan();
     }
 
     /// Carries out one decision.
-    pub(super) fn carry_out(self: &Rc<Self>, decision: Decision, events: &mut VecDeque<Event>) {
+    pub(super) fn carry_out(self: &Arc<Self>, decision: Decision, events: &mut VecDeque<Event>) {
         match decision {
             Decision::Open { pool, server } => self.open(pool, server),
             Decision::Probe { server, .. } => self.probe(server),
@@ -63,7 +64,7 @@ impl Broker {
     }
 
     /// Runs for ever: tells the pools when one of their deadlines has come.
-    pub(crate) async fn janitor(self: Rc<Self>) {
+    pub(crate) async fn janitor(self: Arc<Self>) {
         loop {
             let next = self.planned.get().unwrap_or_else(|| Instant::now() + JANITOR_PAUSE_MAX);
             let next = next.min(Instant::now() + JANITOR_PAUSE_MAX);
@@ -90,11 +91,11 @@ impl Broker {
     }
 
     /// Opens a server in a task of its own.
-    fn open(self: &Rc<Self>, pool: PoolId, server: ServerId) {
+    fn open(self: &Arc<Self>, pool: PoolId, server: ServerId) {
         let mut inner = self.inner();
         inner.put_slot(Slot { server, pool, idle: None, facts: None });
         drop(inner);
-        let broker = Rc::clone(self);
+        let broker = Arc::clone(self);
         tokio::task::spawn_local(async move {
             let started = Instant::now();
             let opened = match broker.open_for_whom_it_waits(pool, server).await {
@@ -123,7 +124,7 @@ impl Broker {
     }
 
     fn opened(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         pool: PoolId,
         server: ServerId,
         opened: Result<Opened, OpenError>,
@@ -137,7 +138,7 @@ impl Broker {
                 entry.open_error = None;
                 entry.welcomes.set_base(welcome);
                 let slot = inner.slot(server).expect("a server being opened keeps its place");
-                slot.facts = Some(Rc::clone(&link.facts));
+                slot.facts = Some(Arc::clone(&link.facts));
                 slot.idle = Some(link);
                 drop(inner);
                 self.watch(server);
@@ -155,7 +156,7 @@ impl Broker {
                 inner.servers[server.index()] = None;
                 let entry = &mut inner.entries[pool.index()];
                 let sqlstate = error.sqlstate();
-                entry.open_error = Some(Rc::new(error));
+                entry.open_error = Some(Arc::new(error));
                 let counted = match &entry.role {
                     Role::Listens(hub) => hub.pool,
                     Role::Lends(_) => pool,
@@ -168,9 +169,9 @@ impl Broker {
     }
 
     /// Asks an idle server for a sign of life, in a task of its own.
-    fn probe(self: &Rc<Self>, server: ServerId) {
+    fn probe(self: &Arc<Self>, server: ServerId) {
         let mut link = self.inner().take_idle(server);
-        let broker = Rc::clone(self);
+        let broker = Arc::clone(self);
         tokio::task::spawn_local(async move {
             let answer = tokio::time::timeout(PROBE_TIMEOUT, exchange::probe(&mut link)).await;
             let healthy = match answer {
@@ -185,7 +186,7 @@ impl Broker {
     /// A client gets its server. A server whose end shows only now goes back at once, and the
     /// client goes on waiting: it has not used the server.
     fn grant(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         waiter: WaiterId,
         server: ServerId,
         waited: Duration,
@@ -209,7 +210,7 @@ impl Broker {
 
     /// Ends a server: Terminate, then wait for the server to hang up, so that its place is free
     /// on PostgreSQL's side too when the pool hears of it.
-    fn close(self: &Rc<Self>, server: ServerId, cause: CloseCause, events: &mut VecDeque<Event>) {
+    fn close(self: &Arc<Self>, server: ServerId, cause: CloseCause, events: &mut VecDeque<Event>) {
         let mut link = self.inner().take_idle(server);
         self.inner().servers[server.index()] = None;
         let detail = link.last_words.as_deref().unwrap_or("");
@@ -219,7 +220,7 @@ impl Broker {
             events.push_back(Event::Closed { server });
             return;
         }
-        let broker = Rc::clone(self);
+        let broker = Arc::clone(self);
         tokio::task::spawn_local(async move {
             let _ = tokio::time::timeout(CLOSE_GRACE, broker.end(&mut link)).await;
             broker.handle(Event::Closed { server });
@@ -228,7 +229,7 @@ impl Broker {
 
     /// Ends a server whatever it is doing. It may have more requests before it than the one that
     /// a cancel request ends, so that is repeated until it hangs up.
-    async fn end(self: &Rc<Self>, link: &mut Link) {
+    async fn end(self: &Arc<Self>, link: &mut Link) {
         let mut pause = CANCEL_AGAIN;
         if link.ledger.awaits_client() || link.ledger.streams_both_ways() {
             return hang_up(link).await;
@@ -262,7 +263,10 @@ impl Broker {
         let client = client.expect("a wait is withdrawn before its client leaves");
         assert!(client.outcome.is_none(), "a wait ends once");
         client.outcome = Some(outcome);
-        let waker = client.waker.clone();
+        let waker = match client.asking {
+            Asking::Now => None,
+            Asking::No => client.waker.clone(),
+        };
         drop(inner);
         if let Some(waker) = waker {
             waker.wake();

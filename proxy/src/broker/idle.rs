@@ -3,7 +3,7 @@
 //! Invariant: each idle link's socket is registered with the watcher's waker, from the moment it
 //! comes back until it is lent. Registering costs no system call and no wake-up.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use stent_pool::{Event, ServerId};
@@ -17,9 +17,9 @@ use crate::scratch;
 
 impl Broker {
     /// Runs for ever: looks at every idle server when one of them has something to say.
-    pub(crate) async fn watch_idle(self: Rc<Self>) {
+    pub(crate) async fn watch_idle(self: Arc<Self>) {
         std::future::poll_fn(|cx| {
-            cx.waker().clone_into(&mut self.idle_watch.borrow_mut());
+            self.idle_watch.set(cx.waker().clone());
             let servers: Vec<ServerId> = {
                 let inner = self.inner();
                 let idle = inner.servers.iter().flatten().filter(|slot| slot.idle.is_some());
@@ -34,8 +34,8 @@ impl Broker {
     }
 
     /// Registers an idle server with the watcher, and hears what it has said already.
-    pub(super) fn watch(self: &Rc<Self>, server: ServerId) {
-        let waker = self.idle_watch.borrow().clone();
+    pub(super) fn watch(self: &Arc<Self>, server: ServerId) {
+        let waker = self.idle_watch.lock().clone();
         let mut cx = Context::from_waker(&waker);
         let Some(mut link) = self.inner().slot(server).and_then(|slot| slot.idle.take()) else {
             return;
@@ -57,7 +57,7 @@ impl Broker {
 
     /// Whether a link that comes back is as silent as it must be; registers it with the watcher.
     pub(super) fn is_silent(&self, link: &mut Link) -> bool {
-        let waker = self.idle_watch.borrow().clone();
+        let waker = self.idle_watch.lock().clone();
         listen(link, &mut Context::from_waker(&waker)) == Listening::Quiet
     }
 }

@@ -14,7 +14,7 @@ mod rules;
 pub(crate) mod verifiers;
 
 use std::io;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stent_pool::PoolId;
@@ -69,7 +69,7 @@ impl Failed {
 
 /// A client on its way in.
 pub(crate) struct Login {
-    pub(crate) broker: Rc<Broker>,
+    pub(crate) broker: Arc<Broker>,
     pub(crate) id: ClientId,
     pub(crate) stream: Stream,
     pub(crate) inbox: Inbox,
@@ -80,16 +80,16 @@ pub(crate) struct Login {
 /// What a client has at the end of its login.
 pub(crate) struct Home {
     pub(crate) pool: PoolId,
-    pub(crate) params: Rc<Params>,
+    pub(crate) params: Arc<Params>,
     /// Its server: in session mode from here on.
     pub(crate) server: Option<Box<Link>>,
 }
 
 /// Takes a socket from its first byte to the start of its session.
-pub(crate) async fn serve(broker: Rc<Broker>, stream: Stream, peer: Peer) {
+pub(crate) async fn serve(broker: Arc<Broker>, stream: Stream, peer: Peer) {
     let id = broker.inner().clients.add(peer, Instant::now());
     let inbox = Inbox::default();
-    let mut login = Login { broker: Rc::clone(&broker), id, stream, inbox, end_point: None };
+    let mut login = Login { broker: Arc::clone(&broker), id, stream, inbox, end_point: None };
     match login.run().await {
         Ok(home) => {
             let session = login.into_session(home);
@@ -112,7 +112,7 @@ struct Settled {
 /// Finds out what a client is told. In session mode, and of a replication client in every mode, it
 /// is its own server's word, for which it waits as long as a request would (`query_wait_timeout`).
 async fn settle(
-    broker: &Rc<Broker>,
+    broker: &Arc<Broker>,
     id: ClientId,
     pool: PoolId,
     start: &Start,
@@ -151,7 +151,7 @@ fn too_slow(timeout: Duration) -> Failed {
 }
 
 /// A task of its own: it holds the session and nothing of the login.
-async fn run_session(broker: Rc<Broker>, id: ClientId, session: Session) {
+async fn run_session(broker: Arc<Broker>, id: ClientId, session: Session) {
     let end = session.await;
     broker.client_ended(id, end.cause, &end.detail);
 }
@@ -163,15 +163,15 @@ impl Login {
         let proven = tokio::time::timeout(timeout, self.proven(&arrival)).await;
         let startup = proven.unwrap_or_else(|_| Err(too_slow(timeout)))?;
         drop(arrival);
-        let (broker, id) = (Rc::clone(&self.broker), self.id);
+        let (broker, id) = (Arc::clone(&self.broker), self.id);
         let bytes: [u8; CANCEL_KEY_LEN_MAX] = broker.entropy.bytes().map_err(Failed::gone)?;
         let key = CancelKey::new(&bytes[..startup.cancel_key_len()]).map_err(Failed::gone)?;
         let pool = broker.pool(&startup.database, &startup.user).map_err(|error| {
             let report = Report::fatal(SqlState::TOO_MANY_CONNECTIONS, error.to_string());
             Failed::report(Cause::LoginFailed, report)
         })?;
-        let start = Start { params: Rc::new(startup.params), replication: startup.replication };
-        broker.inner().clients.set_home(id, pool, Rc::clone(&start.params));
+        let start = Start { params: Arc::new(startup.params), replication: startup.replication };
+        broker.inner().clients.set_home(id, pool, Arc::clone(&start.params));
         let settled = tokio::select! {
             biased;
             settled = settle(&broker, id, pool, &start) => settled?,

@@ -4,8 +4,8 @@
 //! requests of ours are swallowed, and answers that we give in the server's place keep their turn.
 
 use std::task::{Context, Poll};
-use std::time::Instant;
 
+use stent_wire::effects::Effects;
 use stent_wire::frame::{Frame, Sender, frame_at, put_message};
 use stent_wire::ledger::{OutOfStep, Pass};
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
@@ -17,14 +17,16 @@ use stent_wire::splice::Splice;
 use super::heal::{Hold, Said, as_stale};
 use super::mail::Ready;
 use super::{End, Ended, Moved, Session, gone_end};
+use crate::clock;
 use crate::config::PoolMode;
 use crate::facts::silent_state;
 use crate::link::{Definitions, Link, Writing};
 use crate::pool_stats::add;
 use crate::scratch::{self, Scratch};
 
-/// Command tags of statements that define something anew.
-const DEFINES: [&[u8]; 3] = [b"ALTER ", b"CREATE ", b"DROP "];
+/// Command tags of statements that define something anew, or change who may look up what.
+const DEFINES: [&[u8]; 7] =
+    [b"ALTER ", b"CREATE ", b"DROP ", b"GRANT", b"REVOKE", b"IMPORT ", b"REASSIGN "];
 
 /// How a look at a message ended.
 enum Heard {
@@ -118,7 +120,8 @@ impl Session {
             link.writing = Writing::Failed;
         }
         if link.ledger.awaits_client() {
-            link.facts.set_state(silent_state(link.ledger.status()), Instant::now());
+            self.measured(link);
+            link.facts.set_state(silent_state(link.ledger.status()), clock::now());
         }
         outcome
     }
@@ -182,11 +185,13 @@ impl Session {
                 return Ok(Heard::On(Pass::Forward));
             }
             b'S' => self.parameter_down(link, body),
-            b'C' if matches!(body.first(), Some(b'A' | b'C' | b'D')) => {
+            b'C' if matches!(body.first(), Some(b'A' | b'C' | b'D' | b'G' | b'I' | b'R')) => {
                 self.command_down(link, body);
             }
             b'T' | b'n' => {
-                if let Some((id, whose)) = described {
+                if let Some((id, whose)) = described
+                    && (whose == Pass::Swallow || self.names.names(id))
+                {
                     let shape = Shape::of((frame.tag == b'T').then_some(body));
                     link.statements.described(id, shape);
                     if whose == Pass::Forward {
@@ -194,6 +199,7 @@ impl Session {
                     }
                 }
             }
+            b'N' => self.notice_down(link),
             _ => {}
         }
         let pass = link.ledger.backend(frame.tag, body.first().copied())?;
@@ -202,6 +208,9 @@ impl Session {
             if link.ledger.status() == TransactionStatus::Idle {
                 add(&self.stats.transactions, 1);
                 self.redefined_at_end(link);
+                if link.ledger.is_settled() {
+                    link.traces.ended();
+                }
             }
         }
         Ok(Heard::On(pass))
@@ -217,7 +226,8 @@ impl Session {
         if link.ledger.refuses() {
             return as_stale(body);
         }
-        rename(body, &self.names, link.ledger.front_taken())
+        let unnamed = link.statements.unnamed.shared_id();
+        rename(body, &self.names, link.ledger.front_taken(), unnamed)
     }
 
     pub(super) fn error_down(&mut self, link: &mut Link, body: &[u8]) {
@@ -246,9 +256,10 @@ impl Session {
         if params.set(name, value).is_err() {
             return;
         }
-        self.params = std::rc::Rc::new(params);
-        link.applied = std::rc::Rc::clone(&self.params);
-        let params = std::rc::Rc::clone(&self.params);
+        self.params = std::sync::Arc::new(params);
+        self.reading = None;
+        link.applied = std::sync::Arc::clone(&self.params);
+        let params = std::sync::Arc::clone(&self.params);
         self.broker.inner().clients.get_mut(self.id).params = Some(params);
     }
 
@@ -267,7 +278,8 @@ impl Session {
 
     /// Others see what a transaction has defined from its end on, and have parsed meanwhile.
     fn redefined_at_end(&self, link: &mut Link) {
-        if link.definitions == Definitions::Changed {
+        let hidden = link.traces.passing().any(Effects::HIDES);
+        if hidden || link.definitions == Definitions::Changed {
             link.definitions = Definitions::Same;
             self.broker.inner().texts.redefined();
         }

@@ -25,20 +25,23 @@ mod mail;
 mod notify;
 mod prepare;
 mod refuse;
+mod share;
 mod upward;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use stent_pool::PoolId;
+use stent_wire::effects::Effects;
 use stent_wire::params::Params;
-use stent_wire::prepared::ClientStatements;
+use stent_wire::prepared::{ClientStatements, Reading};
 use stent_wire::report::Report;
 
 use crate::broker::{Broker, Draining};
 use crate::clients::{ClientId, Outcome};
+use crate::clock::InTurn;
 use crate::config::PoolMode;
 use crate::disconnects::Cause;
 use crate::firewall::Firewall;
@@ -58,19 +61,23 @@ const QUEUED_BYTES_MAX: usize = 64 * 1024;
 
 /// A session. See the module's documentation.
 pub(crate) struct Session {
-    broker: Rc<Broker>,
+    broker: Arc<Broker>,
     id: ClientId,
     pool: PoolId,
     /// The configuration's, or `session` where it keeps the server that it was given in its login.
     mode: PoolMode,
-    stats: Rc<PoolStats>,
+    stats: Arc<PoolStats>,
     stream: Stream,
     /// The settings in force, wherever the next server is.
-    params: Rc<Params>,
+    params: Arc<Params>,
     /// Those that it brought: RESET returns to them.
-    own: Rc<Params>,
-    firewall: Rc<Firewall>,
+    own: Arc<Params>,
+    firewall: Arc<Firewall>,
     names: ClientStatements,
+    /// The number of its settings, once it was asked for.
+    reading: Option<Reading>,
+    /// What its unnamed statement does when it is executed.
+    unnamed: Effects,
     /// What is listened on for it, wherever it has a server.
     listening: Option<Box<Listening>>,
     phase: Phase,
@@ -162,7 +169,7 @@ enum Step {
 impl Session {
     /// The session of a client that has logged in.
     pub(crate) fn new(
-        broker: Rc<Broker>,
+        broker: Arc<Broker>,
         id: ClientId,
         home: Home,
         stream: Stream,
@@ -178,10 +185,12 @@ impl Session {
             mode,
             stats,
             stream,
-            own: Rc::clone(&params),
+            own: Arc::clone(&params),
             params,
             firewall,
             names: ClientStatements::default(),
+            reading: None,
+            unnamed: Effects::NONE,
             listening: None,
             phase: server.map_or(Phase::Idle, Phase::Linked),
             carry: unread,
@@ -431,6 +440,7 @@ impl Future for Session {
     type Output = End;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let _turn = InTurn::begin();
         self.register(cx);
         loop {
             let step = match &self.phase {

@@ -10,7 +10,9 @@ use stent_wire::effects::Effects;
 use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at};
 use stent_wire::ledger::Owed;
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
-use stent_wire::prepared::{ClientStatements, Statement, Statements, Translation, drop_unnamed};
+use stent_wire::prepared::{
+    ClientStatements, Statement, Statements, Terms, Translation, drop_unnamed,
+};
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
 use stent_wire::splice::Splice;
@@ -19,7 +21,8 @@ use super::heal::put_stale;
 use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
 use crate::broker::{Acquired, Inner};
-use crate::config::PoolMode;
+use crate::clock;
+use crate::config::{PoolMode, StatementCache};
 use crate::disconnects::Cause;
 use crate::link::{Link, Writing};
 use crate::pool_stats::add;
@@ -271,14 +274,16 @@ impl Session {
             self.skip = Skip::ToSync;
             return Passed::Dropped;
         }
-        if self.mode == PoolMode::Session || self.broker.config.max_prepared_statements == 0 {
+        let kept = self.broker.config.kept_statements();
+        if self.mode == PoolMode::Session || kept == StatementCache::Off {
             return pass_untranslated(link, chunk, frame, splice);
         }
         if frame.tag == b'P' {
             note_parse(link, &chunk[frame.body.clone()]);
         }
+        let terms = self.terms(link);
         let mut inner = self.broker.inner();
-        let mut statements = books(&mut inner, &mut self.names, link);
+        let mut statements = books(&mut inner, &mut self.names, link, terms);
         let translation = match frame.tag {
             b'P' => statements.parse(chunk, frame, splice),
             b'B' => statements.bind(chunk, frame, splice),
@@ -292,7 +297,11 @@ impl Session {
                 self.suspect_bind(link, frame.tag, &statement);
                 Passed::On
             }
-            Translation::Done(None) => Passed::On,
+            Translation::Done(None) => {
+                drop(inner);
+                self.suspect_unnamed(link, frame.tag, &chunk[frame.body.clone()], terms);
+                Passed::On
+            }
             Translation::Incomplete if frame.len() > WHOLE_MESSAGE_LEN_MAX && frame.tag == b'P' => {
                 Passed::Refused(too_long(frame.len()))
             }
@@ -313,18 +322,24 @@ impl Session {
     }
 
     /// A Parse: of a named one only whether it is allowed, for it does nothing before its Bind.
-    fn suspect_parse(&self, link: &mut Link, body: &[u8], frame: &Frame) -> Result<(), Forbidden> {
+    fn suspect_parse(
+        &mut self,
+        link: &mut Link,
+        body: &[u8],
+        frame: &Frame,
+    ) -> Result<(), Forbidden> {
         let Some((name, tail)) = cstr(body) else { return Ok(()) };
         let sql = cstr(tail).map_or(tail, |(sql, _)| sql);
         self.broker.make_way(self.pool, sql);
         if cstr(tail).is_none() && !frame.is_whole() {
             link.traces.note(Effects::UNKNOWN, sql);
         }
+        if name.is_empty() && self.mode != PoolMode::Session {
+            self.unnamed = self.effects_of(tail, sql);
+            return self.suspect_of(link, self.unnamed, sql);
+        }
         if name.is_empty() || !self.forbids() {
-            return match name.is_empty() {
-                true => self.suspect(link, sql),
-                false => Ok(()),
-            };
+            return Ok(());
         }
         let before = link.traces.effects();
         let result = self.suspect(link, sql);
@@ -350,8 +365,9 @@ impl Session {
         if self.mode == PoolMode::Session {
             return;
         }
+        let terms = self.plain_terms();
         let mut inner = self.broker.inner();
-        books(&mut inner, &mut self.names, link).keep_unnamed();
+        books(&mut inner, &mut self.names, link, terms).keep_unnamed();
     }
 
     /// Takes back what the server has skipped, if it has.
@@ -359,22 +375,25 @@ impl Session {
         if !link.ledger.has_undone() {
             return;
         }
+        let terms = self.plain_terms();
         let mut inner = self.broker.inner();
-        books(&mut inner, &mut self.names, link).undo();
+        books(&mut inner, &mut self.names, link, terms).undo();
     }
 }
 
 /// The books of a client and of its server.
-fn books<'a>(
+pub(super) fn books<'a>(
     inner: &'a mut Inner,
     names: &'a mut ClientStatements,
     link: &'a mut Link,
+    terms: Terms,
 ) -> Statements<'a> {
     Statements {
         texts: &mut inner.texts,
         client: names,
         server: &mut link.statements,
         ledger: &mut link.ledger,
+        terms,
     }
 }
 
@@ -401,7 +420,8 @@ fn pass_untranslated(
 /// noted: the server's last words may still be there to be read.
 fn send_to_server(link: &mut Link, out: &[u8]) {
     debug_assert!(link.to_server.is_empty(), "requests are read only when the last have gone");
-    link.facts.set_state(HolderState::Active, std::time::Instant::now());
+    link.sent_at = clock::now();
+    link.facts.set_state(HolderState::Active, link.sent_at);
     match link.stream.try_write(out) {
         Ok(n) if n < out.len() => link.to_server = out[n..].to_vec(),
         Ok(_) => {}

@@ -69,6 +69,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         drain_timeout: Duration::from_secs(1),
         forbidden_state: stent_wire::inspect::Causes::NONE,
         max_prepared_statements: 200,
+        statement_cache: Default::default(),
     }
 }
 
@@ -91,8 +92,8 @@ impl Proxy {
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let result =
-                runtime.block_on(async { stent_proxy::run(config, notified.notified()).await });
+            let result = runtime
+                .block_on(async { stent_proxy::run(config, notified.notified_owned()).await });
             ended.store(true, Ordering::SeqCst);
             result
         });

@@ -115,6 +115,7 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         drain_timeout: drain_timeout(settings.shutdown_timeout.value.0),
         forbidden_state: settings.forbidden_state.value.0,
         max_prepared_statements: settings.max_prepared_statements.value,
+        statement_cache: settings.statement_cache.value,
     }
 }
 

@@ -223,3 +223,40 @@ fn custom_settings_are_named() {
     assert!(names("update t set a = b.c").is_empty());
     assert!(names("select set_config($1, $2, false)").is_empty());
 }
+
+const TELLING: [&str; 13] = [
+    "into",
+    "as",
+    "copy",
+    "references",
+    "recursive",
+    "index",
+    "analyze",
+    "temp",
+    "temporary",
+    "hold",
+    "pg_temp",
+    "pg_temp_3",
+    "pg_temporary",
+];
+
+proptest::proptest! {
+    #[test]
+    fn no_word_that_tells_something_passes_the_quick_look(
+        at in 0..TELLING.len(),
+        upper in proptest::collection::vec(proptest::bool::ANY, 12),
+        other in "[a-z_0-9]{1,11}",
+    ) {
+        let letters = TELLING[at].bytes().zip(upper);
+        let mixed: Vec<u8> =
+            letters.map(|(byte, up)| if up { byte.to_ascii_uppercase() } else { byte }).collect();
+        proptest::prop_assert!(words::may_matter(&mixed));
+        proptest::prop_assert!(words::may_matter(&[b"\"", &mixed[..], b"\""].concat()));
+        let other = other.as_bytes();
+        let tells = words::names_something(other)
+            || words::is_temporary(other)
+            || words::is_temporary_schema(other)
+            || words::holds(other);
+        proptest::prop_assert!(!tells || words::may_matter(other));
+    }
+}

@@ -15,6 +15,33 @@ const FOLLOWED: [&[u8]; 5] = [
     b"timezone",
 ];
 
+/// Whether a word as it is written may be one that tells something wherever it stands: a quick look
+/// at its length and first letter that lets most words pass.
+pub(super) const fn may_matter(written: &[u8]) -> bool {
+    let Some(first) = written.first() else { return false };
+    match first.to_ascii_lowercase() {
+        b'"' => true,
+        b'a' => matches!(written.len(), 2 | 7),
+        b'c' | b'h' => written.len() == 4,
+        b'i' => matches!(written.len(), 4 | 5),
+        b'p' => written.len() >= 7 && written[2] == b'_',
+        b'r' => matches!(written.len(), 9 | 10),
+        b't' => matches!(written.len(), 4 | 9),
+        // Folding leaves what is not ASCII as it is, and a prefix U& behind.
+        _ => false,
+    }
+}
+
+/// The schema of temporary tables has a number behind this.
+pub(super) fn is_temporary_schema(word: &[u8]) -> bool {
+    word.starts_with(b"pg_temp")
+}
+
+/// What a cursor says that outlives its transaction.
+pub(super) fn holds(word: &[u8]) -> bool {
+    word == b"hold"
+}
+
 /// Whether a name behind this word, before a parenthesis, is a table, an alias or a type.
 pub(super) fn names_something(word: &[u8]) -> bool {
     matches!(word, b"into" | b"as" | b"copy" | b"references" | b"recursive" | b"index" | b"analyze")
@@ -131,15 +158,47 @@ pub(super) fn builtin(name: &[u8]) -> Option<Effects> {
     })
 }
 
+/// Whether a statement that begins with this word leaves nothing behind, whatever follows.
+pub(super) fn is_harmless(first: &[u8]) -> bool {
+    matches!(
+        first,
+        b"" | b"select"
+            | b"insert"
+            | b"update"
+            | b"delete"
+            | b"merge"
+            | b"values"
+            | b"with"
+            | b"table"
+            | b"commit"
+            | b"end"
+            | b"rollback"
+            | b"abort"
+            | b"savepoint"
+            | b"release"
+            | b"show"
+            | b"fetch"
+            | b"move"
+            | b"copy"
+            | b"lock"
+            | b"truncate"
+            | b"vacuum"
+            | b"analyze"
+            | b"reindex"
+            | b"cluster"
+            | b"checkpoint"
+            | b"notify"
+            | b"grant"
+            | b"revoke"
+            | b"comment"
+    )
+}
+
 /// What the first words of a statement say of it; missing words are empty.
 pub(super) fn of_statement(words: [&[u8]; 4]) -> Effects {
     let [first, second, third, fourth] = words;
     match first {
-        b"" | b"select" | b"insert" | b"update" | b"delete" | b"merge" | b"values" | b"with"
-        | b"table" | b"commit" | b"end" | b"rollback" | b"abort" | b"savepoint" | b"release"
-        | b"show" | b"fetch" | b"move" | b"copy" | b"lock" | b"truncate" | b"vacuum"
-        | b"analyze" | b"reindex" | b"cluster" | b"checkpoint" | b"notify" | b"grant"
-        | b"revoke" | b"comment" => Effects::NONE,
+        _ if is_harmless(first) => Effects::NONE,
         b"begin" | b"start" => Effects::BLOCK,
         b"explain" => explained(words),
         b"set" if matches!(second, b"transaction" | b"constraints") => Effects::NONE,
