@@ -280,6 +280,8 @@ impl Ledger {
                 self.copy = Copy::Both;
                 Ok(Pass::Forward)
             }
+            // The client was told when it parsed the statement itself.
+            b'N' if matches!(self.owed.front(), Some(Owed::InjectedParse(_))) => Ok(Pass::Swallow),
             b'A' | b'N' | b'S' | b'K' | b'R' | b'v' => Ok(Pass::Forward),
             b'd' | b'c' if self.copy == Copy::Both => Ok(Pass::Forward),
             _ if self.owed.is_empty() && !self.doubtful => Err(OutOfStep { tag }),

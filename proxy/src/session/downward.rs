@@ -226,7 +226,9 @@ impl Session {
         if link.ledger.refuses() {
             return as_stale(body);
         }
-        let unnamed = link.statements.unnamed.shared_id();
+        // What it has given no name it uses without one, also where it has parsed another since.
+        let front = link.ledger.front_statement().filter(|id| !self.names.names(*id));
+        let unnamed = front.or_else(|| link.statements.unnamed.shared_id());
         rename(body, &self.names, link.ledger.front_taken(), unnamed)
     }
 

@@ -97,6 +97,9 @@ impl Session {
 
     /// Asks PostgreSQL.
     pub(super) fn ask(&mut self, mut link: Box<Link>) {
+        // The question is a Query: it takes the unnamed statement away.
+        self.keep_unnamed(&mut link);
+        link.statements.unnamed.lent();
         let (mut effects, mut custom) = link.traces.take();
         effects.add(self.firewall.hidden_effects());
         if effects.any(Effects::DEFINES) {

@@ -54,11 +54,12 @@ pub(super) struct Schedule {
     clients: [Client; CLIENTS],
     definitions: u64,
     names: u64,
+    rounds: u64,
 }
 
 impl Schedule {
     pub(super) fn new(seed: u64) -> Self {
-        Self { random: seed, clients: Default::default(), definitions: 0, names: 0 }
+        Self { random: seed, clients: Default::default(), definitions: 0, names: 0, rounds: 0 }
     }
 
     /// SplitMix64.
@@ -93,8 +94,14 @@ impl Schedule {
         let alone = self.clients.iter().position(|client| client.alone);
         let at = alone.unwrap_or_else(|| self.below(CLIENTS));
         let mut round = Round { client: at, ..Round::default() };
+        self.rounds += 1;
+        // In calm times nothing changes, and what is kept is used.
+        let calm = self.rounds / 200 % 2 == 1;
+        let failed = self.clients[at].status == Status::Failed;
         match self.below(100) {
             0..8 => self.transaction(&mut round),
+            8..60 if failed => self.transaction(&mut round),
+            8..20 if calm => {}
             8..13 => self.define(&mut round),
             13..20 => self.set(&mut round),
             20..24 => self.simple(&mut round),
@@ -102,7 +109,7 @@ impl Schedule {
             32..38 => self.in_two_rounds(&mut round),
             38..46 => self.pipeline(&mut round),
             46..49 => self.forget(&mut round),
-            49..52 => self.hold(&mut round),
+            49..52 if !calm || self.holds(at) => self.hold(&mut round),
             _ => self.unnamed(&mut round),
         }
         if round.readies == 0 {
@@ -165,13 +172,15 @@ impl Schedule {
         let (status, local) = (self.clients[at].status, self.one_in(2));
         let sql = match status {
             Status::Open if local => LOCAL_SETTINGS[self.below(LOCAL_SETTINGS.len())],
+            // Else no two clients would ever have the same.
+            _ if local => "reset all",
             _ => SETTINGS[self.below(SETTINGS.len())],
         };
         if self.one_in(2) { self.query(round, sql) } else { self.say(round, sql, 0) }
     }
 
     fn simple(&mut self, round: &mut Round) {
-        let (sql, parameters) = self.statement();
+        let (sql, parameters) = self.statement(round.client);
         if parameters == 0 {
             self.query(round, sql);
         }
@@ -186,7 +195,7 @@ impl Schedule {
         self.changed(at);
         let sql = match (self.clients[at].role, self.clients[at].temp) {
             (true, _) => "reset role",
-            (_, true) => "drop table pg_temp.t",
+            (_, true) => "discard temp",
             _ if self.others_hold(at) >= HOLDERS_MAX => return,
             _ if self.one_in(2) => "set role guest",
             _ => "create temp table t (a int, b text default 'temp')",
@@ -199,7 +208,7 @@ impl Schedule {
 
     /// Parse, Bind and Execute in one round, in the ways of drivers.
     fn unnamed(&mut self, round: &mut Round) {
-        let text = self.statement();
+        let text = self.statement(round.client);
         self.parse(round, "", text);
         self.run(round, "", text.1);
         self.sync(round);
@@ -211,7 +220,7 @@ impl Schedule {
         match self.clients[at].unnamed {
             Some((parameters, parsed)) if parsed == stamp => self.run(round, "", parameters),
             _ => {
-                let text = self.statement();
+                let text = self.statement(round.client);
                 self.parse(round, "", text);
                 if self.one_in(2) {
                     self.describe(round, b'S', "");
@@ -224,7 +233,7 @@ impl Schedule {
     /// Several statements in one round, or several rounds in one go.
     fn pipeline(&mut self, round: &mut Round) {
         for _ in 0..2 + self.below(3) {
-            let text = self.statement();
+            let text = self.statement(round.client);
             self.parse(round, "", text);
             self.run(round, "", text.1);
             if self.one_in(3) {
@@ -243,7 +252,7 @@ impl Schedule {
             let (name, parameters, _) = self.clients[at].names[which].clone();
             self.run(round, &name, parameters);
         } else {
-            let text = self.statement();
+            let text = self.statement(round.client);
             self.names += 1;
             let name = format!("s{}", self.names);
             self.parse(round, &name, text);
@@ -266,11 +275,14 @@ impl Schedule {
         }
     }
 
-    fn statement(&mut self) -> Text {
+    fn statement(&mut self, at: usize) -> Text {
         // Some come often.
         let few = self.one_in(2);
-        let at = if few { self.below(8) * 6 } else { self.below(STATEMENTS.len()) };
-        STATEMENTS[at]
+        let which = if few { self.below(8) * 6 } else { self.below(STATEMENTS.len()) };
+        let (sql, parameters) = STATEMENTS[which];
+        // Rows that an open transaction has changed would be waited for.
+        let waits = sql.starts_with("update") || sql.starts_with("delete");
+        if waits && self.others_open(at) { ("select 1", 0) } else { (sql, parameters) }
     }
 
     /// A statement by the extended protocol, all in one round.
@@ -308,7 +320,13 @@ impl Schedule {
             self.describe(round, b'S', name);
         }
         let given = if self.one_in(40) { parameters + 1 } else { parameters };
-        let values: Vec<_> = (0..given).map(|_| VALUES[self.below(VALUES.len())]).collect();
+        // Most are numbers, so that most statements succeed.
+        let values: Vec<_> = (0..given)
+            .map(|_| {
+                let limit = if self.one_in(3) { VALUES.len() } else { 5 };
+                VALUES[self.below(limit)]
+            })
+            .collect();
         let mut body = format!("\0{name}\0").into_bytes();
         body.extend([0, 0]);
         body.extend((values.len() as u16).to_be_bytes());
