@@ -44,6 +44,10 @@ pub enum Owed {
     Bind(u64),
     /// Describe: RowDescription or NoData. Carries the number of its statement; 0 for a portal.
     Describe(u64),
+    /// The same of the unnamed statement, which is this one of the book.
+    BindUnnamed(u64),
+    /// The same of the unnamed statement, which is this one of the book.
+    DescribeUnnamed(u64),
     /// Execute: CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute,
     /// Close: CloseComplete.
@@ -345,12 +349,15 @@ impl Ledger {
 
     /// Whether the client will be told the shape of a result.
     pub fn describes(&self) -> bool {
-        self.owed.iter().any(|owed| matches!(owed, Owed::Describe(_)))
+        self.owed.iter().any(|owed| matches!(owed, Owed::Describe(_) | Owed::DescribeUnnamed(_)))
     }
 
     /// Whether the server is to execute a statement of ours under one of our names.
     pub fn binds_named(&self) -> bool {
-        self.owed.iter().any(|owed| matches!(owed, Owed::Bind(id) | Owed::Describe(id) if *id > 0))
+        self.owed.iter().any(|owed| match owed {
+            Owed::Bind(id) | Owed::Describe(id) => *id > 0,
+            owed => matches!(owed, Owed::BindUnnamed(_) | Owed::DescribeUnnamed(_)),
+        })
     }
 
     /// Whether one Sync, and nothing behind it, ends what is owed.
@@ -413,9 +420,9 @@ impl Ledger {
             | (b'n', Some(Owed::InjectedDescribe(_))) => Pass::Swallow,
             (b'1', Some(Owed::Parse(_)))
             | (b'1', Some(Owed::Taken(_) | Owed::SharedParse(_)))
-            | (b'2', Some(Owed::Bind(_)))
+            | (b'2', Some(Owed::Bind(_) | Owed::BindUnnamed(_)))
             | (b'3', Some(Owed::Close))
-            | (b'n', Some(Owed::Describe(_)))
+            | (b'n', Some(Owed::Describe(_) | Owed::DescribeUnnamed(_)))
             | (b's', Some(Owed::Execute)) => Pass::Forward,
             _ => return Err(OutOfStep { tag }),
         };
@@ -440,7 +447,7 @@ impl Ledger {
 
     fn row_description(&mut self) -> Pass {
         match self.owed.front() {
-            Some(Owed::Describe(_)) => {
+            Some(Owed::Describe(_) | Owed::DescribeUnnamed(_)) => {
                 self.owed.pop_front();
                 Pass::Forward
             }

@@ -189,9 +189,7 @@ impl Session {
                 self.command_down(link, body);
             }
             b'T' | b'n' => {
-                if let Some((id, whose)) = described
-                    && (whose == Pass::Swallow || self.names.names(id))
-                {
+                if let Some((id, whose)) = described {
                     let shape = Shape::of((frame.tag == b'T').then_some(body));
                     link.statements.described(id, shape);
                     if whose == Pass::Forward {
@@ -226,9 +224,7 @@ impl Session {
         if link.ledger.refuses() {
             return as_stale(body);
         }
-        // What it has given no name it uses without one, also where it has parsed another since.
-        let front = link.ledger.front_statement().filter(|id| !self.names.names(*id));
-        let unnamed = front.or_else(|| link.statements.unnamed.shared_id());
+        let unnamed = link.ledger.front_unnamed();
         rename(body, &self.names, link.ledger.front_taken(), unnamed)
     }
 

@@ -86,8 +86,9 @@ impl Session {
     }
 
     /// A notice came: where it is about parsing or planning, a kept statement would not say it.
-    pub(super) fn notice_down(&self, link: &Link) {
+    pub(super) fn notice_down(&self, link: &mut Link) {
         let Some(id) = link.ledger.front_prepared() else { return };
+        link.statements.commented(id);
         let statement = link.statements.unnamed.shared_statement();
         if let Some(statement) = statement.filter(|statement| statement.id() == id)
             && let Some(worth) = statement.known_worth()

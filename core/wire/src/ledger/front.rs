@@ -11,6 +11,14 @@ impl Ledger {
     pub fn front_statement(&self) -> Option<u64> {
         match self.next_of_server() {
             Some(Owed::Bind(id) | Owed::Describe(id)) if *id > 0 => Some(*id),
+            _ => self.front_unnamed(),
+        }
+    }
+
+    /// The same where the client used it without a name.
+    pub fn front_unnamed(&self) -> Option<u64> {
+        match self.next_of_server() {
+            Some(Owed::BindUnnamed(id) | Owed::DescribeUnnamed(id)) => Some(*id),
             _ => None,
         }
     }
@@ -19,19 +27,15 @@ impl Ledger {
     /// next is about using that statement: an error may be one that the Parse would have drawn.
     pub fn front_known(&self) -> Option<u64> {
         let Some(Owed::KnownUnnamed(id)) = self.owed.front() else { return None };
-        match self.next_of_server() {
-            Some(Owed::Bind(of) | Owed::Describe(of)) if of == id => Some(*id),
-            _ => None,
-        }
+        self.front_unnamed().filter(|of| of == id)
     }
 
     /// The statement of ours that is parsed, planned or described next, replies of ours aside.
     pub fn front_prepared(&self) -> Option<u64> {
         match self.next_of_server() {
-            Some(Owed::SharedParse(id) | Owed::Bind(id) | Owed::Describe(id)) if *id > 0 => {
-                Some(*id)
-            }
-            _ => None,
+            Some(Owed::SharedParse(id)) => Some(*id),
+            Some(Owed::Parse(Some(registration))) => Some(registration.statement.id()),
+            _ => self.front_unnamed(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::names::{DECOY, PREFIX, number};
 
 /// The body of a report with the client's names in it; `None` where it quotes no name of ours.
 /// `taken` is the name of the Parse that the report answers, if that one was taken, and `unnamed`
-/// the number of the statement behind the client's unnamed one, if there is one.
+/// the number of the statement that it is about, if the client used that without a name.
 pub fn rename(
     body: &[u8],
     client: &ClientStatements,

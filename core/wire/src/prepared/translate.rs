@@ -105,7 +105,7 @@ impl Statements<'_> {
         }
         if name.is_empty() {
             if let Some(id) = self.shared_here() {
-                self.ledger.extended(Owed::Bind(id));
+                self.ledger.extended(Owed::BindUnnamed(id));
                 put_bind(frame, portal, name, &ServerName::numbered(id), splice);
                 return Translation::Done(None);
             }
@@ -139,7 +139,7 @@ impl Statements<'_> {
                 return Translation::Undecided;
             }
             if let Some(id) = self.shared_here() {
-                self.ledger.extended(Owed::Describe(id));
+                self.ledger.extended(Owed::DescribeUnnamed(id));
                 put_statement(splice.edit(), b'D', ServerName::numbered(id).bytes());
                 return Translation::Done(None);
             }

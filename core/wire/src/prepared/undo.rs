@@ -50,6 +50,8 @@ impl Statements<'_> {
                 Owed::Call
                 | Owed::Sync
                 | Owed::Bind(_)
+                | Owed::BindUnnamed(_)
+                | Owed::DescribeUnnamed(_)
                 | Owed::Describe(_)
                 | Owed::Execute
                 | Owed::Taken(_)

@@ -43,7 +43,7 @@ fn what_comes_through_the_cache_is_what_postgresql_says() {
     let proxy = Proxy::start(&pg, |config| {
         config.statement_cache = StatementCache::All;
         config.default_pool_size = NonZeroU32::new(2).unwrap();
-        config.max_prepared_statements = 30;
+        config.max_prepared_statements = 100;
     });
     let mut world = World {
         itself: std::array::from_fn(|_| login(pg.port(), "itself")),
