@@ -18,6 +18,7 @@ use crate::messages::{Inbox, ReadError};
 use crate::passwords::PasswordError;
 use crate::stream::Stream;
 use crate::traces::Traces;
+use stent_contract::snapshot::HolderState;
 use stent_pool::{PoolId, ServerId};
 use stent_wire::auth::scram::{BindingPolicy, ClientBinding, ScramError};
 use stent_wire::auth::scram_client::{self, ExpectServerFinal, ExpectServerFirst};
@@ -416,6 +417,7 @@ impl Attempt<'_> {
             ledger: Ledger::default(),
             statements: ServerStatements::new(limit),
             applied: Arc::new(Params::default()),
+            shown: HolderState::Active,
             facts: Arc::new(Facts::new(self.backend_pid, self.key, cancel_by, Instant::now())),
             sent_at: Instant::now(),
             carry: Vec::new(),

@@ -15,6 +15,7 @@ mod clients;
 mod clock;
 pub mod config;
 mod connect;
+mod console;
 mod dial;
 mod disconnects;
 mod entropy;

@@ -145,8 +145,8 @@ impl Broker {
         let began = Instant::now();
         let opened = connect::open(self, pool, server, start.clone()).await;
         let Opened { link: fresh, welcome } = opened.map_err(|error| error.report())?;
-        self.server_ended(pool, &ended, Cause::Restarted, "");
         let mut inner = self.inner();
+        inner.server_ended(pool, &ended, Cause::Restarted, "");
         let entry = &mut inner.entries[pool.index()];
         entry.stats.create.record(began.elapsed());
         if self.config.pool_mode == PoolMode::Session {

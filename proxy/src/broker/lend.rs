@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use stent_contract::snapshot::HolderState;
 use stent_pool::{Condition, Event, PoolId, Refusal, WaiterId};
 use stent_wire::effects::Effects;
 use stent_wire::inspect::Cause;
 use stent_wire::params::Params;
 use stent_wire::startup::Replication;
 
-use super::{Broker, PoolEntry};
+use super::carry_out::Wakes;
+use super::{Broker, Inner, PoolEntry};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
 use crate::clock;
 use crate::exchange::{self, ExchangeError};
@@ -43,9 +45,13 @@ impl Broker {
         let mut inner = self.inner();
         inner.clients.set_state(client, ClientState::Waiting);
         inner.clients.get_mut(client).asking = Asking::Now;
+        let mut wakes = Wakes::default();
+        let waiter = WaiterId(client.waiter_key());
+        self.settle(&mut inner, Event::Acquire { pool, waiter }, &mut wakes);
+        let outcome = inner.take_outcome(client);
         drop(inner);
-        self.handle(Event::Acquire { pool, waiter: WaiterId(client.waiter_key()) });
-        match self.take_outcome(client) {
+        wakes.wake();
+        match outcome {
             Some(Outcome::Granted(link)) => Acquired::Link(link),
             Some(Outcome::Refused(refusal)) => Acquired::Refused(refusal),
             Some(Outcome::Cancelled) | None => Acquired::Later,
@@ -53,22 +59,8 @@ impl Broker {
     }
 
     /// The end of a client's wait, if it has come. A granted link is the client's from here on.
-    pub(crate) fn take_outcome(self: &Arc<Self>, client: ClientId) -> Option<Outcome> {
-        let mut inner = self.inner();
-        let entry = inner.clients.get_mut(client);
-        entry.asking = Asking::No;
-        let outcome = entry.outcome.take()?;
-        match &outcome {
-            Outcome::Granted(link) => {
-                link.facts.take(client, clock::now());
-                inner.clients.get_mut(client).holds = Some(Arc::clone(&link.facts));
-                inner.clients.set_state(client, ClientState::Active);
-            }
-            Outcome::Refused(_) | Outcome::Cancelled => {
-                inner.clients.set_state(client, ClientState::Idle);
-            }
-        }
-        Some(outcome)
+    pub(crate) fn take_outcome(&self, client: ClientId) -> Option<Outcome> {
+        self.inner().take_outcome(client)
     }
 
     /// A client leaves while it waits. What was granted to it meanwhile goes back unused.
@@ -85,23 +77,23 @@ impl Broker {
 
     /// A client gives its server back. The link's own book decides in which condition it is.
     pub(crate) fn release(self: &Arc<Self>, client: ClientId, link: Box<Link>) {
-        self.client_lets_go(client, &link);
         let ended = link.writing == Writing::Failed || link.ledger.has_ended();
         if ended {
-            self.hand_back(link, Condition::Broken);
+            self.let_go(Some(client), link, Condition::Broken);
         } else if !link.traces.is_clean() {
+            self.inner().client_lets_go(client, &link);
             self.clean(link);
         } else if link.facts.was_cancelled() && link.is_clean() {
+            self.inner().client_lets_go(client, &link);
             self.quarantine(link);
         } else {
-            self.hand_back(link, Condition::Clean);
+            self.let_go(Some(client), link, Condition::Clean);
         }
     }
 
     /// A server that a login has left half-way, or ended itself: nobody's fault, and of no use.
     pub(super) fn release_spoilt(self: &Arc<Self>, client: ClientId, link: Box<Link>) {
-        self.client_lets_go(client, &link);
-        self.hand_back(link, Condition::Doubtful);
+        self.let_go(Some(client), link, Condition::Doubtful);
     }
 
     /// A server's socket ended while a client had it.
@@ -134,7 +126,7 @@ impl Broker {
 
     /// A client of session mode gives its server back: its session's state is taken off it first.
     pub(crate) fn reset_and_release(self: &Arc<Self>, client: ClientId, mut link: Box<Link>) {
-        self.client_lets_go(client, &link);
+        self.inner().client_lets_go(client, &link);
         if link.started.replication != Replication::Off {
             // A replication connection is good for one client.
             return self.hand_back(link, Condition::Doubtful);
@@ -204,34 +196,69 @@ impl Broker {
         });
     }
 
-    /// Gives a server to the pool.
-    pub(super) fn hand_back(self: &Arc<Self>, mut link: Box<Link>, condition: Condition) {
+    /// Gives a server to the pool that no client has any more.
+    pub(super) fn hand_back(self: &Arc<Self>, link: Box<Link>, condition: Condition) {
+        self.let_go(None, link, condition);
+    }
+
+    /// Gives a server to the pool, in the same turn as its client lets it go.
+    fn let_go(
+        self: &Arc<Self>,
+        client: Option<ClientId>,
+        mut link: Box<Link>,
+        condition: Condition,
+    ) {
         let server = link.server;
         let condition = match condition {
             Condition::Clean if !link.is_clean() => Condition::Doubtful,
-            Condition::Clean if !self.is_silent(&mut link) => Condition::Broken,
+            Condition::Clean if !Self::is_silent(&mut link) => Condition::Broken,
             Condition::Clean | Condition::Doubtful | Condition::Broken => condition,
         };
+        link.shown = HolderState::Active;
         link.ledger.shrink();
         link.statements.unnamed.lent();
         link.replay = Replay::default();
         link.heard.clear();
-        self.put_idle(link);
-        self.handle(Event::Release { server, condition });
+        let mut wakes = Wakes::default();
+        let mut inner = self.inner();
+        if let Some(client) = client {
+            inner.client_lets_go(client, &link);
+        }
+        inner.put_idle(link);
+        self.settle(&mut inner, Event::Release { server, condition }, &mut wakes);
+        drop(inner);
+        wakes.wake();
+    }
+}
+
+impl Inner {
+    /// See [`Broker::take_outcome`].
+    fn take_outcome(&mut self, client: ClientId) -> Option<Outcome> {
+        let entry = self.clients.get_mut(client);
+        entry.asking = Asking::No;
+        let outcome = entry.outcome.take()?;
+        match &outcome {
+            Outcome::Granted(link) => {
+                link.facts.take(client, clock::now());
+                entry.holds = Some(Arc::clone(&link.facts));
+                self.clients.set_state(client, ClientState::Active);
+            }
+            Outcome::Refused(_) | Outcome::Cancelled => {
+                self.clients.set_state(client, ClientState::Idle);
+            }
+        }
+        Some(outcome)
     }
 
     /// The books of a checkout's end.
-    fn client_lets_go(&self, client: ClientId, link: &Link) {
-        let mut inner = self.inner();
+    fn client_lets_go(&mut self, client: ClientId, link: &Link) {
         if let Some(checkout) = link.facts.give_back() {
-            inner.entries[link.pool.index()]
-                .stats
-                .hold
-                .record(clock::now().saturating_duration_since(checkout.since));
+            let held = clock::now().saturating_duration_since(checkout.since);
+            self.entries[link.pool.index()].stats.hold.record(held);
         }
-        if inner.clients.get(client).is_some() {
-            inner.clients.get_mut(client).holds = None;
-            inner.clients.set_state(client, ClientState::Idle);
+        if self.clients.get(client).is_some() {
+            self.clients.get_mut(client).holds = None;
+            self.clients.set_state(client, ClientState::Idle);
         }
     }
 }

@@ -86,9 +86,6 @@ pub(crate) struct Broker {
     inner: Lock<Inner>,
     draining: AtomicBool,
     janitor: Notify,
-    planned: Lock<Option<Instant>>,
-    idle_watch: Lock<Waker>,
-    queues: Lock<Queues>,
 }
 
 const _: () = {
@@ -96,13 +93,6 @@ const _: () = {
     is_shareable::<Broker>();
     is_shareable::<Link>();
 };
-
-/// Scratch room of [`Broker::handle`], kept so that a checkout allocates nothing.
-#[derive(Default)]
-struct Queues {
-    events: VecDeque<Event>,
-    decisions: Vec<Decision>,
-}
 
 /// Whether the proxy takes new work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +119,12 @@ pub(crate) struct Inner {
     pub(crate) disconnects: Disconnects,
     /// Cancel requests by outcome.
     pub(crate) cancels: crate::cancel::Counts,
+    /// What follows from what is being carried out.
+    events: VecDeque<Event>,
+    /// What is being carried out; kept, so that a checkout allocates nothing.
+    decisions: Vec<Decision>,
+    /// For when the janitor has been told to look.
+    planned: Option<Instant>,
 }
 
 /// What the shell keeps for a pool.
@@ -250,12 +246,12 @@ impl Broker {
                 texts: Texts::default(),
                 disconnects: Disconnects::default(),
                 cancels: crate::cancel::Counts::default(),
+                events: VecDeque::new(),
+                decisions: Vec::new(),
+                planned: None,
             }),
             draining: AtomicBool::new(false),
             janitor: Notify::new(),
-            planned: Lock::new(None),
-            idle_watch: Lock::new(Waker::noop().clone()),
-            queues: Lock::new(Queues::default()),
         }))
     }
 
@@ -364,10 +360,13 @@ impl Broker {
         };
         end.emit(&mut self.inner().disconnects, unix_ms());
     }
+}
 
+impl Inner {
     /// A server connection ended.
-    pub(crate) fn server_ended(&self, pool: PoolId, facts: &Facts, cause: Cause, detail: &str) {
-        let (database, user) = self.names(pool);
+    pub(super) fn server_ended(&mut self, pool: PoolId, facts: &Facts, cause: Cause, detail: &str) {
+        let entry = &self.entries[pool.index()];
+        let (database, user) = (Arc::clone(&entry.database), Arc::clone(&entry.user));
         let end = events::Ended {
             side: Side::Server,
             cause,
@@ -377,7 +376,7 @@ impl Broker {
             age: facts.opened.elapsed(),
             detail,
         };
-        end.emit(&mut self.inner().disconnects, unix_ms());
+        end.emit(&mut self.disconnects, unix_ms());
     }
 }
 

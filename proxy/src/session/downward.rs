@@ -17,9 +17,7 @@ use stent_wire::splice::Splice;
 use super::heal::{Hold, Said, as_stale};
 use super::mail::Ready;
 use super::{End, Ended, Moved, Session, gone_end};
-use crate::clock;
 use crate::config::PoolMode;
-use crate::facts::silent_state;
 use crate::link::{Definitions, Link, Writing};
 use crate::pool_stats::add;
 use crate::scratch::{self, Scratch};
@@ -121,7 +119,6 @@ impl Session {
         }
         if link.ledger.awaits_client() {
             self.measured(link);
-            link.facts.set_state(silent_state(link.ledger.status()), clock::now());
         }
         outcome
     }
