@@ -68,10 +68,14 @@ impl Session {
             && !link.replay.bytes.is_empty()
             && link.ledger.status() == TransactionStatus::Idle
             && link.ledger.ends_in_one_sync();
-        if !heal && !fields.is_stale_plan() && !fields.is_of_definitions() {
+        let of_definitions = fields.is_stale_plan() || fields.is_of_definitions();
+        let younger = match of_definitions {
+            true => link.statements.spoil(id, &self.names),
+            false => Younger::Plan,
+        };
+        if !fields.is_stale_plan() && !heal {
             return false;
         }
-        let younger = link.statements.spoil(id, &self.names);
         // A client that relies on the old shape of the rows and does not ask for the new one must
         // get the error, as it would from PostgreSQL: it would take the rows for what they are not.
         // Where it was told the shape, the repetition looks whether it is the same still.

@@ -31,6 +31,8 @@ impl Session {
         let bent = if link.traces.bends() { Bent::Yes } else { Bent::No };
         let unnamed = match self.broker.config.kept_statements() {
             StatementCache::Off | StatementCache::Named => UnnamedAs::Itself,
+            // A kept statement has just drawn an error that may not be the client's own.
+            StatementCache::All if self.repeats > 0 => UnnamedAs::Itself,
             StatementCache::All if self.unnamed.and(KEEPABLE) != self.unnamed => {
                 UnnamedAs::Bypass(Outcome::Text)
             }

@@ -37,6 +37,8 @@ struct Client {
     names: Vec<(String, usize, u64)>,
     unnamed: Option<(usize, u64)>,
     settings: u64,
+    /// Its settings are not those that it began with.
+    custom: bool,
 }
 
 /// A transaction's status.
@@ -101,6 +103,7 @@ impl Schedule {
         match self.below(100) {
             0..8 => self.transaction(&mut round),
             8..60 if failed => self.transaction(&mut round),
+            8..20 if calm && self.clients[at].custom => self.set_back(&mut round),
             8..20 if calm => {}
             8..13 => self.define(&mut round),
             13..20 => self.set(&mut round),
@@ -169,6 +172,7 @@ impl Schedule {
     fn set(&mut self, round: &mut Round) {
         let at = round.client;
         self.changed(at);
+        self.clients[at].custom = true;
         let (status, local) = (self.clients[at].status, self.one_in(2));
         let sql = match status {
             Status::Open if local => LOCAL_SETTINGS[self.below(LOCAL_SETTINGS.len())],
@@ -177,6 +181,13 @@ impl Schedule {
             _ => SETTINGS[self.below(SETTINGS.len())],
         };
         if self.one_in(2) { self.query(round, sql) } else { self.say(round, sql, 0) }
+    }
+
+    fn set_back(&mut self, round: &mut Round) {
+        let at = round.client;
+        self.changed(at);
+        self.clients[at].custom = self.clients[at].status != Status::Idle;
+        self.query(round, "reset all");
     }
 
     fn simple(&mut self, round: &mut Round) {
@@ -301,7 +312,7 @@ impl Schedule {
 
     fn parse(&mut self, round: &mut Round, name: &str, (sql, parameters): Text) {
         let mut body = format!("{name}\0{sql}\0").into_bytes();
-        let declared = if self.one_in(4) { TYPES[self.below(TYPES.len())] } else { None };
+        let declared = if self.one_in(12) { TYPES[self.below(TYPES.len())] } else { None };
         let types: Vec<u32> = declared.into_iter().cycle().take(parameters).collect();
         let types = if declared.is_some() { types } else { Vec::new() };
         body.extend((types.len() as u16).to_be_bytes());
