@@ -12,6 +12,7 @@ use rustc_hash::{FxHashMap, FxHasher};
 use super::constant::is_constant;
 use super::reading::Readings;
 use super::share::Counts;
+use super::worth::Since;
 use super::{Reading, Worth};
 use crate::effects::{Effects, Functions, scan};
 use crate::limits::{SEEN_ONCE_MAX, STATEMENT_TEXTS_MAX};
@@ -175,13 +176,16 @@ impl Texts {
         self.by_hash.is_empty()
     }
 
-    /// Drops texts that nobody refers to. Where all are in use the map is emptied: its users keep
+    /// Drops texts that nobody refers to, and that have not come unnamed since the last time. Where all are in use the map is emptied: its users keep
     /// their statements, only equal texts that come later get a second id.
     fn make_room(&mut self) {
         if self.by_hash.len() < self.sweep_at.max(64) {
             return;
         }
-        self.by_hash.retain(|_, statement| Arc::strong_count(statement) > 1);
+        self.by_hash.retain(|_, statement| {
+            let since = statement.known_worth().map_or(Since::Unused, Worth::sweep);
+            Arc::strong_count(statement) > 1 || since == Since::Used
+        });
         if self.by_hash.len() >= STATEMENT_TEXTS_MAX {
             self.by_hash.clear();
         }
@@ -251,6 +255,23 @@ mod tests {
             assert_eq!(id, None, "{n}");
         }
         assert_eq!(seen(b"often\0\0\0"), often);
+    }
+
+    #[test]
+    fn a_text_that_comes_unnamed_is_kept_while_others_come_and_go() {
+        let mut texts = Texts::default();
+        let tail = b"select $1\0\0\0";
+        let id = texts.intern(Reading::PLAIN, tail).id();
+        for n in 0..10_000 {
+            texts.intern(Reading::PLAIN, format!("select {n}\0\0\0").as_bytes());
+            let known = texts.intern_seen(Reading::PLAIN, tail).expect("it is known");
+            assert_eq!(known.id(), id, "{n}");
+            known.worth().map(Worth::next);
+        }
+        for n in 0..10_000 {
+            texts.intern(Reading::PLAIN, format!("select -{n}\0\0\0").as_bytes());
+        }
+        assert!(texts.find(Reading::PLAIN, tail).is_none(), "it is dropped when it comes no more");
     }
 
     #[test]

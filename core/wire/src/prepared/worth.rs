@@ -26,6 +26,13 @@ const MARGIN_US: u32 = 500;
 /// How long a statement that was switched off is parsed anew each time.
 pub const RETRY_AFTER: Duration = Duration::from_secs(300);
 
+/// Whether a statement was used since texts were last swept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    Used,
+    Unused,
+}
+
 /// How one execution of a statement goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -80,6 +87,8 @@ pub enum Change {
 #[derive(Debug, Default)]
 pub struct Worth {
     uses: AtomicU64,
+    /// How many there were when texts were last swept.
+    swept: AtomicU64,
     hits: AtomicU64,
     kept: Ring,
     anew: Ring,
@@ -95,6 +104,14 @@ impl Worth {
         self.uses.store(uses, Relaxed);
         let sample = uses.is_multiple_of(SAMPLE_EVERY);
         if sample || self.standing() != Standing::On { Way::Anew } else { Way::Kept }
+    }
+
+    /// Texts are swept: whether this one was used since the last time.
+    pub(super) fn sweep(&self) -> Since {
+        let uses = self.uses.load(Relaxed);
+        let before = self.swept.swap(uses, Relaxed);
+        assert!(before <= uses, "uses are only added");
+        if before < uses { Since::Used } else { Since::Unused }
     }
 
     /// The server knew the statement.

@@ -111,7 +111,7 @@ impl Schedule {
             24..32 => self.named(&mut round),
             32..38 => self.in_two_rounds(&mut round),
             38..46 => self.pipeline(&mut round),
-            46..49 => self.forget(&mut round),
+            46..49 if !calm => self.forget(&mut round),
             49..52 if !calm || self.holds(at) => self.hold(&mut round),
             _ => self.unnamed(&mut round),
         }
