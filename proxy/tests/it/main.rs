@@ -28,6 +28,7 @@ mod replication;
 mod server_passwords;
 mod session_mode;
 mod startup;
+mod statement_cache;
 mod statements;
 mod streaming;
 mod support;
