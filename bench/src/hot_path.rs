@@ -59,7 +59,9 @@ fn run(
         .env("STENT_ADMIN_LISTEN", format!("127.0.0.1:{}", free_port()?))
         .stdout(Stdio::null());
     let mut process = Process::spawn(&mut command).context("start valgrind: is it installed?")?;
-    wait_until("the proxy to listen", PATIENCE, || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+    wait_until("the proxy to listen", PATIENCE, || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    })?;
     Load::login(port)?.run(protocol, transactions)?;
     process.signal(Signal::TERM)?;
     let status = process.wait(PATIENCE)?;

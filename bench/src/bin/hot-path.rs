@@ -24,7 +24,8 @@ fn main() -> Result<()> {
         None => std::env::current_exe()?.with_file_name("stent"),
     };
     for protocol in hot_path::PROTOCOLS {
-        let keep = arguments.keep.as_ref().map(|folder| folder.join(format!("{protocol}.callgrind")));
+        let keep =
+            arguments.keep.as_ref().map(|folder| folder.join(format!("{protocol}.callgrind")));
         println!("{protocol} {:.0}", hot_path::measure(&stent, protocol, keep.as_deref())?);
     }
     Ok(())

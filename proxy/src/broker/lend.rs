@@ -224,7 +224,10 @@ impl Broker {
     fn client_lets_go(&self, client: ClientId, link: &Link) {
         let mut inner = self.inner();
         if let Some(checkout) = link.facts.give_back() {
-            inner.entries[link.pool.index()].stats.hold.record(clock::now().saturating_duration_since(checkout.since));
+            inner.entries[link.pool.index()]
+                .stats
+                .hold
+                .record(clock::now().saturating_duration_since(checkout.since));
         }
         if inner.clients.get(client).is_some() {
             inner.clients.get_mut(client).holds = None;

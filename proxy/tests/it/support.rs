@@ -91,8 +91,8 @@ impl Proxy {
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let result =
-                runtime.block_on(async { stent_proxy::run(config, notified.notified_owned()).await });
+            let result = runtime
+                .block_on(async { stent_proxy::run(config, notified.notified_owned()).await });
             ended.store(true, Ordering::SeqCst);
             result
         });

@@ -164,8 +164,19 @@ fn custom_settings_are_named() {
 }
 
 const TELLING: [&str; 13] = [
-    "into", "as", "copy", "references", "recursive", "index", "analyze", "temp", "temporary", "hold",
-    "pg_temp", "pg_temp_3", "pg_temporary",
+    "into",
+    "as",
+    "copy",
+    "references",
+    "recursive",
+    "index",
+    "analyze",
+    "temp",
+    "temporary",
+    "hold",
+    "pg_temp",
+    "pg_temp_3",
+    "pg_temporary",
 ];
 
 proptest::proptest! {
