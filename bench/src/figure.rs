@@ -66,41 +66,33 @@ pub fn jain(shares: &[f64]) -> Option<f64> {
 pub struct Figures<'a>(pub &'a [Figure]);
 
 impl<'a> Figures<'a> {
-    /// The median of a value over the undisturbed rounds, or over all where none is.
+    /// The median of a value over the undisturbed rounds; without one, of the least disturbed.
     pub fn median(
         &self,
         (cell, case): (&str, &str),
         endpoint: &str,
         of: impl Fn(&Values) -> Option<f64>,
     ) -> Option<f64> {
-        let all = self.of(cell, case, endpoint);
-        let quiet = all.iter().filter(|figure| !figure.is_disturbed());
-        let quiet: Vec<f64> = quiet.filter_map(|figure| of(&figure.values)).collect();
-        let any: Vec<f64> = all.iter().filter_map(|figure| of(&figure.values)).collect();
-        median(&quiet).or_else(|| median(&any))
+        let own = self.of(cell, case, endpoint).into_iter();
+        middle(own.filter_map(|figure| Some((of(&figure.values)?, figure.others))).collect())
     }
 
     /// The median of the ratios of two endpoints, taken round by round, over the rounds in which
-    /// neither was disturbed, or over all where there is none.
+    /// neither was disturbed; without one, of the least disturbed.
     pub fn ratio(
         &self,
         (cell, case): (&str, &str),
         (endpoint, to): (&str, &str),
         of: impl Fn(&Values) -> Option<f64>,
     ) -> Option<f64> {
-        let pairs: Vec<(f64, bool)> = self
-            .of(cell, case, endpoint)
-            .into_iter()
-            .filter_map(|own| {
-                let peer = self.of(cell, case, to).into_iter().find(|f| f.round == own.round)?;
-                let ratio = of(&own.values)? / of(&peer.values)?;
-                let quiet = !own.is_disturbed() && !peer.is_disturbed();
-                ratio.is_finite().then_some((ratio, quiet))
-            })
-            .collect();
-        let quiet: Vec<f64> = pairs.iter().filter(|(_, quiet)| *quiet).map(|(r, _)| *r).collect();
-        let all: Vec<f64> = pairs.iter().map(|(ratio, _)| *ratio).collect();
-        median(&quiet).or_else(|| median(&all))
+        let peers = self.of(cell, case, to);
+        let own = self.of(cell, case, endpoint).into_iter();
+        let ratios = own.filter_map(|own| {
+            let peer = peers.iter().find(|peer| peer.round == own.round)?;
+            let ratio = of(&own.values)? / of(&peer.values)?;
+            ratio.is_finite().then_some((ratio, own.others.max(peer.others)))
+        });
+        middle(ratios.collect())
     }
 
     /// Cases of a kind of cell, in the order in which they were measured.
@@ -117,6 +109,14 @@ impl<'a> Figures<'a> {
         let wanted = |f: &&Figure| f.cell == cell && f.case == case && f.endpoint == endpoint;
         self.0.iter().filter(wanted).collect()
     }
+}
+
+/// The median of values with their disturbance.
+fn middle(figures: Vec<(f64, f64)>) -> Option<f64> {
+    let quiet = figures.iter().filter(|(_, others)| *others <= OTHERS_MAX);
+    let quiet: Vec<f64> = quiet.map(|(value, _)| *value).collect();
+    let least = || figures.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(value, _)| *value);
+    median(&quiet).or_else(least)
 }
 
 fn distinct<'a>(items: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
@@ -183,11 +183,15 @@ mod tests {
     #[test]
     fn a_disturbed_round_counts_only_where_there_is_no_other() {
         let loud = OTHERS_MAX + 0.01;
-        let figures = [figure("a", 1, loud, 70.0), figure("a", 2, 0.0, 50.0)];
+        let figures = [
+            figure("a", 1, loud, 70.0),
+            figure("a", 3, loud + 0.1, 90.0),
+            figure("a", 2, 0.0, 50.0),
+        ];
         let median = |figures: &[Figure]| {
             Figures(figures).median(("tps", "simple/1"), "a", |values| values.get("us").copied())
         };
         assert_eq!(median(&figures), Some(50.0));
-        assert_eq!(median(&figures[..1]), Some(70.0));
+        assert_eq!(median(&figures[..2]), Some(70.0), "the less disturbed of two");
     }
 }

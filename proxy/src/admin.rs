@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,14 +32,14 @@ const CONNECTION_MAX: Duration = Duration::from_secs(60);
 
 /// What a page needs.
 pub(crate) struct Admin {
-    broker: Rc<Broker>,
-    listen: Rc<[String]>,
+    broker: Arc<Broker>,
+    listen: Arc<[String]>,
     open: Cell<u32>,
 }
 
 impl Admin {
     /// Admin pages of a proxy that listens there.
-    pub(crate) fn new(broker: Rc<Broker>, listen: Rc<[String]>) -> Rc<Self> {
+    pub(crate) fn new(broker: Arc<Broker>, listen: Arc<[String]>) -> Rc<Self> {
         Rc::new(Self { broker, listen, open: Cell::new(0) })
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: a request whose key does not match changes nothing and learns nothing; a server
 //! that was sent a cancel is not lent again before the request has been delivered.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stent_wire::cancel::CancelRequest;
@@ -37,7 +37,8 @@ pub(crate) struct Counts {
 
 /// What a matching request finds.
 enum Found {
-    Running(Rc<Facts>),
+    /// From here on the server is not lent again before the request has been delivered.
+    Running(Arc<Facts>),
     Waiting(crate::clients::ClientId),
     Idle,
     Nobody,
@@ -53,7 +54,7 @@ pub(crate) enum Keyed {
 }
 
 /// Acts on a cancel request, or finds the twin that does.
-pub(crate) async fn cancel(broker: &Rc<Broker>, request: &CancelRequest) {
+pub(crate) async fn cancel(broker: &Arc<Broker>, request: &CancelRequest) {
     if cancel_here(broker, request).await == Keyed::Known {
         return;
     }
@@ -69,7 +70,7 @@ pub(crate) async fn cancel(broker: &Rc<Broker>, request: &CancelRequest) {
 }
 
 /// Acts on a cancel request whose key a client of this proxy has.
-pub(crate) async fn cancel_here(broker: &Rc<Broker>, request: &CancelRequest) -> Keyed {
+pub(crate) async fn cancel_here(broker: &Arc<Broker>, request: &CancelRequest) -> Keyed {
     match find(broker, request) {
         Found::Nobody => return Keyed::Unknown,
         Found::Idle => broker.inner().cancels.idle += 1,
@@ -83,7 +84,8 @@ pub(crate) async fn cancel_here(broker: &Rc<Broker>, request: &CancelRequest) ->
 }
 
 /// Cancels what a server runs whose client has gone.
-pub(crate) async fn cancel_running(broker: &Rc<Broker>, link: &Link) {
+pub(crate) async fn cancel_running(broker: &Arc<Broker>, link: &Link) {
+    link.facts.cancel_begins();
     deliver(broker, &link.facts).await;
 }
 
@@ -101,7 +103,11 @@ fn find(broker: &Broker, request: &CancelRequest) -> Found {
         return Found::Waiting(client.id);
     }
     match &client.holds {
-        Some(facts) => Found::Running(Rc::clone(facts)),
+        Some(facts) => {
+            // While the register is held: a moment later the server may be another client's.
+            facts.cancel_begins();
+            Found::Running(Arc::clone(facts))
+        }
         None => Found::Idle,
     }
 }
@@ -113,16 +119,16 @@ fn by_backend_pid(inner: &Inner, pid: i32) -> Option<&Client> {
     inner.clients.get(named.find_map(|facts| facts.checkout())?.client)
 }
 
-/// Sends the request on a connection of its own and waits until PostgreSQL has read it: it closes
-/// the connection when it has.
-async fn deliver(broker: &Rc<Broker>, facts: &Facts) {
+/// Sends the request, which has been counted, on a connection of its own and waits until PostgreSQL
+/// has read it: it closes the connection when it has.
+async fn deliver(broker: &Arc<Broker>, facts: &Facts) {
     let (Ok(pid), Some(key)) = (i32::try_from(facts.backend_pid), &facts.cancel_key) else {
+        facts.cancel_ends();
         broker.inner().cancels.failed += 1;
         return;
     };
     let mut packet = Vec::new();
     CancelRequest { pid, key: key.clone() }.put(&mut packet);
-    facts.cancel_begins();
     let delivery = async {
         let mut stream = dial(broker, facts.cancel_by).await.map_err(std::io::Error::other)?;
         stream.write_whole(&packet).await?;

@@ -3,7 +3,7 @@
 //! Owns: client numbers, cancel keys, and the outcome of a wait on its way to its client.
 //! Invariant: an entry lives exactly as long as its session, and costs a fixed number of bytes.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -86,7 +86,7 @@ pub(crate) struct Client {
     /// Its pool, once it is logged in.
     pub(crate) pool: Option<PoolId>,
     /// Its start-up parameters, as they stand now.
-    pub(crate) params: Option<Rc<Params>>,
+    pub(crate) params: Option<Arc<Params>>,
     /// Wakes its session.
     pub(crate) waker: Option<Waker>,
     /// Whether that is of use.
@@ -94,7 +94,7 @@ pub(crate) struct Client {
     /// The end of its wait, until its session takes it.
     pub(crate) outcome: Option<Outcome>,
     /// The server it holds.
-    pub(crate) holds: Option<Rc<Facts>>,
+    pub(crate) holds: Option<Arc<Facts>>,
 }
 
 /// All clients.
@@ -177,7 +177,7 @@ impl Clients {
     }
 
     /// A client has proved itself: this is its pool, and these are its parameters.
-    pub(crate) fn set_home(&mut self, id: ClientId, pool: PoolId, params: Rc<Params>) {
+    pub(crate) fn set_home(&mut self, id: ClientId, pool: PoolId, params: Arc<Params>) {
         let client = self.get_mut(id);
         client.pool = Some(pool);
         client.params = Some(params);

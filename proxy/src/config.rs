@@ -67,6 +67,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Session state that clients may not make in transaction and statement mode.
     pub forbidden_state: Causes,
+    /// Users of the admin console (`admin_users` and `stats_users`); empty: nobody over TCP.
+    pub console_users: Vec<String>,
     /// The most named statements kept on one server; 0 turns their translation off.
     pub max_prepared_statements: u32,
 }

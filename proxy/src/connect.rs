@@ -5,7 +5,7 @@
 //! unread behind it; under SCRAM only after the server has proved itself too.
 
 use std::io;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::broker::{BaseWelcome, Broker, Start};
@@ -18,6 +18,7 @@ use crate::messages::{Inbox, ReadError};
 use crate::passwords::PasswordError;
 use crate::stream::Stream;
 use crate::traces::Traces;
+use stent_contract::snapshot::HolderState;
 use stent_pool::{PoolId, ServerId};
 use stent_wire::auth::scram::{BindingPolicy, ClientBinding, ScramError};
 use stent_wire::auth::scram_client::{self, ExpectServerFinal, ExpectServerFirst};
@@ -153,7 +154,7 @@ impl OpenError {
 
 /// Opens a connection for a pool, within `server_connect_timeout`.
 pub(crate) async fn open(
-    broker: &Rc<Broker>,
+    broker: &Arc<Broker>,
     pool: PoolId,
     server: ServerId,
     start: Start,
@@ -169,7 +170,7 @@ pub(crate) async fn open(
 }
 
 async fn login(
-    broker: &Rc<Broker>,
+    broker: &Arc<Broker>,
     pool: PoolId,
     server: ServerId,
     start: Start,
@@ -192,7 +193,7 @@ async fn login(
 
 /// One login, in clear or not.
 async fn login_as(
-    broker: &Rc<Broker>,
+    broker: &Arc<Broker>,
     pool: PoolId,
     server: ServerId,
     start: Start,
@@ -234,7 +235,7 @@ fn not_reached(broker: &Broker, error: DialError) -> OpenError {
 
 /// A login in progress.
 struct Attempt<'a> {
-    broker: &'a Rc<Broker>,
+    broker: &'a Arc<Broker>,
     user: &'a str,
     stream: Stream,
     inbox: Inbox,
@@ -364,7 +365,7 @@ impl Attempt<'_> {
         &self,
         salt: &[u8],
         iterations: u32,
-    ) -> Result<Rc<stent_wire::auth::scram::ScramKeys>, OpenError> {
+    ) -> Result<Arc<stent_wire::auth::scram::ScramKeys>, OpenError> {
         if self.broker.passwords.is_auto(self.user)
             && let Some(keys) = self.broker.keys.proven(self.user, salt, iterations)
         {
@@ -415,8 +416,9 @@ impl Attempt<'_> {
             pool,
             ledger: Ledger::default(),
             statements: ServerStatements::new(limit),
-            applied: Rc::new(Params::default()),
-            facts: Rc::new(Facts::new(self.backend_pid, self.key, cancel_by, Instant::now())),
+            applied: Arc::new(Params::default()),
+            shown: HolderState::Active,
+            facts: Arc::new(Facts::new(self.backend_pid, self.key, cancel_by, Instant::now())),
             carry: Vec::new(),
             rest: 0,
             to_server: Vec::new(),

@@ -1,11 +1,11 @@
 //! What is known of a server connection while a client has it: the answer to "who holds what".
 //!
 //! Owns: who, since when, in which state, and the last statement. Shared between the session,
-//! which writes, and the console, which reads, on one thread.
+//! which writes, and the console, which reads.
 //! Invariant: writing costs a clock reading and a bounded copy; the statement is kept raw and cut,
 //! and leaves this file only as a fingerprint.
 
-use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use stent_contract::snapshot::HolderState;
@@ -16,6 +16,7 @@ use stent_wire::report::reply::TransactionStatus;
 
 use crate::clients::ClientId;
 use crate::dial::Wish;
+use crate::shared::Lock;
 
 /// How much of a statement is kept.
 const STATEMENT_KEPT: usize = 400;
@@ -33,10 +34,18 @@ pub(crate) struct Facts {
     pub(crate) cancel_key: Option<CancelKey>,
     /// How a cancel request goes: over TLS exactly when the connection does.
     pub(crate) cancel_by: Wish,
-    cancels: Cell<Cancels>,
-    checkout: Cell<Option<Checkout>>,
-    pins: Cell<Causes>,
-    statement: RefCell<Vec<u8>>,
+    held: Lock<Held>,
+    cancels: Lock<Cancels>,
+    /// `cancels.sent`, to be looked at without taking a turn.
+    sent: AtomicU32,
+}
+
+/// What changes while a client has it.
+#[derive(Debug, Default)]
+struct Held {
+    checkout: Option<Checkout>,
+    pins: Causes,
+    statement: Vec<u8>,
 }
 
 /// Cancel requests sent to a server during a checkout.
@@ -74,86 +83,94 @@ impl Facts {
             backend_pid,
             cancel_key,
             cancel_by,
-            cancels: Cell::new(Cancels::default()),
-            checkout: Cell::new(None),
-            pins: Cell::new(Causes::NONE),
-            statement: RefCell::new(Vec::new()),
+            held: Lock::default(),
+            cancels: Lock::default(),
+            sent: AtomicU32::new(0),
         }
     }
 
     /// A client takes the server.
     pub(crate) fn take(&self, client: ClientId, now: Instant) {
-        self.statement.borrow_mut().clear();
+        let mut held = self.held.lock();
+        held.statement.clear();
         let state = HolderState::Active;
-        self.checkout.set(Some(Checkout { client, since: now, state, state_since: now }));
+        held.checkout = Some(Checkout { client, since: now, state, state_since: now });
     }
 
     /// A cancel request for the present checkout is on its way.
     pub(crate) fn cancel_begins(&self) {
-        let Cancels { on_the_way, sent } = self.cancels.get();
-        self.cancels.set(Cancels { on_the_way: on_the_way + 1, sent: sent + 1 });
+        let mut cancels = self.cancels.lock();
+        cancels.on_the_way += 1;
+        cancels.sent += 1;
+        self.sent.store(cancels.sent, Ordering::Release);
     }
 
     /// PostgreSQL has read it, or it could not be delivered.
     pub(crate) fn cancel_ends(&self) {
-        let Cancels { on_the_way, sent } = self.cancels.get();
-        assert!(on_the_way > 0, "each delivery ends once");
-        self.cancels.set(Cancels { on_the_way: on_the_way - 1, sent });
+        let mut cancels = self.cancels.lock();
+        assert!(cancels.on_the_way > 0, "each delivery ends once");
+        cancels.on_the_way -= 1;
     }
 
     /// Cancel requests since the server was last proved quiet.
-    pub(crate) const fn cancels(&self) -> Cancels {
+    pub(crate) fn cancels(&self) -> Cancels {
         self.cancels.get()
+    }
+
+    /// Whether there were any.
+    pub(crate) fn was_cancelled(&self) -> bool {
+        self.sent.load(Ordering::Acquire) > 0
     }
 
     /// The server has been proved quiet.
     pub(crate) fn forget_cancels(&self) {
-        let Cancels { on_the_way, .. } = self.cancels.get();
-        self.cancels.set(Cancels { on_the_way, sent: on_the_way });
+        let mut cancels = self.cancels.lock();
+        cancels.sent = cancels.on_the_way;
+        self.sent.store(cancels.sent, Ordering::Release);
     }
 
     /// For what the server stays with its client.
-    pub(crate) const fn pins(&self) -> Causes {
-        self.pins.get()
+    pub(crate) fn pins(&self) -> Causes {
+        self.held.lock().pins
     }
 
     /// The server stays with its client for these, or for nothing.
     pub(crate) fn set_pins(&self, pins: Causes) {
-        self.pins.set(pins);
+        self.held.lock().pins = pins;
     }
 
     /// The client gives it back; returns the checkout that ends.
     pub(crate) fn give_back(&self) -> Option<Checkout> {
-        self.pins.set(Causes::NONE);
-        self.checkout.take()
+        let mut held = self.held.lock();
+        held.pins = Causes::NONE;
+        held.checkout.take()
     }
 
     /// The client's checkout, if a client has the server.
-    pub(crate) const fn checkout(&self) -> Option<Checkout> {
-        self.checkout.get()
+    pub(crate) fn checkout(&self) -> Option<Checkout> {
+        self.held.lock().checkout
     }
 
     /// The holder's state changed.
     pub(crate) fn set_state(&self, state: HolderState, now: Instant) {
-        if let Some(mut checkout) = self.checkout.get()
+        if let Some(checkout) = &mut self.held.lock().checkout
             && checkout.state != state
         {
             checkout.state = state;
             checkout.state_since = now;
-            self.checkout.set(Some(checkout));
         }
     }
 
     /// The holder sent a statement (as much of it as is at hand).
     pub(crate) fn note_statement(&self, sql: &[u8]) {
-        let mut statement = self.statement.borrow_mut();
+        let statement = &mut self.held.lock().statement;
         statement.clear();
         statement.extend_from_slice(&sql[..sql.len().min(STATEMENT_KEPT)]);
     }
 
     /// The last statement with its literals replaced; empty where none was seen.
     pub(crate) fn fingerprint(&self) -> String {
-        fingerprint(&self.statement.borrow(), FINGERPRINT_MAX)
+        fingerprint(&self.held.lock().statement, FINGERPRINT_MAX)
     }
 }
 

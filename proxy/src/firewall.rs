@@ -4,8 +4,8 @@
 //! Invariant: from the moment a client sends DDL until the catalog has been read again, every
 //! function that people have made is unknown.
 
-use std::cell::{Cell, Ref, RefCell};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use stent_wire::effects::{
@@ -15,6 +15,7 @@ use stent_wire::report::reply::parse_data_row;
 
 use crate::exchange::{self, ExchangeError};
 use crate::link::Link;
+use crate::shared::Lock;
 
 /// How old knowledge may be while nothing points to a change: what others do to the catalog
 /// (a migration on a direct connection) is seen within this time.
@@ -28,80 +29,80 @@ const CATALOG_MAX: usize = 32 << 20;
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Firewall {
-    functions: RefCell<Functions>,
-    due: Cell<Due>,
-    learnt: Cell<Option<Instant>>,
+    functions: RwLock<Functions>,
+    /// Whether the catalog has been read, and nothing points to a change.
+    settled: AtomicBool,
+    learnt: Lock<Option<Instant>>,
 }
 
-/// Whether the catalog is to be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Due {
-    #[default]
-    Now,
-    No,
-}
-
-thread_local! {
-    static BUILTIN: RefCell<Arc<Builtin>> = RefCell::default();
-    static VERSION: Cell<u32> = const { Cell::new(0) };
-}
+/// What PostgreSQL itself brings, once it has been read.
+static BUILTIN: Lock<Option<Arc<Builtin>>> = Lock::new(None);
+/// The number of the newest knowledge: of all firewalls, for statements are shared by their pools.
+static VERSION: AtomicU32 = AtomicU32::new(0);
 
 impl Firewall {
     /// What a statement may leave behind.
     pub(crate) fn effects(&self, sql: &[u8]) -> Effects {
-        scan(sql, &self.functions.borrow())
+        scan(sql, &self.functions())
     }
 
     /// What is known now.
-    pub(crate) fn functions(&self) -> Ref<'_, Functions> {
-        self.functions.borrow()
+    pub(crate) fn functions(&self) -> RwLockReadGuard<'_, Functions> {
+        self.functions.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What each statement of this database may do, whatever it says.
     pub(crate) fn hidden_effects(&self) -> Effects {
-        self.functions.borrow().hidden_effects()
+        self.functions().hidden_effects()
     }
 
     /// A client changed the catalog, or may have.
     pub(crate) fn forget(&self) {
-        let builtin = BUILTIN.with(|builtin| Arc::clone(&builtin.borrow()));
-        *self.functions.borrow_mut() = Functions::learn(builtin, &[], next_version());
-        self.due.set(Due::Now);
+        self.know(Functions::learn(builtin(), &[], next_version()));
+        self.is_to_be_read();
         self.learnt.set(None);
     }
 
     /// A statement called something unknown: look again, if the last look is not too fresh.
     pub(crate) fn met_unknown(&self) {
         if self.learnt.get().is_none_or(|at| at.elapsed() >= AGE_MIN) {
-            self.due.set(Due::Now);
+            self.is_to_be_read();
         }
     }
 
     /// Time has passed.
     pub(crate) fn age(&self) {
         if self.learnt.get().is_none_or(|at| at.elapsed() >= AGE_MAX) {
-            self.due.set(Due::Now);
+            self.is_to_be_read();
         }
     }
 
     /// Whether the next server that is given back should be asked for the catalog.
     pub(crate) fn is_due(&self) -> bool {
-        self.due.get() == Due::Now
+        !self.settled.load(Ordering::Relaxed)
     }
 
     /// Reads the catalog. Where PostgreSQL does not answer, nothing is known, and asked again
     /// after a while.
     pub(crate) async fn learn(&self, link: &mut Link) -> Result<(), ExchangeError> {
-        self.due.set(Due::No);
+        self.settled.store(true, Ordering::Relaxed);
         self.learnt.set(Some(Instant::now()));
-        let known = BUILTIN.with(|builtin| Arc::clone(&builtin.borrow()));
+        let known = builtin();
         let builtin = if known.is_empty() { read_builtin(link).await? } else { known };
         let answer = exchange::query_up_to(link, DEFINITIONS_SQL.as_bytes(), CATALOG_MAX).await?;
         let rows = answer.rows.iter();
         let definitions: Vec<Definition> =
             rows.filter_map(|row| Definition::from_row(&parse_data_row(row)?)).collect();
-        *self.functions.borrow_mut() = Functions::learn(builtin, &definitions, next_version());
+        self.know(Functions::learn(builtin, &definitions, next_version()));
         Ok(())
+    }
+
+    fn know(&self, functions: Functions) {
+        *self.functions.write().unwrap_or_else(PoisonError::into_inner) = functions;
+    }
+
+    fn is_to_be_read(&self) {
+        self.settled.store(false, Ordering::Relaxed);
     }
 }
 
@@ -110,13 +111,16 @@ async fn read_builtin(link: &mut Link) -> Result<Arc<Builtin>, ExchangeError> {
     let first = |row: &Vec<u8>| parse_data_row(row)?.first().copied().flatten().map(<[u8]>::to_vec);
     let names = answer.rows.iter().filter_map(first);
     let builtin = Arc::new(Builtin::new(names));
-    BUILTIN.with(|shared| *shared.borrow_mut() = Arc::clone(&builtin));
+    BUILTIN.set(Some(Arc::clone(&builtin)));
     Ok(builtin)
 }
 
+fn builtin() -> Arc<Builtin> {
+    BUILTIN.lock().clone().unwrap_or_default()
+}
+
 fn next_version() -> u32 {
-    VERSION.with(|version| {
-        version.set(version.get().wrapping_add(1).max(1));
-        version.get()
-    })
+    let next = |version: u32| Some(version.wrapping_add(1).max(1));
+    let before = VERSION.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    before.unwrap_or_default().wrapping_add(1).max(1)
 }

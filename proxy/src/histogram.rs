@@ -4,9 +4,10 @@
 //! histogram that nobody scrapes grows by nothing but its counters. (A recorder that buffers
 //! samples until the next scrape would itself be a leak.)
 
-use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 use std::time::Duration;
+
+use crate::shared::Tally;
 
 /// The most buckets, `+Inf` included.
 const BUCKETS_MAX: usize = 20;
@@ -15,8 +16,8 @@ const BUCKETS_MAX: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Histogram {
     bounds: &'static [f64],
-    counts: RefCell<[u64; BUCKETS_MAX]>,
-    sum_us: Cell<u64>,
+    counts: [Tally; BUCKETS_MAX],
+    sum_us: Tally,
 }
 
 impl Histogram {
@@ -24,27 +25,26 @@ impl Histogram {
     pub(crate) fn new(bounds: &'static [f64]) -> Self {
         assert!(bounds.len() < BUCKETS_MAX, "one bucket is kept for +Inf");
         debug_assert!(bounds.is_sorted());
-        Self { bounds, counts: RefCell::new([0; BUCKETS_MAX]), sum_us: Cell::new(0) }
+        Self { bounds, counts: [const { Tally::new() }; BUCKETS_MAX], sum_us: Tally::new() }
     }
 
     /// Counts one duration.
     pub(crate) fn record(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
         let bucket = self.bounds.iter().position(|bound| seconds <= *bound);
-        self.counts.borrow_mut()[bucket.unwrap_or(self.bounds.len())] += 1;
+        self.counts[bucket.unwrap_or(self.bounds.len())].add(1);
         let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.sum_us.set(self.sum_us.get().saturating_add(us));
+        self.sum_us.add(us);
     }
 
     /// Appends the series of this histogram in the text format 0.0.4. `labels` is without braces.
     pub(crate) fn render(&self, name: &str, labels: &str, out: &mut String) {
-        let counts = self.counts.borrow();
         let mut total = 0;
-        for (bound, count) in self.bounds.iter().zip(counts.iter()) {
-            total += count;
+        for (bound, count) in self.bounds.iter().zip(&self.counts) {
+            total += count.get();
             let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}");
         }
-        total += counts[self.bounds.len()];
+        total += self.counts[self.bounds.len()].get();
         let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}");
         let seconds = self.sum_us.get() as f64 / 1e6;
         let _ = writeln!(out, "{name}_sum{{{labels}}} {seconds}");

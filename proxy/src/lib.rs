@@ -15,6 +15,7 @@ mod clients;
 mod clock;
 pub mod config;
 mod connect;
+mod console;
 mod dial;
 mod disconnects;
 mod entropy;
@@ -35,6 +36,7 @@ mod pins;
 mod pool_stats;
 mod scratch;
 mod session;
+mod shared;
 mod snapshot;
 mod stream;
 mod tls;
@@ -43,7 +45,7 @@ mod twins;
 mod users;
 
 use std::future::Future;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::LocalSet;
@@ -85,24 +87,24 @@ async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result
     let broker = Broker::new(config)?;
     let listeners = listen_for_clients(&broker.config)?;
     let admin_listener = broker.config.admin.as_ref().map(Listener::admin).transpose()?;
-    let on: Rc<[String]> = listeners.iter().map(Listener::shown).collect();
-    tokio::task::spawn_local(Rc::clone(&broker).watch_idle());
-    tokio::task::spawn_local(Rc::clone(&broker).janitor());
-    tokio::task::spawn_local(Rc::clone(&broker).warm());
-    tokio::task::spawn_local(Rc::clone(&broker).age_firewalls());
-    tokio::task::spawn_local(Rc::clone(&broker).make_verifiers_ready());
+    let on: Arc<[String]> = listeners.iter().map(Listener::shown).collect();
+    tokio::task::spawn_local(Arc::clone(&broker).watch_idle());
+    tokio::task::spawn_local(Arc::clone(&broker).janitor());
+    tokio::task::spawn_local(Arc::clone(&broker).warm());
+    tokio::task::spawn_local(Arc::clone(&broker).age_firewalls());
+    tokio::task::spawn_local(Arc::clone(&broker).make_verifiers_ready());
     if let Some(listener) = admin_listener {
-        let admin = Admin::new(Rc::clone(&broker), Rc::clone(&on));
+        let admin = Admin::new(Arc::clone(&broker), Arc::clone(&on));
         tokio::task::spawn_local(admin.serve(listener));
     }
     if broker.config.so_reuseport == PortUse::Shared {
         let (twins, listener) = Twins::join(broker.config.listen_port, &broker.entropy)?;
         broker.twins.set(twins).expect("they are joined once");
-        tokio::task::spawn_local(Twins::serve(Rc::clone(&broker), listener));
+        tokio::task::spawn_local(Twins::serve(Arc::clone(&broker), listener));
     }
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|listener| tokio::task::spawn_local(accept(Rc::clone(&broker), listener)))
+        .map(|listener| tokio::task::spawn_local(accept(Arc::clone(&broker), listener)))
         .collect();
     let upstream = dial::target(&broker.config.upstream);
     events::Listening { on: &on, upstream: &upstream }.emit();
@@ -126,20 +128,20 @@ fn listen_for_clients(config: &Config) -> Result<Vec<Listener>, Error> {
     Ok(listeners)
 }
 
-async fn accept(broker: Rc<Broker>, listener: Listener) {
+async fn accept(broker: Arc<Broker>, listener: Listener) {
     /// Sockets beyond `max_client_conn` that may be in their login, to be told that it is full.
     const LOGIN_ROOM: usize = 256;
     loop {
         let (stream, peer) = listener.accept().await;
         let max = broker.config.max_client_conn.get() as usize;
         if broker.inner().clients.len() < max + LOGIN_ROOM {
-            tokio::task::spawn_local(login::serve(Rc::clone(&broker), stream, peer));
+            tokio::task::spawn_local(login::serve(Arc::clone(&broker), stream, peer));
         }
     }
 }
 
 /// Lets clients finish, up to a limit, then closes the servers.
-async fn drain(broker: &Rc<Broker>) {
+async fn drain(broker: &Arc<Broker>) {
     broker.drain();
     let deadline = tokio::time::Instant::now() + broker.config.drain_timeout;
     while broker.inner().clients.len() > 0 && tokio::time::Instant::now() < deadline {

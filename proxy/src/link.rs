@@ -4,14 +4,16 @@
 //! while it is lent, a task of ours while it is tested or prepared. There is no lock because
 //! there is nothing to share.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
+use stent_contract::snapshot::HolderState;
 use stent_pool::{PoolId, ServerId};
 use stent_wire::ledger::Ledger;
 use stent_wire::params::Params;
 use stent_wire::prepared::ServerStatements;
 
 use crate::broker::{BaseWelcome, Start};
+use crate::clock;
 use crate::facts::Facts;
 use crate::stream::Stream;
 use crate::traces::Traces;
@@ -30,9 +32,11 @@ pub(crate) struct Link {
     /// The statements it knows.
     pub(crate) statements: ServerStatements,
     /// The start-up parameters in force, beyond the server's own defaults.
-    pub(crate) applied: Rc<Params>,
+    pub(crate) applied: Arc<Params>,
     /// Who has it, for the console.
-    pub(crate) facts: Rc<Facts>,
+    pub(crate) facts: Arc<Facts>,
+    /// What the console was told last that its client does with it.
+    pub(crate) shown: HolderState,
     /// The beginning of a message from the server whose rest is needed too.
     pub(crate) carry: Vec<u8>,
     /// How much of a message from the server is still to be passed on.
@@ -100,6 +104,14 @@ pub(crate) enum Writing {
 }
 
 impl Link {
+    /// Tells the console what its client does with it, where that has changed.
+    pub(crate) fn show(&mut self, state: HolderState) {
+        if self.shown != state {
+            self.shown = state;
+            self.facts.set_state(state, clock::now());
+        }
+    }
+
     /// Whether another client may have it: nothing owed, nothing half sent or half received.
     pub(crate) fn is_clean(&self) -> bool {
         self.ledger.is_quiet()

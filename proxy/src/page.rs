@@ -139,7 +139,7 @@ impl Page<'_> {
                 self.set(MetricId::ConnectFailures, &labels, *count as f64);
             }
             let pool = [&*entry.database, &*entry.user];
-            let pins = entry.stats.pins.borrow();
+            let pins = entry.stats.pins.lock();
             self.set(MetricId::Inspections, &pool, pins.inspections() as f64);
             for (cause, count) in pins.by_cause() {
                 self.set(MetricId::Pins, &[pool[0], pool[1], cause.as_str()], count as f64);

@@ -1,25 +1,24 @@
 //! Counters and distributions of one pool, written by sessions and read by the console.
 //!
-//! Invariant: one thread; counting is an addition.
-
-use std::cell::{Cell, RefCell};
+//! Invariant: one thread writes; counting is an addition.
 
 use stent_contract::metric::{CONNECT_BUCKETS, LATENCY_BUCKETS};
 
 use crate::histogram::Histogram;
 use crate::pins::Pins;
+use crate::shared::{Lock, Tally};
 
 /// Counters and distributions of one pool.
 #[derive(Debug)]
 pub(crate) struct PoolStats {
     /// Transactions finished.
-    pub(crate) transactions: Cell<u64>,
+    pub(crate) transactions: Tally,
     /// ReadyForQuery passed on.
-    pub(crate) queries: Cell<u64>,
+    pub(crate) queries: Tally,
     /// Bytes from clients.
-    pub(crate) received: Cell<u64>,
+    pub(crate) received: Tally,
     /// Bytes to clients.
-    pub(crate) sent: Cell<u64>,
+    pub(crate) sent: Tally,
     /// From the request to the server.
     pub(crate) wait: Histogram,
     /// From the server to its return.
@@ -27,26 +26,26 @@ pub(crate) struct PoolStats {
     /// Opening a server.
     pub(crate) create: Histogram,
     /// Servers that had to stay with their clients.
-    pub(crate) pins: RefCell<Pins>,
+    pub(crate) pins: Lock<Pins>,
 }
 
 impl PoolStats {
     /// All zero.
     pub(crate) fn new() -> Self {
         Self {
-            transactions: Cell::new(0),
-            queries: Cell::new(0),
-            received: Cell::new(0),
-            sent: Cell::new(0),
+            transactions: Tally::new(),
+            queries: Tally::new(),
+            received: Tally::new(),
+            sent: Tally::new(),
             wait: Histogram::new(LATENCY_BUCKETS),
             hold: Histogram::new(LATENCY_BUCKETS),
             create: Histogram::new(CONNECT_BUCKETS),
-            pins: RefCell::default(),
+            pins: Lock::default(),
         }
     }
 }
 
 /// Adds to a counter.
-pub(crate) fn add(counter: &Cell<u64>, n: usize) {
-    counter.set(counter.get().wrapping_add(n as u64));
+pub(crate) fn add(counter: &Tally, n: usize) {
+    counter.add(n as u64);
 }

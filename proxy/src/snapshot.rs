@@ -99,9 +99,11 @@ fn pool_snapshot(
         },
         connect_error: entry.open_error.as_ref().map(ToString::to_string),
         servers_pinned: pinned(inner, pool),
-        clients_listening: entry.hub().map_or(0, |hub| hub.counts.clients.get()),
+        clients_listening: entry
+            .hub()
+            .map_or(0, |hub| u32::try_from(hub.counts.clients.get()).unwrap_or(u32::MAX)),
         servers_listening: entry.hub().map_or(0, |hub| servers_of(inner, hub.ear)),
-        pins: entry.stats.pins.borrow().kinds().to_vec(),
+        pins: entry.stats.pins.lock().kinds().to_vec(),
     }
 }
 

@@ -8,11 +8,10 @@
 //! Refuses: peers of another user, who could collect keys, and passing on what was passed on.
 //! Invariant: a request goes to at most [`TWINS_MAX`] twins, once.
 
-use std::cell::RefCell;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stent_wire::cancel::CancelRequest;
@@ -25,6 +24,7 @@ use crate::cancel::{self, Keyed};
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::messages::Inbox;
+use crate::shared::Lock;
 use crate::stream::Stream;
 
 /// The most twins that a request is passed on to.
@@ -53,7 +53,7 @@ pub(crate) struct Twins {
     name: String,
     /// Our user.
     uid: u32,
-    others: RefCell<Option<(Instant, Vec<String>)>>,
+    others: Lock<Option<(Instant, Vec<String>)>>,
 }
 
 impl Twins {
@@ -66,17 +66,17 @@ impl Twins {
         let name = format!("{family}{}-{nonce:08x}", std::process::id());
         let uid = std::fs::metadata("/proc/self").map_err(failed)?.uid();
         let listener = UnixListener::bind(Path::new(&format!("\0{name}"))).map_err(failed)?;
-        Ok((Self { family, name, uid, others: RefCell::new(None) }, listener))
+        Ok((Self { family, name, uid, others: Lock::new(None) }, listener))
     }
 
     /// Offers a request to all others; whether one of them knows its key.
     pub(crate) async fn offer(&self, request: &CancelRequest) -> Keyed {
         let mut packet = Vec::new();
         request.put(&mut packet);
-        let packet: Rc<[u8]> = packet.into();
+        let packet: Arc<[u8]> = packet.into();
         let mut offers = JoinSet::new();
         for name in self.others(Instant::now()) {
-            let (packet, uid) = (Rc::clone(&packet), self.uid);
+            let (packet, uid) = (Arc::clone(&packet), self.uid);
             offers.spawn_local(async move {
                 tokio::time::timeout(TIMEOUT, offer_to(&name, uid, &packet)).await
             });
@@ -90,7 +90,7 @@ impl Twins {
     }
 
     /// Runs for ever: serves what the others pass on.
-    pub(crate) async fn serve(broker: Rc<Broker>, listener: UnixListener) {
+    pub(crate) async fn serve(broker: Arc<Broker>, listener: UnixListener) {
         let mut served = JoinSet::new();
         loop {
             while served.len() >= SERVED_MAX {
@@ -99,7 +99,7 @@ impl Twins {
             while served.try_join_next().is_some() {}
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let broker = Rc::clone(&broker);
+                    let broker = Arc::clone(&broker);
                     served.spawn_local(async move {
                         let _ = tokio::time::timeout(TIMEOUT, answer(&broker, stream)).await;
                     });
@@ -114,7 +114,7 @@ impl Twins {
 
     /// The names of the others.
     fn others(&self, now: Instant) -> Vec<String> {
-        let mut others = self.others.borrow_mut();
+        let mut others = self.others.lock();
         if let Some((made, names)) = &*others
             && now.saturating_duration_since(*made) < LIST_LIFETIME
         {
@@ -144,7 +144,7 @@ async fn offer_to(name: &str, uid: u32, packet: &[u8]) -> io::Result<Keyed> {
 }
 
 /// Serves one request of a twin. It is acted upon here or nowhere: it was passed on once.
-async fn answer(broker: &Rc<Broker>, stream: UnixStream) -> io::Result<()> {
+async fn answer(broker: &Arc<Broker>, stream: UnixStream) -> io::Result<()> {
     let Some(twins) = broker.twins.get() else { return Ok(()) };
     expect_user(&stream, twins.uid)?;
     let (mut stream, mut inbox) = (Stream::Unix(stream), Inbox::default());

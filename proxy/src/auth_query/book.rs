@@ -4,13 +4,14 @@
 //! Invariant: at most [`USERS_MAX`] users and [`STRANGERS_MAX`] names that are none; strangers
 //! never push a user out.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stent_wire::auth::lookup::LookedUp;
 use stent_wire::auth::secret::Secret;
+
+use crate::shared::Lock;
 
 /// How long an answer is believed, if its VALID UNTIL does not come first: what changes in
 /// PostgreSQL is seen after this time at the latest, a new password at the second login with it.
@@ -27,7 +28,7 @@ const STRANGERS_MAX: usize = 1_000;
 pub(crate) struct Record {
     pub(crate) said: LookedUp,
     at: Instant,
-    doubted: Cell<Doubted>,
+    doubted: Lock<Doubted>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,27 +40,27 @@ enum Doubted {
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    users: BTreeMap<Box<str>, Rc<Record>>,
-    strangers: BTreeMap<Box<str>, Rc<Record>>,
+    users: BTreeMap<Box<str>, Arc<Record>>,
+    strangers: BTreeMap<Box<str>, Arc<Record>>,
 }
 
 impl Record {
     pub(crate) const fn new(said: LookedUp, at: Instant) -> Self {
-        Self { said, at, doubted: Cell::new(Doubted::No) }
+        Self { said, at, doubted: Lock::new(Doubted::No) }
     }
 }
 
 impl Book {
     /// What is known of a name and may be believed.
-    pub(crate) fn fresh(&self, name: &str, now: Instant) -> Option<Rc<Record>> {
+    pub(crate) fn fresh(&self, name: &str, now: Instant) -> Option<Arc<Record>> {
         let record = self.users.get(name).or_else(|| self.strangers.get(name))?;
         let age = now.saturating_duration_since(record.at);
         let believed_for = record.said.valid_for.map_or(FRESH, |valid| valid.min(FRESH));
-        (age < believed_for && record.doubted.get() == Doubted::No).then(|| Rc::clone(record))
+        (age < believed_for && record.doubted.get() == Doubted::No).then(|| Arc::clone(record))
     }
 
     /// Enters an answer in the place of any earlier one.
-    pub(crate) fn enter(&mut self, name: &str, record: Rc<Record>) {
+    pub(crate) fn enter(&mut self, name: &str, record: Arc<Record>) {
         self.users.remove(name);
         self.strangers.remove(name);
         let (map, max) = match record.said.secret {
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
     use stent_wire::auth::secret::{AuthType, Refusal};
 
-    fn record(secret: Result<&str, Refusal>, at: Instant) -> Rc<Record> {
+    fn record(secret: Result<&str, Refusal>, at: Instant) -> Arc<Record> {
         record_valid_for(secret, None, at)
     }
 
@@ -104,10 +105,10 @@ mod tests {
         secret: Result<&str, Refusal>,
         valid_for: Option<Duration>,
         at: Instant,
-    ) -> Rc<Record> {
+    ) -> Arc<Record> {
         let secret = secret.map(|text| Secret::parse(text.as_bytes()).unwrap());
         let strangers = AuthType::ScramSha256;
-        Rc::new(Record::new(LookedUp { secret, strangers, valid_for }, at))
+        Arc::new(Record::new(LookedUp { secret, strangers, valid_for }, at))
     }
 
     #[test]

@@ -8,8 +8,7 @@
 
 mod book;
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stent_pool::PoolId;
@@ -26,6 +25,7 @@ use crate::clients::{ClientId, ClientState};
 use crate::config::{self, Config};
 use crate::events;
 use crate::exchange::{self, ExchangeError};
+use crate::shared::Lock;
 
 use book::Book;
 pub(crate) use book::Record;
@@ -39,7 +39,7 @@ pub(crate) struct AuthQuery {
     /// Held by whoever asks: one connection is enough, and those who want to know the same find
     /// the answer when their turn comes.
     turn: Mutex<()>,
-    book: RefCell<Book>,
+    book: Lock<Book>,
 }
 
 /// Why a user could not be looked up. Nothing of it is the client's to know.
@@ -72,22 +72,22 @@ impl AuthQuery {
     /// From the configuration; `None` where nobody is looked up.
     pub(crate) fn new(config: &Config) -> Option<Self> {
         let config = config.auth.query.clone()?;
-        Some(Self { config, turn: Mutex::new(()), book: RefCell::default() })
+        Some(Self { config, turn: Mutex::new(()), book: Lock::default() })
     }
 
-    fn known(&self, user: &str) -> Option<Rc<Record>> {
-        self.book.borrow().fresh(user, Instant::now())
+    fn known(&self, user: &str) -> Option<Arc<Record>> {
+        self.book.lock().fresh(user, Instant::now())
     }
 
-    fn enter(&self, user: &str, said: LookedUp, asked: Instant) -> Rc<Record> {
-        let record = Rc::new(Record::new(said, asked));
-        self.book.borrow_mut().enter(user, Rc::clone(&record));
+    fn enter(&self, user: &str, said: LookedUp, asked: Instant) -> Arc<Record> {
+        let record = Arc::new(Record::new(said, asked));
+        self.book.lock().enter(user, Arc::clone(&record));
         record
     }
 
     /// The secret of a user who was looked up at some time.
     pub(crate) fn secret(&self, user: &str) -> Option<Secret> {
-        self.book.borrow().secret(user).cloned()
+        self.book.lock().secret(user).cloned()
     }
 
     /// The pool's place in the policy has a name that no client can have, for it holds a NUL: the
@@ -100,7 +100,7 @@ impl AuthQuery {
         {
             params.set(name.as_bytes(), value.as_bytes()).expect("short names without a NUL");
         }
-        let start = Start { params: Rc::new(params), replication: Replication::Off };
+        let start = Start { params: Arc::new(params), replication: Replication::Off };
         let title = format!("{user} (auth_query)");
         (format!("{user}\0auth_query"), Own { title, login: user.as_str().into(), start })
     }
@@ -109,11 +109,11 @@ impl AuthQuery {
 impl Broker {
     /// What PostgreSQL says of a user; `None` where it is not to be asked.
     pub(crate) async fn look_up(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         client: ClientId,
         user: &str,
         auth_type: AuthType,
-    ) -> Result<Option<Rc<Record>>, LookupError> {
+    ) -> Result<Option<Arc<Record>>, LookupError> {
         let Some(query) = &self.auth_query else { return Ok(None) };
         let by_secret = !matches!(auth_type, AuthType::Trust | AuthType::Cert);
         if !by_secret || self.users.knows(user) {
@@ -121,7 +121,7 @@ impl Broker {
         }
         if user.len() > USER_NAME_LEN_MAX {
             let said = LookedUp::nobody(Refusal::UnknownUser);
-            return Ok(Some(Rc::new(Record::new(said, Instant::now()))));
+            return Ok(Some(Arc::new(Record::new(said, Instant::now()))));
         }
         if let Some(record) = query.known(user) {
             return Ok(Some(record));
@@ -145,13 +145,13 @@ impl Broker {
     /// A login of a user who was looked up has failed.
     pub(crate) fn doubt(&self, user: &str) {
         if let Some(query) = &self.auth_query {
-            query.book.borrow().doubt(user, Instant::now());
+            query.book.lock().doubt(user, Instant::now());
         }
     }
 
     /// Puts the question. The client's task may be dropped at any time: what it holds goes back.
     async fn ask(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         query: &AuthQuery,
         client: ClientId,
         user: &str,
@@ -184,7 +184,7 @@ impl Broker {
     }
 
     async fn server_for_questions(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         query: &AuthQuery,
         client: ClientId,
     ) -> Result<Lent, LookupError> {

@@ -1,10 +1,11 @@
 //! Events in, decisions carried out.
 //!
 //! Invariant: decisions are carried out in the order in which they were taken, and an event that
-//! follows from carrying one out is handled after the rest.
+//! follows from carrying one out is handled after the rest. All that follows from one event is done
+//! in one turn with the broker's inside; who is to wake is woken behind it.
 
-use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use stent_pool::{
@@ -35,39 +36,48 @@ const JANITOR_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl Broker {
     /// Tells the pools what happened, and does what they decide.
-    pub(crate) fn handle(self: &Rc<Self>, event: Event) {
-        let mut queues = std::mem::take(&mut *self.queues.borrow_mut());
-        queues.events.push_back(event);
-        while let Some(event) = queues.events.pop_front() {
-            self.inner().pools.handle(event, clock::now(), &mut queues.decisions);
-            for decision in queues.decisions.drain(..) {
-                self.carry_out(decision, &mut queues.events);
-            }
-        }
-        *self.queues.borrow_mut() = queues;
-        self.plan();
+    pub(crate) fn handle(self: &Arc<Self>, event: Event) {
+        let mut wakes = Wakes::default();
+        self.settle(&mut self.inner(), event, &mut wakes);
+        wakes.wake();
     }
 
-    /// Carries out one decision.
-    pub(super) fn carry_out(self: &Rc<Self>, decision: Decision, events: &mut VecDeque<Event>) {
-        match decision {
-            Decision::Open { pool, server } => self.open(pool, server),
-            Decision::Probe { server, .. } => self.probe(server),
-            Decision::Grant { waiter, server, waited } => {
-                self.grant(waiter, server, waited, events);
+    /// The same within a turn with the inside.
+    pub(super) fn settle(self: &Arc<Self>, inner: &mut Inner, event: Event, wakes: &mut Wakes) {
+        let now = clock::now();
+        assert!(inner.events.is_empty(), "a turn leaves nothing to the next");
+        inner.events.push_back(event);
+        // Taken out, so that carrying out one decision may put its events in.
+        let mut decisions = std::mem::take(&mut inner.decisions);
+        while let Some(event) = inner.events.pop_front() {
+            inner.pools.handle(event, now, &mut decisions);
+            for decision in decisions.drain(..) {
+                self.carry_out(inner, decision, wakes);
             }
-            Decision::Close { server, cause } => self.close(server, cause, events),
+        }
+        inner.decisions = decisions;
+        self.plan(inner);
+    }
+
+    fn carry_out(self: &Arc<Self>, inner: &mut Inner, decision: Decision, wakes: &mut Wakes) {
+        match decision {
+            Decision::Open { pool, server } => self.open(inner, pool, server),
+            Decision::Probe { server, .. } => self.probe(inner, server),
+            Decision::Grant { waiter, server, waited } => {
+                inner.grant(waiter, server, waited, wakes);
+            }
+            Decision::Close { server, cause } => self.close(inner, server, cause),
             Decision::Refuse { waiter, refusal, .. } => {
-                self.finish_wait(waiter, Outcome::Refused(refusal));
+                inner.finish_wait(waiter, Outcome::Refused(refusal), wakes);
             }
         }
     }
 
     /// Runs for ever: tells the pools when one of their deadlines has come.
-    pub(crate) async fn janitor(self: Rc<Self>) {
+    pub(crate) async fn janitor(self: Arc<Self>) {
         loop {
-            let next = self.planned.get().unwrap_or_else(|| Instant::now() + JANITOR_PAUSE_MAX);
-            let next = next.min(Instant::now() + JANITOR_PAUSE_MAX);
+            let latest = Instant::now() + JANITOR_PAUSE_MAX;
+            let next = self.inner().planned.map_or(latest, |next| next.min(latest));
             let sleep = tokio::time::sleep_until(next.into());
             tokio::select! {
                 () = sleep => self.handle(Event::Tick),
@@ -77,25 +87,23 @@ impl Broker {
     }
 
     /// Wakes the janitor if a deadline has come nearer.
-    pub(super) fn plan(&self) {
-        let next = self.inner().pools.next_deadline();
-        let earlier = match (next, self.planned.get()) {
+    fn plan(&self, inner: &mut Inner) {
+        let next = inner.pools.next_deadline();
+        let earlier = match (next, inner.planned) {
             (Some(next), Some(planned)) => next < planned,
             (Some(_), None) => true,
             (None, _) => false,
         };
-        self.planned.set(next);
+        inner.planned = next;
         if earlier {
             self.janitor.notify_one();
         }
     }
 
     /// Opens a server in a task of its own.
-    fn open(self: &Rc<Self>, pool: PoolId, server: ServerId) {
-        let mut inner = self.inner();
+    fn open(self: &Arc<Self>, inner: &mut Inner, pool: PoolId, server: ServerId) {
         inner.put_slot(Slot { server, pool, idle: None, facts: None });
-        drop(inner);
-        let broker = Rc::clone(self);
+        let broker = Arc::clone(self);
         tokio::task::spawn_local(async move {
             let started = Instant::now();
             let opened = match broker.open_for_whom_it_waits(pool, server).await {
@@ -124,7 +132,7 @@ impl Broker {
     }
 
     fn opened(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         pool: PoolId,
         server: ServerId,
         opened: Result<Opened, OpenError>,
@@ -138,7 +146,7 @@ impl Broker {
                 entry.open_error = None;
                 entry.welcomes.set_base(welcome);
                 let slot = inner.slot(server).expect("a server being opened keeps its place");
-                slot.facts = Some(Rc::clone(&link.facts));
+                slot.facts = Some(Arc::clone(&link.facts));
                 slot.idle = Some(link);
                 drop(inner);
                 self.watch(server);
@@ -156,7 +164,7 @@ impl Broker {
                 inner.servers[server.index()] = None;
                 let entry = &mut inner.entries[pool.index()];
                 let sqlstate = error.sqlstate();
-                entry.open_error = Some(Rc::new(error));
+                entry.open_error = Some(Arc::new(error));
                 let counted = match &entry.role {
                     Role::Listens(hub) => hub.pool,
                     Role::Lends(_) => pool,
@@ -169,58 +177,33 @@ impl Broker {
     }
 
     /// Asks an idle server for a sign of life, in a task of its own.
-    fn probe(self: &Rc<Self>, server: ServerId) {
-        let mut link = self.inner().take_idle(server);
-        let broker = Rc::clone(self);
+    fn probe(self: &Arc<Self>, inner: &mut Inner, server: ServerId) {
+        let mut link = inner.take_idle(server);
+        let broker = Arc::clone(self);
         tokio::task::spawn_local(async move {
             let answer = tokio::time::timeout(PROBE_TIMEOUT, exchange::probe(&mut link)).await;
             let healthy = match answer {
                 Ok(Ok(())) if link.is_clean() => ProbeResult::Healthy,
                 _ => ProbeResult::Failed,
             };
-            broker.put_idle(link);
+            broker.inner().put_idle(link);
             broker.handle(Event::Probed { server, healthy });
         });
     }
 
-    /// A client gets its server. A server whose end shows only now goes back at once, and the
-    /// client goes on waiting: it has not used the server.
-    fn grant(
-        self: &Rc<Self>,
-        waiter: WaiterId,
-        server: ServerId,
-        waited: Duration,
-        events: &mut VecDeque<Event>,
-    ) {
-        let mut inner = self.inner();
-        let link = inner.take_idle(server);
-        inner.entries[link.pool.index()].stats.wait.record(waited);
-        if let Some(hub) = inner.waiting_hub(waiter) {
-            return hub.settle(Outcome::Granted(link));
-        }
-        if inner.clients.by_waiter(waiter.0).is_none() {
-            drop(inner);
-            self.put_idle(link);
-            events.push_back(Event::Release { server, condition: Condition::Clean });
-            return;
-        }
-        drop(inner);
-        self.finish_wait(waiter, Outcome::Granted(link));
-    }
-
     /// Ends a server: Terminate, then wait for the server to hang up, so that its place is free
     /// on PostgreSQL's side too when the pool hears of it.
-    fn close(self: &Rc<Self>, server: ServerId, cause: CloseCause, events: &mut VecDeque<Event>) {
-        let mut link = self.inner().take_idle(server);
-        self.inner().servers[server.index()] = None;
+    fn close(self: &Arc<Self>, inner: &mut Inner, server: ServerId, cause: CloseCause) {
+        let mut link = inner.take_idle(server);
+        inner.servers[server.index()] = None;
         let detail = link.last_words.as_deref().unwrap_or("");
-        self.server_ended(link.pool, &link.facts, Cause::of_close(cause), detail);
+        inner.server_ended(link.pool, &link.facts, Cause::of_close(cause), detail);
         if matches!(cause, CloseCause::Broken | CloseCause::Lost) {
             drop(link);
-            events.push_back(Event::Closed { server });
+            inner.events.push_back(Event::Closed { server });
             return;
         }
-        let broker = Rc::clone(self);
+        let broker = Arc::clone(self);
         tokio::task::spawn_local(async move {
             let _ = tokio::time::timeout(CLOSE_GRACE, broker.end(&mut link)).await;
             broker.handle(Event::Closed { server });
@@ -229,7 +212,7 @@ impl Broker {
 
     /// Ends a server whatever it is doing. It may have more requests before it than the one that
     /// a cancel request ends, so that is repeated until it hangs up.
-    async fn end(self: &Rc<Self>, link: &mut Link) {
+    async fn end(self: &Arc<Self>, link: &mut Link) {
         let mut pause = CANCEL_AGAIN;
         if link.ledger.awaits_client() || link.ledger.streams_both_ways() {
             return hang_up(link).await;
@@ -252,26 +235,6 @@ impl Broker {
             }
         }
     }
-
-    /// Hands a waiting client the end of its wait.
-    fn finish_wait(&self, waiter: WaiterId, outcome: Outcome) {
-        let mut inner = self.inner();
-        if let Some(hub) = inner.waiting_hub(waiter) {
-            return hub.settle(outcome);
-        }
-        let client = inner.clients.by_waiter(waiter.0);
-        let client = client.expect("a wait is withdrawn before its client leaves");
-        assert!(client.outcome.is_none(), "a wait ends once");
-        client.outcome = Some(outcome);
-        let waker = match client.asking {
-            Asking::Now => None,
-            Asking::No => client.waker.clone(),
-        };
-        drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
 }
 
 impl Inner {
@@ -288,10 +251,64 @@ impl Inner {
         self.servers[index] = Some(slot);
     }
 
+    /// Puts a link into its place.
+    pub(super) fn put_idle(&mut self, link: Box<Link>) {
+        let slot = self.slot(link.server).expect("a live link keeps its place");
+        debug_assert!(slot.idle.is_none());
+        slot.idle = Some(link);
+    }
+
+    /// A client gets its server. One that has left meanwhile leaves it behind.
+    fn grant(&mut self, waiter: WaiterId, server: ServerId, waited: Duration, wakes: &mut Wakes) {
+        let link = self.take_idle(server);
+        self.entries[link.pool.index()].stats.wait.record(waited);
+        if self.waiting_hub(waiter).is_none() && self.clients.by_waiter(waiter.0).is_none() {
+            self.put_idle(link);
+            self.events.push_back(Event::Release { server, condition: Condition::Clean });
+            return;
+        }
+        self.finish_wait(waiter, Outcome::Granted(link), wakes);
+    }
+
+    /// Hands a waiting client the end of its wait.
+    fn finish_wait(&mut self, waiter: WaiterId, outcome: Outcome, wakes: &mut Wakes) {
+        if let Some(hub) = self.waiting_hub(waiter) {
+            return hub.settle(outcome);
+        }
+        let client = self.clients.by_waiter(waiter.0);
+        let client = client.expect("a wait is withdrawn before its client leaves");
+        assert!(client.outcome.is_none(), "a wait ends once");
+        client.outcome = Some(outcome);
+        match client.asking {
+            Asking::Now => {}
+            Asking::No => wakes.add(client.waker.clone()),
+        }
+    }
+
     /// Takes an idle server out.
     pub(crate) fn take_idle(&mut self, server: ServerId) -> Box<Link> {
         let slot = self.slot(server).expect("the pool decides about servers that are there");
         slot.idle.take().expect("the pool decides about servers that are in our hands")
+    }
+}
+
+/// Who is to be woken when the inside is let go: seldom more than one.
+#[derive(Default)]
+pub(super) struct Wakes {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Wakes {
+    fn add(&mut self, waker: Option<Waker>) {
+        match &self.first {
+            None => self.first = waker,
+            Some(_) => self.more.extend(waker),
+        }
+    }
+
+    pub(super) fn wake(self) {
+        self.first.into_iter().chain(self.more).for_each(Waker::wake);
     }
 }
 

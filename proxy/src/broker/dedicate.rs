@@ -7,7 +7,7 @@
 //! Invariant: a link taken for a login that fails or is dropped goes back ([`Lent`]), and a wish
 //! for a server is kept exactly as long as its client waits ([`Wanted`]).
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stent_pool::{PoolId, ServerId};
@@ -30,7 +30,7 @@ const HANG_UP_MAX: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
     /// The parameters of its StartupMessage.
-    pub(crate) params: Rc<Params>,
+    pub(crate) params: Arc<Params>,
     /// Its parameter `replication`.
     pub(crate) replication: Replication,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Start {
 impl Start {
     /// A server for everybody: transaction and statement mode.
     pub(crate) fn plain() -> Self {
-        Self { params: Rc::new(Params::default()), replication: Replication::Off }
+        Self { params: Arc::new(Params::default()), replication: Replication::Off }
     }
 
     /// Whether a server that was started with `self` is what one started with `other` would be.
@@ -55,21 +55,21 @@ pub(crate) struct Own {
     /// The pool's user, as people read it.
     pub(crate) title: String,
     /// As whom the servers log in.
-    pub(crate) login: Rc<str>,
+    pub(crate) login: Arc<str>,
     /// With what they are started, and with nothing else.
     pub(crate) start: Start,
 }
 
 /// A server in the hands of a task that may be dropped: then it goes back as lost.
 pub(crate) struct Lent {
-    broker: Rc<Broker>,
+    broker: Arc<Broker>,
     client: ClientId,
     link: Option<Box<Link>>,
 }
 
 impl Lent {
-    pub(crate) fn new(broker: &Rc<Broker>, client: ClientId, link: Box<Link>) -> Self {
-        Self { broker: Rc::clone(broker), client, link: Some(link) }
+    pub(crate) fn new(broker: &Arc<Broker>, client: ClientId, link: Box<Link>) -> Self {
+        Self { broker: Arc::clone(broker), client, link: Some(link) }
     }
 
     pub(crate) fn link(&mut self) -> &mut Box<Link> {
@@ -93,14 +93,14 @@ impl Drop for Lent {
 struct Wanted<'a> {
     broker: &'a Broker,
     pool: PoolId,
-    params: &'a Rc<Params>,
+    params: &'a Arc<Params>,
 }
 
 impl Drop for Wanted<'_> {
     fn drop(&mut self) {
         let mut inner = self.broker.inner();
         let wanted = &mut inner.entries[self.pool.index()].wanted;
-        let mine = wanted.iter().position(|start| Rc::ptr_eq(&start.params, self.params));
+        let mine = wanted.iter().position(|start| Arc::ptr_eq(&start.params, self.params));
         if let Some(at) = mine {
             wanted.remove(at);
         }
@@ -110,7 +110,7 @@ impl Drop for Wanted<'_> {
 impl Broker {
     /// The server of a client that keeps it; what PostgreSQL says against it, as it says it.
     pub(crate) async fn dedicate(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         client: ClientId,
         pool: PoolId,
         start: &Start,
@@ -132,30 +132,30 @@ impl Broker {
     }
 
     /// Ends the server and starts another in its place, with the client's own parameters.
-    async fn start_anew(self: &Rc<Self>, mut lent: Lent, start: &Start) -> Result<Lent, Report> {
+    async fn start_anew(self: &Arc<Self>, mut lent: Lent, start: &Start) -> Result<Lent, Report> {
         let (client, link) = (lent.client, lent.link());
         let (pool, server) = (link.pool, link.server);
         // A fresh link that was opened for this very client needs no second login.
         if link.started.params == start.params && link.started.replication == start.replication {
             return Ok(lent);
         }
-        let ended = Rc::clone(&link.facts);
+        let ended = Arc::clone(&link.facts);
         let _ = tokio::time::timeout(HANG_UP_MAX, hang_up(link)).await;
         link.writing = Writing::Failed;
         let began = Instant::now();
         let opened = connect::open(self, pool, server, start.clone()).await;
         let Opened { link: fresh, welcome } = opened.map_err(|error| error.report())?;
-        self.server_ended(pool, &ended, Cause::Restarted, "");
         let mut inner = self.inner();
+        inner.server_ended(pool, &ended, Cause::Restarted, "");
         let entry = &mut inner.entries[pool.index()];
         entry.stats.create.record(began.elapsed());
         if self.config.pool_mode == PoolMode::Session {
             entry.welcomes.set_base(welcome);
         }
         let slot = inner.slot(server).expect("a lent server keeps its place");
-        slot.facts = Some(Rc::clone(&fresh.facts));
+        slot.facts = Some(Arc::clone(&fresh.facts));
         fresh.facts.take(client, Instant::now());
-        inner.clients.get_mut(client).holds = Some(Rc::clone(&fresh.facts));
+        inner.clients.get_mut(client).holds = Some(Arc::clone(&fresh.facts));
         drop(inner);
         *lent.link() = fresh;
         Ok(lent)
@@ -176,7 +176,7 @@ impl Broker {
     /// Opens a server as the first waiting client wants it. Parameters that PostgreSQL does not
     /// take are that client's business, not the pool's: it hears of them in its own login.
     pub(super) async fn open_for_whom_it_waits(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         pool: PoolId,
         server: ServerId,
     ) -> Result<Opened, OpenError> {

@@ -3,7 +3,7 @@
 //!
 //! Invariant: the waiter of such a pool is its hub, under a number that no client has.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use stent_pool::{Condition, Event, PoolId, TooManyPools, WaiterId};
 
@@ -20,49 +20,49 @@ fn waiter(ear: PoolId) -> WaiterId {
 
 impl Broker {
     /// Who listens for the clients of a pool.
-    pub(crate) fn hub(&self, pool: PoolId) -> Result<Rc<Hub>, TooManyPools> {
+    pub(crate) fn hub(&self, pool: PoolId) -> Result<Arc<Hub>, TooManyPools> {
         let nonce = u64::from_ne_bytes(self.entropy.bytes().map_err(|_| TooManyPools)?);
         let mut inner = self.inner();
         if let Role::Lends(Some(hub)) = &inner.entries[pool.index()].role {
-            return Ok(Rc::clone(hub));
+            return Ok(Arc::clone(hub));
         }
         let ear = inner.pools.listening(pool)?;
         assert_eq!(ear.index(), inner.entries.len(), "a pool and its entry are made together");
-        let hub = Rc::new(Hub::new(pool, ear, nonce));
+        let hub = Arc::new(Hub::new(pool, ear, nonce));
         let of = &mut inner.entries[pool.index()];
-        of.role = Role::Lends(Some(Rc::clone(&hub)));
+        of.role = Role::Lends(Some(Arc::clone(&hub)));
         let (database, user, firewall) =
-            (Rc::clone(&of.database), Rc::clone(&of.user), Rc::clone(&of.firewall));
-        let role = Role::Listens(Rc::clone(&hub));
+            (Arc::clone(&of.database), Arc::clone(&of.user), Arc::clone(&of.firewall));
+        let role = Role::Listens(Arc::clone(&hub));
         inner.entries.push(PoolEntry::new(database, user, firewall, role));
         Ok(hub)
     }
 
     /// A hub asks for its connection.
-    pub(crate) fn acquire_ear(self: &Rc<Self>, ear: PoolId) {
+    pub(crate) fn acquire_ear(self: &Arc<Self>, ear: PoolId) {
         self.handle(Event::Acquire { pool: ear, waiter: waiter(ear) });
     }
 
     /// It needs none any more. One that was granted meanwhile is the hub's to give back.
-    pub(crate) fn withdraw_ear(self: &Rc<Self>, ear: PoolId) {
+    pub(crate) fn withdraw_ear(self: &Arc<Self>, ear: PoolId) {
         self.handle(Event::Withdraw { waiter: waiter(ear) });
     }
 
     /// A hub gives its connection back.
-    pub(crate) fn release_ear(self: &Rc<Self>, link: Box<Link>, condition: Condition) {
+    pub(crate) fn release_ear(self: &Arc<Self>, link: Box<Link>, condition: Condition) {
         self.hand_back(link, condition);
     }
 }
 
 impl Inner {
     /// The hub that waits under this number, if it is a hub's.
-    pub(super) fn waiting_hub(&self, waiter: WaiterId) -> Option<Rc<Hub>> {
+    pub(super) fn waiting_hub(&self, waiter: WaiterId) -> Option<Arc<Hub>> {
         let index = usize::try_from(waiter.0 >> 32).ok()?;
         if waiter.0 & NO_CLIENT != NO_CLIENT {
             return None;
         }
         match &self.entries.get(index)?.role {
-            Role::Listens(hub) => Some(Rc::clone(hub)),
+            Role::Listens(hub) => Some(Arc::clone(hub)),
             Role::Lends(_) => None,
         }
     }

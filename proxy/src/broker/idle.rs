@@ -3,8 +3,9 @@
 //! Invariant: each idle link's socket is registered with the watcher's waker, from the moment it
 //! comes back until it is lent. Registering costs no system call and no wake-up.
 
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use stent_pool::{Event, ServerId};
 use stent_wire::frame::{Sender, frame_at};
@@ -17,9 +18,9 @@ use crate::scratch;
 
 impl Broker {
     /// Runs for ever: looks at every idle server when one of them has something to say.
-    pub(crate) async fn watch_idle(self: Rc<Self>) {
+    pub(crate) async fn watch_idle(self: Arc<Self>) {
         std::future::poll_fn(|cx| {
-            cx.waker().clone_into(&mut self.idle_watch.borrow_mut());
+            WATCHER.with_borrow_mut(|watcher| *watcher = Some(cx.waker().clone()));
             let servers: Vec<ServerId> = {
                 let inner = self.inner();
                 let idle = inner.servers.iter().flatten().filter(|slot| slot.idle.is_some());
@@ -34,32 +35,26 @@ impl Broker {
     }
 
     /// Registers an idle server with the watcher, and hears what it has said already.
-    pub(super) fn watch(self: &Rc<Self>, server: ServerId) {
-        let waker = self.idle_watch.borrow().clone();
-        let mut cx = Context::from_waker(&waker);
+    pub(super) fn watch(self: &Arc<Self>, server: ServerId) {
         let Some(mut link) = self.inner().slot(server).and_then(|slot| slot.idle.take()) else {
             return;
         };
-        let state = listen(&mut link, &mut cx);
-        self.put_idle(link);
+        let state = listen(&mut link);
+        self.inner().put_idle(link);
         if state == Listening::Lost {
             self.handle(Event::Lost { server });
         }
     }
 
-    /// Puts a link back into its place.
-    pub(super) fn put_idle(&self, link: Box<Link>) {
-        let mut inner = self.inner();
-        let slot = inner.slot(link.server).expect("a live link keeps its place");
-        debug_assert!(slot.idle.is_none());
-        slot.idle = Some(link);
-    }
-
     /// Whether a link that comes back is as silent as it must be; registers it with the watcher.
-    pub(super) fn is_silent(&self, link: &mut Link) -> bool {
-        let waker = self.idle_watch.borrow().clone();
-        listen(link, &mut Context::from_waker(&waker)) == Listening::Quiet
+    pub(super) fn is_silent(link: &mut Link) -> bool {
+        listen(link) == Listening::Quiet
     }
+}
+
+thread_local! {
+    /// Wakes the watcher of this thread's idle servers.
+    static WATCHER: RefCell<Option<Waker>> = const { RefCell::new(None) };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +65,14 @@ enum Listening {
 
 /// Reads what an idle server says. Notices, notifications and parameter changes are nobody's and
 /// are dropped; an error or the end of the stream means that the server is gone.
-fn listen(link: &mut Link, cx: &mut Context<'_>) -> Listening {
+fn listen(link: &mut Link) -> Listening {
+    WATCHER.with_borrow(|watcher| {
+        let waker = watcher.as_ref().unwrap_or(Waker::noop());
+        hear_all(link, &mut Context::from_waker(waker))
+    })
+}
+
+fn hear_all(link: &mut Link, cx: &mut Context<'_>) -> Listening {
     loop {
         let heard = scratch::with(|scratch| match link.stream.poll_read(cx, &mut scratch.read) {
             Poll::Pending => Some(Listening::Quiet),

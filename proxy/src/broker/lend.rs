@@ -3,16 +3,18 @@
 //! Invariant: between a grant and its release exactly one session has the link, and each session
 //! that leaves while it waits has withdrawn.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use stent_contract::snapshot::HolderState;
 use stent_pool::{Condition, Event, PoolId, Refusal, WaiterId};
 use stent_wire::effects::Effects;
 use stent_wire::inspect::Cause;
 use stent_wire::params::Params;
 use stent_wire::startup::Replication;
 
-use super::{Broker, PoolEntry};
+use super::carry_out::Wakes;
+use super::{Broker, Inner, PoolEntry};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
 use crate::clock;
 use crate::exchange::{self, ExchangeError};
@@ -39,13 +41,17 @@ pub(crate) enum Acquired {
 
 impl Broker {
     /// A client asks for a server of its pool.
-    pub(crate) fn acquire(self: &Rc<Self>, client: ClientId, pool: PoolId) -> Acquired {
+    pub(crate) fn acquire(self: &Arc<Self>, client: ClientId, pool: PoolId) -> Acquired {
         let mut inner = self.inner();
         inner.clients.set_state(client, ClientState::Waiting);
         inner.clients.get_mut(client).asking = Asking::Now;
+        let mut wakes = Wakes::default();
+        let waiter = WaiterId(client.waiter_key());
+        self.settle(&mut inner, Event::Acquire { pool, waiter }, &mut wakes);
+        let outcome = inner.take_outcome(client);
         drop(inner);
-        self.handle(Event::Acquire { pool, waiter: WaiterId(client.waiter_key()) });
-        match self.take_outcome(client) {
+        wakes.wake();
+        match outcome {
             Some(Outcome::Granted(link)) => Acquired::Link(link),
             Some(Outcome::Refused(refusal)) => Acquired::Refused(refusal),
             Some(Outcome::Cancelled) | None => Acquired::Later,
@@ -53,26 +59,12 @@ impl Broker {
     }
 
     /// The end of a client's wait, if it has come. A granted link is the client's from here on.
-    pub(crate) fn take_outcome(self: &Rc<Self>, client: ClientId) -> Option<Outcome> {
-        let mut inner = self.inner();
-        let entry = inner.clients.get_mut(client);
-        entry.asking = Asking::No;
-        let outcome = entry.outcome.take()?;
-        match &outcome {
-            Outcome::Granted(link) => {
-                link.facts.take(client, clock::now());
-                inner.clients.get_mut(client).holds = Some(Rc::clone(&link.facts));
-                inner.clients.set_state(client, ClientState::Active);
-            }
-            Outcome::Refused(_) | Outcome::Cancelled => {
-                inner.clients.set_state(client, ClientState::Idle);
-            }
-        }
-        Some(outcome)
+    pub(crate) fn take_outcome(&self, client: ClientId) -> Option<Outcome> {
+        self.inner().take_outcome(client)
     }
 
     /// A client leaves while it waits. What was granted to it meanwhile goes back unused.
-    pub(crate) fn withdraw(self: &Rc<Self>, client: ClientId) {
+    pub(crate) fn withdraw(self: &Arc<Self>, client: ClientId) {
         if let Some(Outcome::Granted(link)) = self.take_outcome(client) {
             self.release(client, link);
             return;
@@ -84,34 +76,34 @@ impl Broker {
     }
 
     /// A client gives its server back. The link's own book decides in which condition it is.
-    pub(crate) fn release(self: &Rc<Self>, client: ClientId, link: Box<Link>) {
-        self.client_lets_go(client, &link);
+    pub(crate) fn release(self: &Arc<Self>, client: ClientId, link: Box<Link>) {
         let ended = link.writing == Writing::Failed || link.ledger.has_ended();
         if ended {
-            self.hand_back(link, Condition::Broken);
+            self.let_go(Some(client), link, Condition::Broken);
         } else if !link.traces.is_clean() {
+            self.inner().client_lets_go(client, &link);
             self.clean(link);
-        } else if link.facts.cancels().sent > 0 && link.is_clean() {
+        } else if link.facts.was_cancelled() && link.is_clean() {
+            self.inner().client_lets_go(client, &link);
             self.quarantine(link);
         } else {
-            self.hand_back(link, Condition::Clean);
+            self.let_go(Some(client), link, Condition::Clean);
         }
     }
 
     /// A server that a login has left half-way, or ended itself: nobody's fault, and of no use.
-    pub(super) fn release_spoilt(self: &Rc<Self>, client: ClientId, link: Box<Link>) {
-        self.client_lets_go(client, &link);
-        self.hand_back(link, Condition::Doubtful);
+    pub(super) fn release_spoilt(self: &Arc<Self>, client: ClientId, link: Box<Link>) {
+        self.let_go(Some(client), link, Condition::Doubtful);
     }
 
     /// A server's socket ended while a client had it.
-    pub(crate) fn release_lost(self: &Rc<Self>, client: ClientId, mut link: Box<Link>) {
+    pub(crate) fn release_lost(self: &Arc<Self>, client: ClientId, mut link: Box<Link>) {
         link.writing = Writing::Failed;
         self.release(client, link);
     }
 
     /// A client cancels its own wait, if it still waits.
-    pub(crate) fn cancel_wait(self: &Rc<Self>, client: ClientId) {
+    pub(crate) fn cancel_wait(self: &Arc<Self>, client: ClientId) {
         let mut inner = self.inner();
         let waits = inner
             .clients
@@ -133,13 +125,13 @@ impl Broker {
     }
 
     /// A client of session mode gives its server back: its session's state is taken off it first.
-    pub(crate) fn reset_and_release(self: &Rc<Self>, client: ClientId, mut link: Box<Link>) {
-        self.client_lets_go(client, &link);
+    pub(crate) fn reset_and_release(self: &Arc<Self>, client: ClientId, mut link: Box<Link>) {
+        self.inner().client_lets_go(client, &link);
         if link.started.replication != Replication::Off {
             // A replication connection is good for one client.
             return self.hand_back(link, Condition::Doubtful);
         }
-        let broker = Rc::clone(self);
+        let broker = Arc::clone(self);
         tokio::task::spawn_local(async move {
             if grow_quiet(&mut link).await == Condition::Doubtful {
                 return broker.hand_back(link, Condition::Doubtful);
@@ -147,7 +139,7 @@ impl Broker {
             let reset = exchange::query(&mut link, b"DISCARD ALL");
             let condition = match tokio::time::timeout(RESET_TIMEOUT, reset).await {
                 Ok(Ok(_)) => {
-                    link.applied = Rc::new(Params::default());
+                    link.applied = Arc::new(Params::default());
                     link.statements.clear();
                     Condition::Clean
                 }
@@ -158,7 +150,7 @@ impl Broker {
     }
 
     /// A client has left a server on which its session's state is or may be: it is taken off.
-    fn clean(self: &Rc<Self>, mut link: Box<Link>) {
+    fn clean(self: &Arc<Self>, mut link: Box<Link>) {
         // What was not asked about may be anything.
         let known = !link.traces.effects().any(Effects::MAKES);
         let mut causes = link.traces.pins;
@@ -174,7 +166,7 @@ impl Broker {
             Some(sql) => sql,
             None => "DISCARD ALL".to_owned(),
         };
-        let broker = Rc::clone(self);
+        let broker = Arc::clone(self);
         tokio::task::spawn_local(async move {
             if grow_quiet(&mut link).await == Condition::Doubtful {
                 return broker.hand_back(link, Condition::Doubtful);
@@ -185,7 +177,7 @@ impl Broker {
                 Ok(Err(_)) | Err(_) => Condition::Doubtful,
             };
             if sql == "DISCARD ALL" || link.traces.pins.has(Cause::Setting) {
-                link.applied = Rc::new(Params::default());
+                link.applied = Arc::new(Params::default());
             }
             if sql == "DISCARD ALL" || link.traces.pins.has(Cause::Prepare) {
                 link.statements.clear();
@@ -196,42 +188,77 @@ impl Broker {
     }
 
     /// A server that was sent a cancel request is held back until it is quiet.
-    fn quarantine(self: &Rc<Self>, mut link: Box<Link>) {
-        let broker = Rc::clone(self);
+    fn quarantine(self: &Arc<Self>, mut link: Box<Link>) {
+        let broker = Arc::clone(self);
         tokio::task::spawn_local(async move {
             let condition = grow_quiet(&mut link).await;
             broker.hand_back(link, condition);
         });
     }
 
-    /// Gives a server to the pool.
-    pub(super) fn hand_back(self: &Rc<Self>, mut link: Box<Link>, condition: Condition) {
+    /// Gives a server to the pool that no client has any more.
+    pub(super) fn hand_back(self: &Arc<Self>, link: Box<Link>, condition: Condition) {
+        self.let_go(None, link, condition);
+    }
+
+    /// Gives a server to the pool, in the same turn as its client lets it go.
+    fn let_go(
+        self: &Arc<Self>,
+        client: Option<ClientId>,
+        mut link: Box<Link>,
+        condition: Condition,
+    ) {
         let server = link.server;
         let condition = match condition {
             Condition::Clean if !link.is_clean() => Condition::Doubtful,
-            Condition::Clean if !self.is_silent(&mut link) => Condition::Broken,
+            Condition::Clean if !Self::is_silent(&mut link) => Condition::Broken,
             Condition::Clean | Condition::Doubtful | Condition::Broken => condition,
         };
+        link.shown = HolderState::Active;
         link.ledger.shrink();
         link.statements.unnamed.lent();
         link.replay = Replay::default();
         link.heard.clear();
-        self.put_idle(link);
-        self.handle(Event::Release { server, condition });
+        let mut wakes = Wakes::default();
+        let mut inner = self.inner();
+        if let Some(client) = client {
+            inner.client_lets_go(client, &link);
+        }
+        inner.put_idle(link);
+        self.settle(&mut inner, Event::Release { server, condition }, &mut wakes);
+        drop(inner);
+        wakes.wake();
+    }
+}
+
+impl Inner {
+    /// See [`Broker::take_outcome`].
+    fn take_outcome(&mut self, client: ClientId) -> Option<Outcome> {
+        let entry = self.clients.get_mut(client);
+        entry.asking = Asking::No;
+        let outcome = entry.outcome.take()?;
+        match &outcome {
+            Outcome::Granted(link) => {
+                link.facts.take(client, clock::now());
+                entry.holds = Some(Arc::clone(&link.facts));
+                self.clients.set_state(client, ClientState::Active);
+            }
+            Outcome::Refused(_) | Outcome::Cancelled => {
+                self.clients.set_state(client, ClientState::Idle);
+            }
+        }
+        Some(outcome)
     }
 
     /// The books of a checkout's end.
-    fn client_lets_go(&self, client: ClientId, link: &Link) {
-        let mut inner = self.inner();
+    fn client_lets_go(&mut self, client: ClientId, link: &Link) {
         if let Some(checkout) = link.facts.give_back() {
-            inner.entries[link.pool.index()]
-                .stats
-                .hold
-                .record(clock::now().saturating_duration_since(checkout.since));
+            let held = clock::now().saturating_duration_since(checkout.since);
+            self.entries[link.pool.index()].stats.hold.record(held);
         }
-        if inner.clients.get(client).is_some() {
-            inner.clients.get_mut(client).holds = None;
-            inner.clients.set_state(client, ClientState::Idle);
+        if self.clients.get(client).is_some() {
+            self.clients.get_mut(client).holds = None;
+            self.clients.set_state(client, ClientState::Idle);
         }
     }
 }
@@ -240,7 +267,7 @@ impl Broker {
 /// PostgreSQL up to 15 delivers one request as two signals, and the second may hit the statement
 /// after the one that was meant.
 async fn grow_quiet(link: &mut Link) -> Condition {
-    if link.facts.cancels().sent == 0 {
+    if !link.facts.was_cancelled() {
         return Condition::Clean;
     }
     let quiet = async {

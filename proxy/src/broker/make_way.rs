@@ -6,7 +6,7 @@
 //! nothing costs a login, and one that a client has stays with it.
 //! Source: PostgreSQL, `CountOtherDBBackends` in `src/backend/storage/ipc/procarray.c`.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use stent_pool::{Event, PoolId};
 
@@ -19,11 +19,11 @@ const STATEMENT_MAX: usize = 1_024;
 
 impl Broker {
     /// A client of a pool sends a statement.
-    pub(crate) fn make_way(self: &Rc<Self>, own: PoolId, sql: &[u8]) {
+    pub(crate) fn make_way(self: &Arc<Self>, own: PoolId, sql: &[u8]) {
         if !needs_an_empty_database(sql) {
             return;
         }
-        let (broker, sql) = (Rc::clone(self), sql[..sql.len().min(STATEMENT_MAX)].to_vec());
+        let (broker, sql) = (Arc::clone(self), sql[..sql.len().min(STATEMENT_MAX)].to_vec());
         // Later, for the caller is in the middle of a message; the server waits for seconds.
         tokio::task::spawn_local(async move {
             for pool in broker.named_in(&sql).into_iter().filter(|pool| *pool != own) {

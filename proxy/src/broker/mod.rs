@@ -4,7 +4,7 @@
 //! time becomes a task that reports back with an event.
 //! Refuses: policy (that is `stent_pool`'s) and bytes (those are the session's).
 //! Invariant: a link is in exactly one place: idle in here, in a session, or in a task of ours;
-//! no borrow of the inside is held across an `await` or a wake.
+//! the inside is never held across an `await`.
 
 mod carry_out;
 mod dedicate;
@@ -15,9 +15,9 @@ mod make_way;
 mod warm;
 mod welcome;
 
-use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -46,6 +46,7 @@ use crate::login::verifiers::Verifiers;
 use crate::notify::Hub;
 use crate::passwords::Passwords;
 use crate::pool_stats::PoolStats;
+use crate::shared::{Guard, Lock};
 use crate::tls;
 use crate::twins::Twins;
 use crate::users::Users;
@@ -79,23 +80,19 @@ pub(crate) struct Broker {
     /// What clients' SCRAM proofs are checked with.
     pub(crate) verifiers: Verifiers,
     /// How many logins an address has, and how long those wait that fail.
-    pub(crate) gate: Rc<Gate>,
+    pub(crate) gate: Arc<Gate>,
     /// The other proxies of the port, with `so_reuseport`.
-    pub(crate) twins: OnceCell<Twins>,
-    inner: RefCell<Inner>,
-    draining: Cell<Draining>,
+    pub(crate) twins: OnceLock<Twins>,
+    inner: Lock<Inner>,
+    draining: AtomicBool,
     janitor: Notify,
-    planned: Cell<Option<Instant>>,
-    idle_watch: RefCell<Waker>,
-    queues: RefCell<Queues>,
 }
 
-/// Scratch room of [`Broker::handle`], kept so that a checkout allocates nothing.
-#[derive(Default)]
-struct Queues {
-    events: VecDeque<Event>,
-    decisions: Vec<Decision>,
-}
+const _: () = {
+    const fn is_shareable<T: Send + Sync>() {}
+    is_shareable::<Broker>();
+    is_shareable::<Link>();
+};
 
 /// Whether the proxy takes new work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,18 +119,24 @@ pub(crate) struct Inner {
     pub(crate) disconnects: Disconnects,
     /// Cancel requests by outcome.
     pub(crate) cancels: crate::cancel::Counts,
+    /// What follows from what is being carried out.
+    events: VecDeque<Event>,
+    /// What is being carried out; kept, so that a checkout allocates nothing.
+    decisions: Vec<Decision>,
+    /// For when the janitor has been told to look.
+    planned: Option<Instant>,
 }
 
 /// What the shell keeps for a pool.
 pub(crate) struct PoolEntry {
     /// The database.
-    pub(crate) database: Rc<str>,
+    pub(crate) database: Arc<str>,
     /// The user.
-    pub(crate) user: Rc<str>,
+    pub(crate) user: Arc<str>,
     /// Counters.
-    pub(crate) stats: Rc<PoolStats>,
+    pub(crate) stats: Arc<PoolStats>,
     /// What is known of the database's functions.
-    pub(crate) firewall: Rc<Firewall>,
+    pub(crate) firewall: Arc<Firewall>,
     /// What its servers are for.
     pub(crate) role: Role,
     /// How its servers are started where they are for us and not for clients.
@@ -143,7 +146,7 @@ pub(crate) struct PoolEntry {
     /// What a client is told at the end of its login.
     pub(crate) welcomes: WelcomeCache,
     /// Why the newest attempt to open a server failed; gone when one succeeds.
-    pub(crate) open_error: Option<Rc<OpenError>>,
+    pub(crate) open_error: Option<Arc<OpenError>>,
     /// Failed attempts by SQLSTATE.
     pub(crate) open_failures: Vec<(String, u64)>,
 }
@@ -151,17 +154,17 @@ pub(crate) struct PoolEntry {
 /// What the servers of a pool are for.
 pub(crate) enum Role {
     /// To be lent to clients; with who listens for them, once one of them has listened.
-    Lends(Option<Rc<Hub>>),
+    Lends(Option<Arc<Hub>>),
     /// To listen for the clients of another pool.
-    Listens(Rc<Hub>),
+    Listens(Arc<Hub>),
 }
 
 impl PoolEntry {
-    fn new(database: Rc<str>, user: Rc<str>, firewall: Rc<Firewall>, role: Role) -> Self {
+    fn new(database: Arc<str>, user: Arc<str>, firewall: Arc<Firewall>, role: Role) -> Self {
         Self {
             database,
             user,
-            stats: Rc::new(PoolStats::new()),
+            stats: Arc::new(PoolStats::new()),
             firewall,
             role,
             own: None,
@@ -181,7 +184,7 @@ impl PoolEntry {
     }
 
     /// Who listens for its clients, if anybody has ever listened.
-    pub(crate) const fn hub(&self) -> Option<&Rc<Hub>> {
+    pub(crate) const fn hub(&self) -> Option<&Arc<Hub>> {
         match &self.role {
             Role::Lends(hub) => hub.as_ref(),
             Role::Listens(_) => None,
@@ -198,12 +201,12 @@ pub(crate) struct Slot {
     /// The connection, while it is idle.
     pub(crate) idle: Option<Box<Link>>,
     /// Who has it; `None` while it is being opened.
-    pub(crate) facts: Option<Rc<Facts>>,
+    pub(crate) facts: Option<Arc<Facts>>,
 }
 
 impl Broker {
     /// A broker without pools.
-    pub(crate) fn new(config: Config) -> Result<Rc<Self>, Error> {
+    pub(crate) fn new(config: Config) -> Result<Arc<Self>, Error> {
         let users = Users::new(&config)?;
         let entropy = Entropy::open().map_err(Error::Entropy)?;
         let mock = MockSecret::new(entropy.bytes().map_err(Error::Entropy)?);
@@ -221,7 +224,7 @@ impl Broker {
             waiters_max: config.max_client_conn.get(),
             opening_max: OPENING_MAX,
         };
-        Ok(Rc::new(Self {
+        Ok(Arc::new(Self {
             server_tls: tls::upstream::Upstream::new(&config.server_tls, &config.upstream.host)?,
             client_tls: tls::clients::Clients::new(&config.client_tls)?,
             passwords: Passwords::new(&config)?,
@@ -233,9 +236,9 @@ impl Broker {
             started: Instant::now(),
             keys: KeyCache::default(),
             verifiers: Verifiers::default(),
-            gate: Rc::default(),
-            twins: OnceCell::new(),
-            inner: RefCell::new(Inner {
+            gate: Arc::default(),
+            twins: OnceLock::new(),
+            inner: Lock::new(Inner {
                 pools: Pools::new(limits, seed),
                 entries: Vec::new(),
                 servers: Vec::new(),
@@ -243,18 +246,18 @@ impl Broker {
                 texts: Texts::default(),
                 disconnects: Disconnects::default(),
                 cancels: crate::cancel::Counts::default(),
+                events: VecDeque::new(),
+                decisions: Vec::new(),
+                planned: None,
             }),
-            draining: Cell::new(Draining::No),
+            draining: AtomicBool::new(false),
             janitor: Notify::new(),
-            planned: Cell::new(None),
-            idle_watch: RefCell::new(Waker::noop().clone()),
-            queues: RefCell::new(Queues::default()),
         }))
     }
 
     /// The inside, for a synchronous look or change.
-    pub(crate) fn inner(&self) -> RefMut<'_, Inner> {
-        self.inner.borrow_mut()
+    pub(crate) fn inner(&self) -> Guard<'_, Inner> {
+        self.inner.lock()
     }
 
     /// The pool of a database and user.
@@ -278,7 +281,7 @@ impl Broker {
         let pool = inner.pools.pool(database, key)?;
         if pool.index() == inner.entries.len() {
             let same = inner.entries.iter().find(|entry| &*entry.database == database);
-            let firewall = same.map(|entry| Rc::clone(&entry.firewall)).unwrap_or_default();
+            let firewall = same.map(|entry| Arc::clone(&entry.firewall)).unwrap_or_default();
             let user = own.as_ref().map_or(key, |own| &own.title).into();
             let entry = PoolEntry::new(database.into(), user, firewall, Role::Lends(None));
             inner.entries.push(PoolEntry { own, ..entry });
@@ -288,17 +291,17 @@ impl Broker {
     }
 
     /// The counters of a pool.
-    pub(crate) fn stats(&self, pool: PoolId) -> Rc<PoolStats> {
-        Rc::clone(&self.inner().entries[pool.index()].stats)
+    pub(crate) fn stats(&self, pool: PoolId) -> Arc<PoolStats> {
+        Arc::clone(&self.inner().entries[pool.index()].stats)
     }
 
     /// What is known of the functions of a pool's database.
-    pub(crate) fn firewall(&self, pool: PoolId) -> Rc<Firewall> {
-        Rc::clone(&self.inner().entries[pool.index()].firewall)
+    pub(crate) fn firewall(&self, pool: PoolId) -> Arc<Firewall> {
+        Arc::clone(&self.inner().entries[pool.index()].firewall)
     }
 
     /// Runs for ever: knowledge of functions grows old.
-    pub(crate) async fn age_firewalls(self: Rc<Self>) {
+    pub(crate) async fn age_firewalls(self: Arc<Self>) {
         const STEP: Duration = Duration::from_secs(10);
         loop {
             tokio::time::sleep(STEP).await;
@@ -307,28 +310,31 @@ impl Broker {
     }
 
     /// Database and user of a pool.
-    pub(crate) fn names(&self, pool: PoolId) -> (Rc<str>, Rc<str>) {
+    pub(crate) fn names(&self, pool: PoolId) -> (Arc<str>, Arc<str>) {
         let inner = self.inner();
         let entry = &inner.entries[pool.index()];
-        (Rc::clone(&entry.database), Rc::clone(&entry.user))
+        (Arc::clone(&entry.database), Arc::clone(&entry.user))
     }
 
     /// Database and user with which a pool's servers log in.
-    pub(crate) fn login_names(&self, pool: PoolId) -> (Rc<str>, Rc<str>) {
+    pub(crate) fn login_names(&self, pool: PoolId) -> (Arc<str>, Arc<str>) {
         let inner = self.inner();
         let entry = &inner.entries[pool.index()];
         let login = entry.own.as_ref().map_or(&entry.user, |own| &own.login);
-        (Rc::clone(&entry.database), Rc::clone(login))
+        (Arc::clone(&entry.database), Arc::clone(login))
     }
 
     /// Whether the proxy takes new work.
-    pub(crate) const fn draining(&self) -> Draining {
-        self.draining.get()
+    pub(crate) fn draining(&self) -> Draining {
+        match self.draining.load(Ordering::Acquire) {
+            true => Draining::Yes,
+            false => Draining::No,
+        }
     }
 
     /// Stops taking new work and wakes every session, so that the idle ones leave.
     pub(crate) fn drain(&self) {
-        self.draining.set(Draining::Yes);
+        self.draining.store(true, Ordering::Release);
         let wakers: Vec<Waker> =
             self.inner().clients.iter().filter_map(|client| client.waker.clone()).collect();
         for waker in wakers {
@@ -341,7 +347,7 @@ impl Broker {
         let left = self.inner().clients.remove(client);
         let (database, user) = match left.pool {
             Some(pool) => self.names(pool),
-            None => (Rc::from(""), Rc::from("")),
+            None => (Arc::from(""), Arc::from("")),
         };
         let end = events::Ended {
             side: Side::Client,
@@ -354,10 +360,13 @@ impl Broker {
         };
         end.emit(&mut self.inner().disconnects, unix_ms());
     }
+}
 
+impl Inner {
     /// A server connection ended.
-    pub(crate) fn server_ended(&self, pool: PoolId, facts: &Facts, cause: Cause, detail: &str) {
-        let (database, user) = self.names(pool);
+    pub(super) fn server_ended(&mut self, pool: PoolId, facts: &Facts, cause: Cause, detail: &str) {
+        let entry = &self.entries[pool.index()];
+        let (database, user) = (Arc::clone(&entry.database), Arc::clone(&entry.user));
         let end = events::Ended {
             side: Side::Server,
             cause,
@@ -367,7 +376,7 @@ impl Broker {
             age: facts.opened.elapsed(),
             detail,
         };
-        end.emit(&mut self.inner().disconnects, unix_ms());
+        end.emit(&mut self.disconnects, unix_ms());
     }
 }
 

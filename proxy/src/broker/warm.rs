@@ -3,7 +3,7 @@
 //! Invariant: readiness speaks of the data path. A listening port alone proves nothing: a stopped
 //! postmaster still accepts connections.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stent_pool::PoolId;
@@ -18,9 +18,9 @@ const RETRY: Duration = Duration::from_secs(1);
 impl Broker {
     /// Opens one server of the pool that `DATABASE_URL` names, so that the proxy knows whether it
     /// can before the first client asks.
-    pub(crate) async fn warm(self: Rc<Self>) {
+    pub(crate) async fn warm(self: Arc<Self>) {
         let Some(pool) = self.primary() else { return };
-        let params = Rc::new(Params::default());
+        let params = Arc::new(Params::default());
         loop {
             let peer = Peer::Unix(Some(std::process::id()));
             let client = self.inner().clients.add(peer, Instant::now());

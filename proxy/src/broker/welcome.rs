@@ -5,7 +5,7 @@
 //! unless no server is free to ask.
 //! Invariant: at most [`KINDS_MAX`] kinds of clients are remembered a pool.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stent_pool::PoolId;
@@ -28,7 +28,7 @@ const PATIENCE_WITH_LOGIN: Duration = Duration::from_secs(1);
 type Reported = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Notices, and names and values of ParameterStatus, rendered.
-pub(crate) type Welcome = Rc<[u8]>;
+pub(crate) type Welcome = Arc<[u8]>;
 
 /// What a server of this pool says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,14 +94,17 @@ impl WelcomeCache {
     }
 
     fn get(&self, key: &ParamsKey) -> Option<Welcome> {
-        self.by_params.iter().find(|(known, _)| known == key).map(|(_, welcome)| Rc::clone(welcome))
+        self.by_params
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, welcome)| Arc::clone(welcome))
     }
 
     fn remember(&mut self, key: ParamsKey, welcome: &Welcome) {
         if self.by_params.len() == KINDS_MAX {
             self.by_params.remove(0);
         }
-        self.by_params.push((key, Rc::clone(welcome)));
+        self.by_params.push((key, Arc::clone(welcome)));
     }
 }
 
@@ -109,10 +112,10 @@ impl Broker {
     /// What a client with these parameters is told. Asks a server where that is not known yet;
     /// PostgreSQL's own error comes back where it does not take the parameters.
     pub(crate) async fn welcome(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         client: ClientId,
         pool: PoolId,
-        params: &Rc<Params>,
+        params: &Arc<Params>,
     ) -> Result<Welcome, Report> {
         let key = params.key();
         if let Some(known) = self.inner().entries[pool.index()].welcomes.get(&key) {
@@ -132,7 +135,7 @@ impl Broker {
     /// A link, or `None` where the pool has been up but has no server free for us soon: a client
     /// (an engineer's psql above all) must be able to log in to a pool that is held by others.
     async fn wait_for_link_or_guess(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         client: ClientId,
         pool: PoolId,
     ) -> Result<Option<Box<Link>>, Report> {
@@ -157,7 +160,7 @@ impl Broker {
     }
 
     pub(crate) async fn wait_for_link(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         client: ClientId,
         pool: PoolId,
     ) -> Result<Box<Link>, Report> {
@@ -181,10 +184,10 @@ impl Broker {
 
     /// Gives a server the client's parameters and listens to what it makes of them.
     async fn learn(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         client: ClientId,
         link: Box<Link>,
-        params: &Rc<Params>,
+        params: &Arc<Params>,
         key: ParamsKey,
     ) -> Result<Welcome, Report> {
         let pool = link.pool;
@@ -219,15 +222,15 @@ impl Broker {
 /// spelled as it spells it.
 ///
 /// PostgreSQL reports changes only, and "utf8" after "UTF-8" is none: so its own values come first.
-async fn told_of(link: &mut Link, params: &Rc<Params>) -> Result<Answer, ExchangeError> {
+async fn told_of(link: &mut Link, params: &Arc<Params>) -> Result<Answer, ExchangeError> {
     if let Some(sql) = Params::default().sync_sql(&link.applied) {
         exchange::query(link, &sql).await?;
     }
-    link.applied = Rc::default();
+    link.applied = Arc::default();
     let told = match params.sync_sql(&link.applied) {
         None => Answer::default(),
         Some(sql) => exchange::query(link, &sql).await?,
     };
-    link.applied = Rc::clone(params);
+    link.applied = Arc::clone(params);
     Ok(told)
 }

@@ -3,7 +3,7 @@
 //! Invariant: it is asked for only where `rules` allows it; the runtime's thread computes no hash
 //! rounds.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use stent_wire::auth::cleartext::PasswordCheck;
 use stent_wire::auth::{login_failed, parse_password, put_cleartext_password};
@@ -26,7 +26,7 @@ impl Login {
         let given = parse_password(&body).map_err(|error| refused(error.report(), error))?;
         let verified = if check.is_slow() {
             let (given, of) = (Zeroizing::new(given.to_vec()), user.to_owned());
-            let broker = Rc::clone(&self.broker);
+            let broker = Arc::clone(&self.broker);
             let verified = broker.verifiers.compute(move || check.verify(&of, &given)).await;
             verified.map_err(Failed::gone)?
         } else {
@@ -34,7 +34,7 @@ impl Login {
         };
         let keys = verified.map_err(|why| refused(login_failed(user), why))?;
         if let Some(keys) = keys {
-            Rc::clone(&self.broker).keys.note_proven(user, keys);
+            Arc::clone(&self.broker).keys.note_proven(user, keys);
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ impl Login {
     /// The handshake, on a socket from which nothing of it has been read.
     pub(super) async fn encrypt(&mut self) -> Result<(), Failed> {
         assert!(self.inbox.bytes().is_empty(), "nothing in clear survives the handshake");
-        let broker = std::rc::Rc::clone(&self.broker);
+        let broker = std::sync::Arc::clone(&self.broker);
         let tls = broker.client_tls.as_ref().expect("asked before");
         let Some(socket) = self.stream.take_tcp() else {
             return Err(Failed::gone("TLS is served on TCP only"));

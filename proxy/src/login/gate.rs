@@ -6,9 +6,8 @@
 //! Invariant: an address is remembered only while it has a login; its failures are bounded elsewhere
 //! ([`Backoff`]).
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use super::{Failed, Login};
 use crate::broker::{Broker, Draining};
 use crate::clients::ClientId;
 use crate::disconnects::Cause;
+use crate::shared::Lock;
 use crate::stream::Peer;
 
 /// Proofs of one address that are judged at a time; further ones wait for their turn.
@@ -31,21 +31,21 @@ const UNFINISHED_MAX: u32 = 200;
 /// See the module's documentation.
 #[derive(Default)]
 pub(crate) struct Gate {
-    addresses: RefCell<BTreeMap<Source, Address>>,
-    backoff: RefCell<Backoff>,
+    addresses: Lock<BTreeMap<Source, Address>>,
+    backoff: Lock<Backoff>,
 }
 
 /// The logins of an address.
 struct Address {
     unfinished: u32,
-    proofs: Rc<Semaphore>,
+    proofs: Arc<Semaphore>,
 }
 
 /// A login that has begun; its end is the end of this.
 pub(crate) struct Arrival {
-    gate: Rc<Gate>,
+    gate: Arc<Gate>,
     source: Source,
-    proofs: Rc<Semaphore>,
+    proofs: Arc<Semaphore>,
 }
 
 /// More logins of one address than may be.
@@ -54,18 +54,18 @@ pub(crate) struct TooMany;
 
 impl Arrival {
     /// Takes a login in.
-    fn new(gate: &Rc<Gate>, source: Source) -> Result<Self, TooMany> {
-        let mut addresses = gate.addresses.borrow_mut();
+    fn new(gate: &Arc<Gate>, source: Source) -> Result<Self, TooMany> {
+        let mut addresses = gate.addresses.lock();
         let address = addresses.entry(source).or_insert_with(|| Address {
             unfinished: 0,
-            proofs: Rc::new(Semaphore::new(PROOFS_MAX)),
+            proofs: Arc::new(Semaphore::new(PROOFS_MAX)),
         });
         if address.unfinished >= UNFINISHED_MAX && !source.is_local() {
             return Err(TooMany);
         }
         address.unfinished += 1;
-        let proofs = Rc::clone(&address.proofs);
-        Ok(Self { gate: Rc::clone(gate), source, proofs })
+        let proofs = Arc::clone(&address.proofs);
+        Ok(Self { gate: Arc::clone(gate), source, proofs })
     }
 
     /// Waits for the turn of its proof, which ends when what this returns is dropped.
@@ -75,13 +75,13 @@ impl Arrival {
 
     /// How long the answer to a failure waits.
     pub(crate) fn failed(&self, user: &str) -> Duration {
-        self.gate.backoff.borrow_mut().failed(self.source, user, Instant::now())
+        self.gate.backoff.lock().failed(self.source, user, Instant::now())
     }
 }
 
 impl Drop for Arrival {
     fn drop(&mut self) {
-        let mut addresses = self.gate.addresses.borrow_mut();
+        let mut addresses = self.gate.addresses.lock();
         let address = addresses.get_mut(&self.source).expect("there as long as its logins are");
         address.unfinished -= 1;
         if address.unfinished == 0 {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_logins_at_a_time_and_others_have_theirs() {
-        let gate = Rc::new(Gate::default());
+        let gate = Arc::new(Gate::default());
         let one = source("192.0.2.1");
         let mut logins: Vec<Arrival> =
             (0..UNFINISHED_MAX).map(|_| Arrival::new(&gate, one).unwrap()).collect();
@@ -153,12 +153,12 @@ mod tests {
         logins.pop();
         logins.push(Arrival::new(&gate, one).unwrap());
         drop(logins);
-        assert!(gate.addresses.borrow().is_empty(), "who has gone is forgotten");
+        assert!(gate.addresses.lock().is_empty(), "who has gone is forgotten");
     }
 
     #[test]
     fn the_start_of_this_machines_own_applications_is_no_attack() {
-        let gate = Rc::new(Gate::default());
+        let gate = Arc::new(Gate::default());
         for local in [Source::Local, source("127.0.0.1"), source("::1")] {
             let logins = (0..2 * UNFINISHED_MAX).map(|_| Arrival::new(&gate, local));
             assert!(logins.collect::<Vec<_>>().iter().all(Result::is_ok), "{local:?}");
@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn proofs_of_an_address_are_judged_so_many_at_a_time() {
-        let gate = Rc::new(Gate::default());
+        let gate = Arc::new(Gate::default());
         let one = Arrival::new(&gate, source("192.0.2.1")).unwrap();
         let other = Arrival::new(&gate, source("192.0.2.2")).unwrap();
         let mut turns = Vec::new();

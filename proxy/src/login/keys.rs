@@ -3,12 +3,13 @@
 //!
 //! Invariant: bounded, and emptied when full rather than grown: a key is only ever a shortcut.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use stent_wire::auth::scram::ScramKeys;
 use stent_wire::auth::secret::Password;
+
+use crate::shared::Lock;
 
 /// The most users whose keys are kept.
 const USERS_MAX: usize = 1_000;
@@ -17,14 +18,14 @@ const USERS_MAX: usize = 1_000;
 /// the salts that clients are shown are often others than the server's.
 #[derive(Default)]
 pub(crate) struct KeyCache {
-    servers: RefCell<FxHashMap<Box<str>, Derived>>,
-    proven: RefCell<FxHashMap<Box<str>, Rc<ScramKeys>>>,
+    servers: Lock<FxHashMap<Box<str>, Derived>>,
+    proven: Lock<FxHashMap<Box<str>, Arc<ScramKeys>>>,
 }
 
 /// Keys and what they were derived from: a password may change while the salt stays.
 struct Derived {
     password: Password,
-    keys: Rc<ScramKeys>,
+    keys: Arc<ScramKeys>,
 }
 
 impl KeyCache {
@@ -35,40 +36,45 @@ impl KeyCache {
         password: &Password,
         salt: &[u8],
         iterations: u32,
-    ) -> Rc<ScramKeys> {
+    ) -> Arc<ScramKeys> {
         cached(&self.servers, user, password, salt, iterations)
     }
 
     /// The keys that a client has proved to have, if they fit what the server asks.
-    pub(crate) fn proven(&self, user: &str, salt: &[u8], iterations: u32) -> Option<Rc<ScramKeys>> {
-        let proven = self.proven.borrow();
-        proven.get(user).filter(|keys| keys.fit(salt, iterations)).map(Rc::clone)
+    pub(crate) fn proven(
+        &self,
+        user: &str,
+        salt: &[u8],
+        iterations: u32,
+    ) -> Option<Arc<ScramKeys>> {
+        let proven = self.proven.lock();
+        proven.get(user).filter(|keys| keys.fit(salt, iterations)).map(Arc::clone)
     }
 
     /// A client has proved to have these keys.
     pub(crate) fn note_proven(&self, user: &str, keys: ScramKeys) {
-        insert(&self.proven, user, Rc::new(keys));
+        insert(&self.proven, user, Arc::new(keys));
     }
 }
 
 fn cached(
-    map: &RefCell<FxHashMap<Box<str>, Derived>>,
+    map: &Lock<FxHashMap<Box<str>, Derived>>,
     user: &str,
     password: &Password,
     salt: &[u8],
     iterations: u32,
-) -> Rc<ScramKeys> {
+) -> Arc<ScramKeys> {
     let fits = |known: &&Derived| known.keys.fit(salt, iterations) && known.password.is(password);
-    if let Some(known) = map.borrow().get(user).filter(fits) {
-        return Rc::clone(&known.keys);
+    if let Some(known) = map.lock().get(user).filter(fits) {
+        return Arc::clone(&known.keys);
     }
-    let keys = Rc::new(ScramKeys::derive(password, salt, iterations));
-    insert(map, user, Derived { password: password.clone(), keys: Rc::clone(&keys) });
+    let keys = Arc::new(ScramKeys::derive(password, salt, iterations));
+    insert(map, user, Derived { password: password.clone(), keys: Arc::clone(&keys) });
     keys
 }
 
-fn insert<T>(map: &RefCell<FxHashMap<Box<str>, T>>, user: &str, keys: T) {
-    let mut map = map.borrow_mut();
+fn insert<T>(map: &Lock<FxHashMap<Box<str>, T>>, user: &str, keys: T) {
+    let mut map = map.lock();
     if map.len() >= USERS_MAX {
         map.clear();
     }

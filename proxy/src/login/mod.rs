@@ -14,7 +14,7 @@ mod rules;
 pub(crate) mod verifiers;
 
 use std::io;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stent_pool::PoolId;
@@ -30,6 +30,7 @@ use crate::broker::{BaseWelcome, Broker, Draining, Lent, Start, Welcome};
 use crate::cancel;
 use crate::clients::{ClientId, ClientState};
 use crate::config::PoolMode;
+use crate::console::{self, Access, Console, Skip};
 use crate::disconnects::Cause;
 use crate::link::Link;
 use crate::messages::Inbox;
@@ -69,7 +70,7 @@ impl Failed {
 
 /// A client on its way in.
 pub(crate) struct Login {
-    pub(crate) broker: Rc<Broker>,
+    pub(crate) broker: Arc<Broker>,
     pub(crate) id: ClientId,
     pub(crate) stream: Stream,
     pub(crate) inbox: Inbox,
@@ -80,20 +81,31 @@ pub(crate) struct Login {
 /// What a client has at the end of its login.
 pub(crate) struct Home {
     pub(crate) pool: PoolId,
-    pub(crate) params: Rc<Params>,
+    pub(crate) params: Arc<Params>,
     /// Its server: in session mode from here on.
     pub(crate) server: Option<Box<Link>>,
 }
 
+/// Where a login leads.
+enum Way {
+    /// To a session.
+    Session(Home),
+    /// To the admin console.
+    Console,
+}
+
 /// Takes a socket from its first byte to the start of its session.
-pub(crate) async fn serve(broker: Rc<Broker>, stream: Stream, peer: Peer) {
+pub(crate) async fn serve(broker: Arc<Broker>, stream: Stream, peer: Peer) {
     let id = broker.inner().clients.add(peer, Instant::now());
     let inbox = Inbox::default();
-    let mut login = Login { broker: Rc::clone(&broker), id, stream, inbox, end_point: None };
+    let mut login = Login { broker: Arc::clone(&broker), id, stream, inbox, end_point: None };
     match login.run().await {
-        Ok(home) => {
-            let session = login.into_session(home);
+        Ok(Way::Session(home)) => {
+            let session = login.inseat(home);
             tokio::task::spawn_local(run_session(broker, id, session));
+        }
+        Ok(Way::Console) => {
+            tokio::task::spawn_local(login.into_console().serve());
         }
         Err(failed) => {
             broker.withdraw(id);
@@ -112,7 +124,7 @@ struct Settled {
 /// Finds out what a client is told. In session mode, and of a replication client in every mode, it
 /// is its own server's word, for which it waits as long as a request would (`query_wait_timeout`).
 async fn settle(
-    broker: &Rc<Broker>,
+    broker: &Arc<Broker>,
     id: ClientId,
     pool: PoolId,
     start: &Start,
@@ -151,27 +163,47 @@ fn too_slow(timeout: Duration) -> Failed {
 }
 
 /// A task of its own: it holds the session and nothing of the login.
-async fn run_session(broker: Rc<Broker>, id: ClientId, session: Session) {
+async fn run_session(broker: Arc<Broker>, id: ClientId, session: Session) {
     let end = session.await;
     broker.client_ended(id, end.cause, &end.detail);
 }
 
 impl Login {
-    async fn run(&mut self) -> Result<Home, Failed> {
+    async fn run(&mut self) -> Result<Way, Failed> {
         let timeout = self.broker.config.client_login_timeout;
         let arrival = self.arrive()?;
         let proven = tokio::time::timeout(timeout, self.proven(&arrival)).await;
-        let startup = proven.unwrap_or_else(|_| Err(too_slow(timeout)))?;
+        let (startup, access) = proven.unwrap_or_else(|_| Err(too_slow(timeout)))?;
         drop(arrival);
-        let (broker, id) = (Rc::clone(&self.broker), self.id);
-        let bytes: [u8; CANCEL_KEY_LEN_MAX] = broker.entropy.bytes().map_err(Failed::gone)?;
+        let bytes: [u8; CANCEL_KEY_LEN_MAX] = self.broker.entropy.bytes().map_err(Failed::gone)?;
         let key = CancelKey::new(&bytes[..startup.cancel_key_len()]).map_err(Failed::gone)?;
+        match access {
+            Access::Database => self.seat(startup, key).await.map(Way::Session),
+            Access::Console | Access::Keeper => {
+                let mut last = Vec::new();
+                console::put_welcome(&mut last, self.id, &key);
+                self.tell(&last).await?;
+                Ok(Way::Console)
+            }
+            Access::Denied => Err(console_denied(&startup.user)),
+        }
+    }
+
+    async fn tell(&mut self, last: &[u8]) -> Result<(), Failed> {
+        let timeout = self.broker.config.client_login_timeout;
+        let told = tokio::time::timeout(timeout, self.stream.write_whole(last)).await;
+        told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failed::gone)
+    }
+
+    /// A place in its pool, and the words that end its login.
+    async fn seat(&mut self, startup: Startup, key: CancelKey) -> Result<Home, Failed> {
+        let (broker, id) = (Arc::clone(&self.broker), self.id);
         let pool = broker.pool(&startup.database, &startup.user).map_err(|error| {
             let report = Report::fatal(SqlState::TOO_MANY_CONNECTIONS, error.to_string());
             Failed::report(Cause::LoginFailed, report)
         })?;
-        let start = Start { params: Rc::new(startup.params), replication: startup.replication };
-        broker.inner().clients.set_home(id, pool, Rc::clone(&start.params));
+        let start = Start { params: Arc::new(startup.params), replication: startup.replication };
+        broker.inner().clients.set_home(id, pool, Arc::clone(&start.params));
         let settled = tokio::select! {
             biased;
             settled = settle(&broker, id, pool, &start) => settled?,
@@ -183,8 +215,7 @@ impl Login {
         put_backend_key_data(&mut last, settled.pid, &key);
         broker.inner().clients.get_mut(id).key = Some(key);
         put_ready_for_query(&mut last, TransactionStatus::Idle);
-        let told = tokio::time::timeout(timeout, self.stream.write_whole(&last)).await;
-        told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failed::gone)?;
+        self.tell(&last).await?;
         let server = settled.server.map(Lent::into_link);
         if server.is_none() {
             broker.inner().clients.set_state(id, ClientState::Idle);
@@ -193,17 +224,20 @@ impl Login {
     }
 
     /// Who the client is and what it wants, proven.
-    async fn proven(&mut self, arrival: &Arrival) -> Result<Startup, Failed> {
+    async fn proven(&mut self, arrival: &Arrival) -> Result<(Startup, Access), Failed> {
         let startup = self.startup().await?;
         self.must_be_encrypted()?;
-        self.admit()?;
+        let access = Access::of(&self.broker.config, &self.stream, &startup);
+        self.admit(access)?;
         let mut hello = Vec::new();
         startup.put_negotiation(&mut hello);
         if !hello.is_empty() {
             self.stream.write_whole(&hello).await.map_err(Failed::gone)?;
         }
-        self.prove(&startup, arrival).await?;
-        Ok(startup)
+        if access != Access::Keeper {
+            self.prove(&startup, arrival).await?;
+        }
+        Ok((startup, access))
     }
 
     /// Reads the start-up packet, past requests for encryption, which we do not serve.
@@ -249,14 +283,14 @@ impl Login {
     }
 
     /// Whether there is room for this client.
-    fn admit(&self) -> Result<(), Failed> {
+    fn admit(&self, access: Access) -> Result<(), Failed> {
         let max = self.broker.config.max_client_conn.get();
         if self.broker.draining() == Draining::Yes {
             let report = Report::fatal(SqlState::CANNOT_CONNECT_NOW, "the proxy is shutting down");
             return Err(Failed::report(Cause::Shutdown, report));
         }
         let counts = self.broker.inner().clients.counts(max);
-        if counts.idle + counts.active + counts.waiting >= max {
+        if access.needs_room() && counts.idle + counts.active + counts.waiting >= max {
             let report = Report::fatal(
                 SqlState::TOO_MANY_CONNECTIONS,
                 format!("no more client connections allowed (max_client_conn is {max})"),
@@ -267,9 +301,14 @@ impl Login {
         Ok(())
     }
 
-    fn into_session(self, home: Home) -> Session {
+    fn inseat(self, home: Home) -> Session {
         let Self { broker, id, stream, inbox, end_point: _ } = self;
         Session::new(broker, id, home, stream, inbox.into_bytes())
+    }
+
+    fn into_console(self) -> Console {
+        let Self { broker, id, stream, inbox, end_point: _ } = self;
+        Console { broker, id, stream, inbox, skip: Skip::No }
     }
 
     /// Says the last word, if there is one, and writes the end into the ledger.
@@ -286,6 +325,13 @@ impl Login {
             }
         }
     }
+}
+
+fn console_denied(user: &str) -> Failed {
+    let message = format!("user {user:?} is not allowed to use the admin console");
+    let report = Report::fatal(SqlState::INSUFFICIENT_PRIVILEGE, message)
+        .with_hint("Name the user in admin_users or stats_users.");
+    Failed::report(Cause::LoginFailed, report)
 }
 
 fn refused(error: &stent_wire::startup::StartupError) -> Failed {

@@ -4,7 +4,7 @@
 //!
 //! Invariant: `Ok` means proven (or nothing was asked); why a proof failed is in the log only.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use stent_wire::auth::cleartext::PasswordCheck;
 use stent_wire::auth::lookup::LookedUp;
@@ -35,7 +35,7 @@ impl Login {
     ) -> Result<(), Failed> {
         let auth_type = self.asked_for(startup)?;
         let turn = arrival.turn().await?;
-        let broker = Rc::clone(&self.broker);
+        let broker = Arc::clone(&self.broker);
         let user = startup.user.as_str();
         let looked_up = broker.look_up(self.id, user, auth_type).await;
         let record = looked_up.map_err(|error| refused(error.report(), error))?;
@@ -109,7 +109,7 @@ impl Login {
         auth_type: AuthType,
         why: Refusal,
     ) -> Result<(), Failed> {
-        let broker = Rc::clone(&self.broker);
+        let broker = Arc::clone(&self.broker);
         let likeness = broker.users.strangers().likeness(&broker.mock, user);
         match (auth_type, likeness) {
             (AuthType::Password, likeness) => {
@@ -135,7 +135,7 @@ impl Login {
         auth_type: AuthType,
         source: Source,
     ) -> Result<(), Failed> {
-        let broker = Rc::clone(&self.broker);
+        let broker = Arc::clone(&self.broker);
         match broker.verifiers.get(user, source).await.map_err(Failed::gone)? {
             Ok(verifier) => self.scram(user, Ok(verifier)).await,
             Err(why) => self.in_vain(user, auth_type, why).await,

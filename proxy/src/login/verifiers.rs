@@ -7,8 +7,7 @@
 //! them; what was made ready for a secret is never used for another; bounded, and emptied when full
 //! rather than grown.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
@@ -19,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
 use crate::broker::Broker;
+use crate::shared::Lock;
 
 /// The most users whose verifier is kept.
 const USERS_MAX: usize = userlist::USERS_MAX;
@@ -28,13 +28,13 @@ const THREADS_MAX: usize = 2;
 
 /// Verifiers by user.
 pub(crate) struct Verifiers {
-    ready: RefCell<FxHashMap<Box<str>, Ready>>,
+    ready: Lock<FxHashMap<Box<str>, Ready>>,
     threads: Semaphore,
 }
 
 impl Default for Verifiers {
     fn default() -> Self {
-        Self { ready: RefCell::default(), threads: Semaphore::new(THREADS_MAX) }
+        Self { ready: Lock::default(), threads: Semaphore::new(THREADS_MAX) }
     }
 }
 
@@ -69,7 +69,7 @@ impl Verifiers {
         }
         let of = source.clone();
         let verifier = tokio::task::spawn_blocking(move || of.verifier()).await?;
-        let mut map = self.ready.borrow_mut();
+        let mut map = self.ready.lock();
         if map.len() >= USERS_MAX && !map.contains_key(user) {
             map.clear();
         }
@@ -89,7 +89,7 @@ impl Verifiers {
     }
 
     fn at_hand(&self, user: &str, source: &Source) -> Option<Result<ScramVerifier, Refusal>> {
-        let ready = self.ready.borrow();
+        let ready = self.ready.lock();
         let ready = ready.get(user).filter(|ready| ready.source.is(source))?;
         Some(ready.verifier.clone())
     }
@@ -150,7 +150,7 @@ impl Broker {
     }
 
     /// Computes the users' hash rounds before they come.
-    pub(crate) async fn make_verifiers_ready(self: Rc<Self>) {
+    pub(crate) async fn make_verifiers_ready(self: Arc<Self>) {
         let demands = self.users.scram_demands();
         let users =
             demands.filter_map(|(user, demand)| Some((user, self.scram_source(user, &demand)?)));

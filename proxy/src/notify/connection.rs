@@ -6,7 +6,7 @@
 //! there by `server_idle_timeout`; every client that listened is warned after an interruption.
 
 use std::future::Future;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stent_pool::Condition;
@@ -16,7 +16,7 @@ use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
 use stent_wire::listen::{NOTIFICATION_LEN_MAX, Notification, listen_sql, unlisten_sql};
 use stent_wire::report::Severity;
 
-use super::{BATCH, Change, Channel, Connection, Entry, Gap, Hub, Present, Since, add};
+use super::{BATCH, Change, Channel, Connection, Entry, Gap, Hub, Present, Since};
 use crate::broker::Broker;
 use crate::clients::Outcome;
 use crate::events;
@@ -29,7 +29,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 const READ_LEN: usize = 16 * 1024;
 
 /// Runs as long as somebody listens.
-pub(super) async fn run(broker: Rc<Broker>, hub: Rc<Hub>) {
+pub(super) async fn run(broker: Arc<Broker>, hub: Arc<Hub>) {
     while hub.is_wanted() {
         let Some(mut link) = obtain(&broker, &hub).await else { continue };
         match serve(&broker, &hub, &mut link).await {
@@ -49,14 +49,14 @@ pub(super) async fn run(broker: Rc<Broker>, hub: Rc<Hub>) {
             }
         }
     }
-    hub.state.borrow_mut().connection = Connection::None;
+    hub.state.lock().connection = Connection::None;
 }
 
 /// The connection from its pool; `None` where it was refused, or is needed no longer.
-async fn obtain(broker: &Rc<Broker>, hub: &Rc<Hub>) -> Option<Box<Link>> {
+async fn obtain(broker: &Arc<Broker>, hub: &Arc<Hub>) -> Option<Box<Link>> {
     broker.acquire_ear(hub.ear);
     loop {
-        let outcome = hub.state.borrow_mut().outcome.take();
+        let outcome = hub.state.lock().outcome.take();
         match outcome {
             Some(Outcome::Granted(link)) => return Some(link),
             Some(Outcome::Refused(_) | Outcome::Cancelled) => {
@@ -67,7 +67,7 @@ async fn obtain(broker: &Rc<Broker>, hub: &Rc<Hub>) -> Option<Box<Link>> {
             }
             None if !hub.is_wanted() => {
                 broker.withdraw_ear(hub.ear);
-                if let Some(Outcome::Granted(link)) = hub.state.borrow_mut().outcome.take() {
+                if let Some(Outcome::Granted(link)) = hub.state.lock().outcome.take() {
                     return Some(link);
                 }
                 return None;
@@ -78,7 +78,7 @@ async fn obtain(broker: &Rc<Broker>, hub: &Rc<Hub>) -> Option<Box<Link>> {
 }
 
 /// Listens until nobody does any more.
-async fn serve(broker: &Rc<Broker>, hub: &Rc<Hub>, link: &mut Link) -> Result<(), ExchangeError> {
+async fn serve(broker: &Arc<Broker>, hub: &Arc<Hub>, link: &mut Link) -> Result<(), ExchangeError> {
     let timeout = broker.config.server_connect_timeout;
     loop {
         let begin = listen_sql([hub.fence_channel()]);
@@ -217,18 +217,18 @@ impl Ear<'_> {
 impl Hub {
     /// Whether anybody listens.
     fn is_wanted(&self) -> bool {
-        let state = self.state.borrow();
+        let state = self.state.lock();
         state.channels.values().any(|entry| !entry.subscribers.is_empty())
     }
 
     fn set_connection(&self, connection: Connection) {
-        self.state.borrow_mut().connection = connection;
+        self.state.lock().connection = connection;
         self.settled.notify_waiters();
     }
 
     /// A connection is there, and listens on nothing yet.
     pub(super) fn opened(&self) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state.lock();
         let state = &mut *state;
         state.connection = Connection::Open;
         state.epoch += 1;
@@ -240,7 +240,7 @@ impl Hub {
 
     /// It is lost. Those who were listened for are told when another listens.
     fn interrupted(&self) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state.lock();
         state.connection = Connection::Opening;
         state.gap = Gap::Unsaid;
         state.fences.clear();
@@ -253,13 +253,13 @@ impl Hub {
                 }
             }
         }
-        add(&self.counts.interruptions, 1);
+        self.counts.interruptions.add(1);
         self.settled.notify_waiters();
     }
 
     /// What the connection is to be told next, if anything.
     pub(super) fn next_change(&self) -> Option<Change> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state.lock();
         let state = &mut *state;
         let mut change = Change::default();
         while change.listen.len() + change.unlisten.len() < BATCH
@@ -283,14 +283,14 @@ impl Hub {
 
     /// PostgreSQL has done it.
     pub(super) fn changed_to(&self, change: &Change) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state.lock();
         let state = &mut *state;
         let mut set = |channels: &[Channel], present| {
             for channel in channels {
                 let Some(entry) = state.channels.get_mut(channel) else { continue };
                 entry.present = present;
                 // Who came or went meanwhile is another change.
-                state.due.insert(Rc::clone(channel));
+                state.due.insert(Arc::clone(channel));
             }
         };
         set(&change.unlisten, Present::No);

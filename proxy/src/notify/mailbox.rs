@@ -7,14 +7,15 @@
 //! is counted and said: by a warning where nobody can know the number, by the end of the
 //! connection where the client reads too slowly.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use stent_wire::frame::HEADER_LEN;
 use stent_wire::listen::Notification;
 use stent_wire::report::{Report, Severity, SqlState};
+
+use crate::shared::Lock;
 
 /// The most messages that wait for one client.
 pub(crate) const QUEUE_COUNT_MAX: usize = 4_096;
@@ -27,12 +28,12 @@ const BATCH_LEN: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     waker: Waker,
-    inner: RefCell<Inner>,
+    inner: Lock<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    queue: VecDeque<Rc<[u8]>>,
+    queue: VecDeque<Arc<[u8]>>,
     queued_len: usize,
     /// Own notifications that the client has, and whose second copy is still to come.
     echoes: VecDeque<Box<[u8]>>,
@@ -73,19 +74,19 @@ pub(crate) enum Handed {
 impl Mailbox {
     /// An empty one; `waker` is the session's.
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { waker, inner: RefCell::default() }
+        Self { waker, inner: Lock::default() }
     }
 
     /// A whole NotificationResponse comes from the listening connection.
-    pub(crate) fn deliver(&self, message: &Rc<[u8]>) -> Delivery {
-        let mut inner = self.inner.borrow_mut();
+    pub(crate) fn deliver(&self, message: &Arc<[u8]>) -> Delivery {
+        let mut inner = self.inner.lock();
         if let Some(at) = inner.echoes.iter().position(|echo| **echo == **message) {
             inner.echoes.remove(at);
             return Delivery::Known;
         }
         let delivery = inner.push(message);
         drop(inner);
-        if delivery != Delivery::Queued || self.inner.borrow().queue.len() == 1 {
+        if delivery != Delivery::Queued || self.inner.lock().queue.len() == 1 {
             self.waker.wake_by_ref();
         }
         delivery
@@ -94,7 +95,7 @@ impl Mailbox {
     /// The client's own server has said this notification of its own, and the client gets it from
     /// there. The listening connection has said it already, or will.
     pub(crate) fn said_by_server(&self, message: &[u8]) {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner.lock();
         match inner.queue.iter().position(|queued| **queued == *message) {
             Some(at) => {
                 inner.queue.remove(at);
@@ -111,13 +112,13 @@ impl Mailbox {
 
     /// The client listens on a channel no longer: no second copy comes over it.
     pub(crate) fn forget(&self, channel: &[u8]) {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner.lock();
         inner.echoes.retain(|echo| channel_of(echo) != Some(channel));
     }
 
     /// The listening connection is lost.
     pub(crate) fn interrupt(&self) {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner.lock();
         inner.echoes.clear();
         if inner.hearing == Hearing::All {
             inner.hearing = Hearing::Interrupted;
@@ -126,7 +127,7 @@ impl Mailbox {
 
     /// Another listens in its place: the client is told that it may have missed something.
     pub(crate) fn resume(&self) {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner.lock();
         if inner.hearing != Hearing::Interrupted {
             return;
         }
@@ -145,7 +146,7 @@ impl Mailbox {
 
     /// Appends what waits to `out`, as much as goes at a time.
     pub(crate) fn hand_over(&self, out: &mut Vec<u8>) -> Handed {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner.lock();
         let mut handed = Handed::None;
         let end = out.len() + BATCH_LEN;
         while out.len() < end
@@ -161,7 +162,7 @@ impl Mailbox {
 
     /// Why the connection must end, if it must.
     pub(crate) fn last_word(&self) -> Option<Report> {
-        match self.inner.borrow().hearing {
+        match self.inner.lock().hearing {
             Hearing::All | Hearing::Interrupted => None,
             Hearing::Overflowed(lost) => Some(too_slow(lost)),
         }
@@ -169,7 +170,7 @@ impl Mailbox {
 }
 
 impl Inner {
-    fn push(&mut self, message: &Rc<[u8]>) -> Delivery {
+    fn push(&mut self, message: &Arc<[u8]>) -> Delivery {
         let fits =
             self.queue.len() < QUEUE_COUNT_MAX && self.queued_len + message.len() <= QUEUE_LEN_MAX;
         match &mut self.hearing {
@@ -178,7 +179,7 @@ impl Inner {
                 Delivery::Lost(1)
             }
             Hearing::All | Hearing::Interrupted if fits => {
-                self.queue.push_back(Rc::clone(message));
+                self.queue.push_back(Arc::clone(message));
                 self.queued_len += message.len();
                 Delivery::Queued
             }
@@ -222,7 +223,7 @@ fn too_slow(lost: u64) -> Report {
 mod tests {
     use super::*;
 
-    fn message(channel: &str, payload: &str) -> Rc<[u8]> {
+    fn message(channel: &str, payload: &str) -> Arc<[u8]> {
         let mut out = Vec::new();
         stent_wire::frame::put_message(&mut out, b'A', |out| {
             out.extend_from_slice(&[0, 0, 0, 7]);

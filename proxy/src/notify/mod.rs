@@ -22,9 +22,8 @@
 mod connection;
 mod mailbox;
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use stent_pool::PoolId;
 use stent_wire::listen::Notification;
@@ -32,6 +31,7 @@ use tokio::sync::Notify;
 
 use crate::broker::Broker;
 use crate::clients::{ClientId, Outcome};
+use crate::shared::{Count, Lock};
 
 pub(crate) use mailbox::{Delivery, Handed, Mailbox, missed};
 
@@ -45,7 +45,7 @@ const FENCES_MAX: usize = 100_000;
 const BATCH: usize = 256;
 
 /// A channel's name.
-pub(crate) type Channel = Rc<[u8]>;
+pub(crate) type Channel = Arc<[u8]>;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(crate) struct Hub {
     /// The pool of its connection.
     pub(crate) ear: PoolId,
     fence: Box<[u8]>,
-    state: RefCell<State>,
+    state: Lock<State>,
     /// For the connection's task: there is something to do.
     changed: Notify,
     /// For sessions: the connection has done something.
@@ -68,13 +68,13 @@ pub(crate) struct Hub {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     /// Clients that are listened for.
-    pub(crate) clients: Cell<u32>,
+    pub(crate) clients: Count,
     /// Notifications put into mailboxes.
-    delivered: Cell<u64>,
+    delivered: Count,
     /// Notifications lost to clients that read too slowly.
-    lost: Cell<u64>,
+    lost: Count,
     /// Ends of a connection that was needed.
-    interruptions: Cell<u64>,
+    interruptions: Count,
 }
 
 /// [`Counts`] at one moment.
@@ -87,7 +87,7 @@ pub(crate) struct Totals {
 
 impl Counts {
     /// The counters.
-    pub(crate) const fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         Totals {
             delivered: self.delivered.get(),
             lost: self.lost.get(),
@@ -148,7 +148,7 @@ enum Present {
 #[derive(Debug)]
 struct Subscriber {
     client: ClientId,
-    mailbox: Rc<Mailbox>,
+    mailbox: Arc<Mailbox>,
     since: Since,
 }
 
@@ -178,7 +178,7 @@ impl Hub {
             pool,
             ear,
             fence: format!("stent {nonce:016x}").into_bytes().into(),
-            state: RefCell::default(),
+            state: Lock::default(),
             changed: Notify::new(),
             settled: Notify::new(),
             counts: Counts::default(),
@@ -192,12 +192,12 @@ impl Hub {
 
     /// Waits until the connection listens on these channels, which are new to the client.
     pub(crate) async fn subscribe(
-        self: &Rc<Self>,
-        broker: &Rc<Broker>,
+        self: &Arc<Self>,
+        broker: &Arc<Broker>,
         listening: &mut Listening,
         channels: &[Channel],
     ) -> Result<(), Unavailable> {
-        if self.state.borrow().channels.len() + channels.len() > CHANNELS_MAX {
+        if self.state.lock().channels.len() + channels.len() > CHANNELS_MAX {
             return Err(Unavailable);
         }
         for channel in channels {
@@ -217,7 +217,7 @@ impl Hub {
 
     /// Whether the connection listens on all of these; `None`: not known yet.
     fn stands(&self, channels: &[Channel]) -> Option<Result<(), Unavailable>> {
-        let state = self.state.borrow();
+        let state = self.state.lock();
         let is_present = |channel: &Channel| {
             state.channels.get(channel).is_some_and(|entry| entry.present == Present::Yes)
         };
@@ -229,34 +229,34 @@ impl Hub {
     }
 
     fn enter(&self, listening: &mut Listening, channel: &Channel) {
-        let mut state = self.state.borrow_mut();
-        let (client, mailbox) = (listening.client, Rc::clone(&listening.mailbox));
-        let entry = state.channels.entry(Rc::clone(channel)).or_default();
+        let mut state = self.state.lock();
+        let (client, mailbox) = (listening.client, Arc::clone(&listening.mailbox));
+        let entry = state.channels.entry(Arc::clone(channel)).or_default();
         entry.subscribers.push(Subscriber { client, mailbox, since: Since::Waiting });
         if entry.present == Present::No {
-            state.due.insert(Rc::clone(channel));
+            state.due.insert(Arc::clone(channel));
         }
-        let is_new = listening.channels.insert(Rc::clone(channel));
+        let is_new = listening.channels.insert(Arc::clone(channel));
         assert!(is_new, "a client has a channel once");
     }
 
     fn leave(&self, client: ClientId, channel: &Channel) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state.lock();
         let Some(entry) = state.channels.get_mut(channel) else { return };
         entry.subscribers.retain(|subscriber| subscriber.client != client);
         if entry.subscribers.is_empty() {
-            state.due.insert(Rc::clone(channel));
+            state.due.insert(Arc::clone(channel));
             drop(state);
             self.changed.notify_one();
         }
     }
 
     /// The connection's task has something to do; it begins where there is none.
-    fn wake(self: &Rc<Self>, broker: &Rc<Broker>) {
-        let mut state = self.state.borrow_mut();
+    fn wake(self: &Arc<Self>, broker: &Arc<Broker>) {
+        let mut state = self.state.lock();
         if state.connection == Connection::None {
             state.connection = Connection::Opening;
-            let task = connection::run(Rc::clone(broker), Rc::clone(self));
+            let task = connection::run(Arc::clone(broker), Arc::clone(self));
             tokio::task::spawn_local(task);
         }
         drop(state);
@@ -265,7 +265,7 @@ impl Hub {
 
     /// The server is about to notify the fence: from there on these channels come from here.
     pub(crate) fn set_fence(&self, client: ClientId, channels: &[Channel]) -> u64 {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state.lock();
         state.next_fence += 1;
         let number = state.next_fence;
         for channel in channels {
@@ -288,7 +288,8 @@ impl Hub {
             let settled = self.settled.notified();
             tokio::pin!(settled);
             settled.as_mut().enable();
-            if !self.state.borrow().fences.contains_key(&number) || !self.is_open() {
+            let waits = self.state.lock().fences.contains_key(&number);
+            if !waits || !self.is_open() {
                 return;
             }
             settled.await;
@@ -298,7 +299,7 @@ impl Hub {
     /// The number of the connection, where it listens on all of a client's channels: a second copy
     /// of what the client notifies now will come over it.
     pub(crate) fn echoing(&self, channels: &BTreeSet<Channel>) -> Option<u64> {
-        let state = self.state.borrow();
+        let state = self.state.lock();
         let is_present = |channel: &Channel| {
             state.channels.get(channel).is_some_and(|entry| entry.present == Present::Yes)
         };
@@ -308,17 +309,17 @@ impl Hub {
 
     /// The number of the present connection.
     pub(crate) fn epoch(&self) -> u64 {
-        self.state.borrow().epoch
+        self.state.lock().epoch
     }
 
     /// Whether the connection is there.
     pub(crate) fn is_open(&self) -> bool {
-        self.state.borrow().connection == Connection::Open
+        self.state.lock().connection == Connection::Open
     }
 
     /// The connection's server was granted, or refused.
     pub(crate) fn settle(&self, outcome: Outcome) {
-        let before = self.state.borrow_mut().outcome.replace(outcome);
+        let before = self.state.lock().outcome.replace(outcome);
         assert!(before.is_none(), "the connection is asked for once at a time");
         self.changed.notify_one();
     }
@@ -328,21 +329,21 @@ impl Hub {
         if notification.channel == &*self.fence {
             return self.pass_fence(notification.payload);
         }
-        let state = self.state.borrow();
+        let state = self.state.lock();
         let Some(entry) = state.channels.get(notification.channel) else { return };
-        let shared: Rc<[u8]> = message.into();
+        let shared: Arc<[u8]> = message.into();
         for subscriber in entry.subscribers.iter().filter(|of| of.since == Since::Now) {
             match subscriber.mailbox.deliver(&shared) {
-                Delivery::Queued => add(&self.counts.delivered, 1),
+                Delivery::Queued => self.counts.delivered.add(1),
                 Delivery::Known => {}
-                Delivery::Lost(lost) => add(&self.counts.lost, lost),
+                Delivery::Lost(lost) => self.counts.lost.add(lost),
             }
         }
     }
 
     fn pass_fence(&self, number: &[u8]) {
         let number = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok());
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state.lock();
         let Some((client, channels)) = number.and_then(|number| state.fences.remove(&number))
         else {
             return;
@@ -364,22 +365,22 @@ impl Hub {
 /// What a client's session listens on here. Dropped, it does so no longer.
 #[derive(Debug)]
 pub(crate) struct Listening {
-    hub: Rc<Hub>,
+    hub: Arc<Hub>,
     client: ClientId,
     channels: BTreeSet<Channel>,
-    pub(crate) mailbox: Rc<Mailbox>,
+    pub(crate) mailbox: Arc<Mailbox>,
 }
 
 impl Listening {
     /// On nothing yet.
-    pub(crate) fn new(hub: &Rc<Hub>, client: ClientId, mailbox: Mailbox) -> Self {
-        hub.counts.clients.set(hub.counts.clients.get() + 1);
-        let (hub, mailbox) = (Rc::clone(hub), Rc::new(mailbox));
+    pub(crate) fn new(hub: &Arc<Hub>, client: ClientId, mailbox: Mailbox) -> Self {
+        hub.counts.clients.add(1);
+        let (hub, mailbox) = (Arc::clone(hub), Arc::new(mailbox));
         Self { hub, client, channels: BTreeSet::new(), mailbox }
     }
 
     /// Whose client it is.
-    pub(crate) const fn hub(&self) -> &Rc<Hub> {
+    pub(crate) const fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }
 
@@ -407,13 +408,8 @@ impl Drop for Listening {
         for channel in &self.channels {
             self.hub.leave(self.client, channel);
         }
-        let clients = &self.hub.counts.clients;
-        clients.set(clients.get().checked_sub(1).expect("each client is counted once"));
+        self.hub.counts.clients.subtract(1);
     }
-}
-
-fn add(counter: &Cell<u64>, n: u64) {
-    counter.set(counter.get().wrapping_add(n));
 }
 
 #[cfg(test)]

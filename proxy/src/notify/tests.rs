@@ -11,18 +11,18 @@ fn channel(name: &str) -> Channel {
     name.as_bytes().into()
 }
 
-fn client(hub: &Rc<Hub>, clients: &mut Clients) -> Listening {
+fn client(hub: &Arc<Hub>, clients: &mut Clients) -> Listening {
     let id = clients.add(Peer::Unix(None), Instant::now());
     Listening::new(hub, id, Mailbox::new(Waker::noop().clone()))
 }
 
 /// A hub whose connection has just been opened.
-fn open() -> (Rc<Hub>, Clients) {
+fn open() -> (Arc<Hub>, Clients) {
     let mut pools = stent_pool::Pools::new(limits(), 1);
     let pool = pools.pool("d", "u").unwrap();
     let hub = Hub::new(pool, pools.listening(pool).unwrap(), 7);
     hub.opened();
-    (Rc::new(hub), Clients::default())
+    (Arc::new(hub), Clients::default())
 }
 
 fn limits() -> stent_pool::Limits {
@@ -126,7 +126,7 @@ fn nothing_is_kept_of_channels_that_nobody_has() {
         drop(one);
     }
     settle(&hub);
-    let state = hub.state.borrow();
+    let state = hub.state.lock();
     assert_eq!((state.channels.len(), state.due.len()), (0, 0));
     assert_eq!(hub.counts.clients.get(), 0);
 }

@@ -5,7 +5,7 @@
 //! Invariant: one fetch at a time; credentials that have ended sign nothing.
 //! Source: AWS SDKs and Tools reference guide, "Container credential provider".
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use secrecy::ExposeSecret as _;
@@ -38,7 +38,7 @@ pub(super) struct Iam {
 
 /// Credentials of a container, until they end.
 struct Fetched {
-    keys: Rc<AwsKeys>,
+    keys: Arc<AwsKeys>,
     /// Seconds since 1970.
     ends: u64,
 }
@@ -82,13 +82,13 @@ impl Iam {
         since.map_or(0, |since| since.as_secs())
     }
 
-    async fn keys(&self) -> Result<Rc<AwsKeys>, IamError> {
+    async fn keys(&self) -> Result<Arc<AwsKeys>, IamError> {
         let endpoint = match &self.config.credentials {
             AwsCredentials::Container(endpoint) => endpoint,
             AwsCredentials::Fixed { access_key_id, secret_access_key, session_token } => {
                 let wiped = |text: &str| Zeroizing::new(text.to_owned());
                 let token = session_token.as_ref();
-                return Ok(Rc::new(AwsKeys {
+                return Ok(Arc::new(AwsKeys {
                     access_key_id: access_key_id.clone(),
                     secret_access_key: wiped(secret_access_key.expose_secret()),
                     session_token: token.map(|token| wiped(token.expose_secret())),
@@ -98,18 +98,18 @@ impl Iam {
         let mut fetched = self.fetched.lock().await;
         let now = self.now();
         if let Some(known) = fetched.as_ref().filter(|known| now + MARGIN_SECONDS < known.ends) {
-            return Ok(Rc::clone(&known.keys));
+            return Ok(Arc::clone(&known.keys));
         }
         match fetch(endpoint).await {
             Ok(fresh) => {
-                let keys = Rc::clone(&fresh.keys);
+                let keys = Arc::clone(&fresh.keys);
                 *fetched = Some(fresh);
                 Ok(keys)
             }
             Err(error) => match fetched.as_ref().filter(|known| now < known.ends) {
                 Some(known) => {
                     tracing::warn!(%error, "the AWS credentials end soon and cannot be renewed");
-                    Ok(Rc::clone(&known.keys))
+                    Ok(Arc::clone(&known.keys))
                 }
                 None => Err(error),
             },
@@ -140,7 +140,7 @@ async fn fetch(endpoint: &ContainerEndpoint) -> Result<Fetched, IamError> {
     let ends = parse_time(text("Expiration")?).map_err(|_| IamError::Answer("Expiration"))?;
     let wiped = |text: &str| Zeroizing::new(text.to_owned());
     Ok(Fetched {
-        keys: Rc::new(AwsKeys {
+        keys: Arc::new(AwsKeys {
             access_key_id: text("AccessKeyId")?.to_owned(),
             secret_access_key: wiped(text("SecretAccessKey")?),
             session_token: text("Token").ok().map(wiped),

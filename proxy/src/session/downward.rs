@@ -16,9 +16,7 @@ use stent_wire::splice::Splice;
 use super::heal::{Hold, Said, as_stale};
 use super::mail::Ready;
 use super::{End, Ended, Moved, Session, gone_end};
-use crate::clock;
 use crate::config::PoolMode;
-use crate::facts::silent_state;
 use crate::link::{Definitions, Link, Writing};
 use crate::pool_stats::add;
 use crate::scratch::{self, Scratch};
@@ -116,9 +114,6 @@ impl Session {
         }
         if matches!(outcome, Moved::Ended(_)) {
             link.writing = Writing::Failed;
-        }
-        if link.ledger.awaits_client() {
-            link.facts.set_state(silent_state(link.ledger.status()), clock::now());
         }
         outcome
     }
@@ -246,9 +241,9 @@ impl Session {
         if params.set(name, value).is_err() {
             return;
         }
-        self.params = std::rc::Rc::new(params);
-        link.applied = std::rc::Rc::clone(&self.params);
-        let params = std::rc::Rc::clone(&self.params);
+        self.params = std::sync::Arc::new(params);
+        link.applied = std::sync::Arc::clone(&self.params);
+        let params = std::sync::Arc::clone(&self.params);
         self.broker.inner().clients.get_mut(self.id).params = Some(params);
     }
 

@@ -5,7 +5,7 @@
 //! Refuses: reading statements (`stent_wire::effects`) and the answer (`stent_wire::inspect`).
 //! Invariant: a server leaves its client only with `traces.is_clean()`, or to be cleaned.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use stent_wire::effects::Effects;
 use stent_wire::frame::put_message;
@@ -110,9 +110,9 @@ impl Session {
         custom.retain(|name| name.contains(&b'.') && is_plain(name));
         custom.sort_unstable();
         custom.dedup();
-        self.stats.pins.borrow_mut().count_inspection();
+        self.stats.pins.lock().count_inspection();
         let (_, user) = self.broker.names(self.pool);
-        let firewall = Rc::clone(&self.firewall);
+        let firewall = Arc::clone(&self.firewall);
         let timeout = self.broker.config.server_connect_timeout + PATIENCE;
         let sql = question(effects, &custom);
         let mut moved = self.begin_move();
@@ -156,7 +156,7 @@ impl Session {
             Err(error) => return self.server_lost(link, error.to_string()),
         };
         if effects.any(SETTINGS) {
-            link.applied = Rc::new(Params::default());
+            link.applied = Arc::new(Params::default());
             self.carry_settings(&found);
         }
         let causes = found.causes;
@@ -176,7 +176,7 @@ impl Session {
         link.facts.set_pins(causes);
         if !new.is_empty() {
             let statement = link.traces.fingerprint();
-            self.stats.pins.borrow_mut().count(new, &statement);
+            self.stats.pins.lock().count(new, &statement);
             let (database, user) = self.broker.names(self.pool);
             let causes: Vec<&str> = new.iter().map(Cause::as_str).collect();
             let pid = link.facts.backend_pid;
@@ -226,8 +226,8 @@ impl Session {
                 put_parameter_status(&mut self.to_client, name.as_bytes(), value);
             }
         }
-        self.params = Rc::new(params);
-        let params = Rc::clone(&self.params);
+        self.params = Arc::new(params);
+        let params = Arc::clone(&self.params);
         self.broker.inner().clients.get_mut(self.id).params = Some(params);
     }
 }

@@ -11,7 +11,7 @@
 //! Invariant: of each notification the client gets one copy, and gets it.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stent_pool::PoolId;
@@ -45,7 +45,7 @@ enum Encoding {
 
 /// A client's channels, on their way from its server to the listening connection.
 pub(super) struct Move {
-    broker: Rc<Broker>,
+    broker: Arc<Broker>,
     pool: PoolId,
     client: ClientId,
     encoding: Encoding,
@@ -67,7 +67,7 @@ impl Session {
     /// Takes the client's channels along into an inspection.
     pub(super) fn begin_move(&mut self) -> Move {
         Move {
-            broker: Rc::clone(&self.broker),
+            broker: Arc::clone(&self.broker),
             pool: self.pool,
             client: self.id,
             encoding: self.encoding(),
@@ -141,7 +141,7 @@ impl Move {
         if listening.channels().iter().all(|channel| kept.contains(&**channel)) {
             return Ok(());
         }
-        let hub = Rc::clone(listening.hub());
+        let hub = Arc::clone(listening.hub());
         if hub.is_open() {
             let number = hub.set_fence(self.client, &[]);
             match insist(link, &fence_sql(hub.fence_channel(), number)).await {
@@ -168,7 +168,7 @@ impl Move {
             own.any(|listening| listening.channels().contains(name.as_slice()))
         };
         let new = found.channels.iter().filter(|name| !known(name));
-        let new: Vec<Channel> = new.map(|name| Rc::from(name.as_slice())).collect();
+        let new: Vec<Channel> = new.map(|name| Arc::from(name.as_slice())).collect();
         if new.is_empty() {
             return Ok(Listener::Hub);
         }
@@ -189,7 +189,7 @@ impl Move {
         }
     }
 
-    async fn subscribe(&mut self, hub: &Rc<Hub>, new: &[Channel]) -> Listener {
+    async fn subscribe(&mut self, hub: &Arc<Hub>, new: &[Channel]) -> Listener {
         let (broker, client) = (&self.broker, self.client);
         let mut listening = self.listening.take().unwrap_or_else(|| {
             let waker = broker.inner().clients.get_mut(client).waker.clone();
@@ -220,7 +220,7 @@ impl Move {
     async fn pass_fence(
         &mut self,
         link: &mut Link,
-        hub: &Rc<Hub>,
+        hub: &Arc<Hub>,
         new: &[Channel],
     ) -> Result<Listener, ExchangeError> {
         let fence = hub.fence_channel();

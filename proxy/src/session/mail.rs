@@ -10,6 +10,7 @@ use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use super::{End, Hearing, Moved, Phase, Session, Skip, Step};
 use crate::config::PoolMode;
 use crate::disconnects;
+use crate::facts::silent_state;
 use crate::link::Link;
 use crate::notify::Handed;
 use crate::traces::Loaded;
@@ -79,7 +80,10 @@ impl Session {
     }
 
     /// A server stays with its client for now.
-    pub(super) fn rest_linked(&mut self, link: Box<Link>, up: Moved, down: Moved) -> Step {
+    pub(super) fn rest_linked(&mut self, mut link: Box<Link>, up: Moved, down: Moved) -> Step {
+        if link.ledger.awaits_client() {
+            link.show(silent_state(link.ledger.status()));
+        }
         if self.ready == Ready::Withheld && link.carry.is_empty() {
             self.say_ready();
             self.phase = Phase::Linked(link);

@@ -29,7 +29,7 @@ mod upward;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use stent_pool::PoolId;
@@ -59,18 +59,18 @@ const QUEUED_BYTES_MAX: usize = 64 * 1024;
 
 /// A session. See the module's documentation.
 pub(crate) struct Session {
-    broker: Rc<Broker>,
+    broker: Arc<Broker>,
     id: ClientId,
     pool: PoolId,
     /// The configuration's, or `session` where it keeps the server that it was given in its login.
     mode: PoolMode,
-    stats: Rc<PoolStats>,
+    stats: Arc<PoolStats>,
     stream: Stream,
     /// The settings in force, wherever the next server is.
-    params: Rc<Params>,
+    params: Arc<Params>,
     /// Those that it brought: RESET returns to them.
-    own: Rc<Params>,
-    firewall: Rc<Firewall>,
+    own: Arc<Params>,
+    firewall: Arc<Firewall>,
     names: ClientStatements,
     /// What is listened on for it, wherever it has a server.
     listening: Option<Box<Listening>>,
@@ -163,7 +163,7 @@ enum Step {
 impl Session {
     /// The session of a client that has logged in.
     pub(crate) fn new(
-        broker: Rc<Broker>,
+        broker: Arc<Broker>,
         id: ClientId,
         home: Home,
         stream: Stream,
@@ -179,7 +179,7 @@ impl Session {
             mode,
             stats,
             stream,
-            own: Rc::clone(&params),
+            own: Arc::clone(&params),
             params,
             firewall,
             names: ClientStatements::default(),

@@ -4,7 +4,7 @@
 //! Invariant: no byte of the client's request is sent before the parameters are in force, so a
 //! server that fails here costs the client nothing but time.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stent_wire::params::Params;
@@ -30,7 +30,7 @@ impl Session {
             self.phase = Phase::Linked(link);
             return;
         }
-        let params = Rc::clone(&self.params);
+        let params = Arc::clone(&self.params);
         let timeout = self.broker.config.server_connect_timeout;
         self.phase = Phase::Preparing(Box::pin(apply(link, params, load, timeout)));
     }
@@ -81,7 +81,7 @@ impl Session {
 /// Gives a server the client's parameters, and the channels that are listened on for it.
 async fn apply(
     mut link: Box<Link>,
-    params: Rc<Params>,
+    params: Arc<Params>,
     load: Option<(Vec<u8>, Option<u64>)>,
     timeout: Duration,
 ) -> Prepared {

@@ -19,7 +19,6 @@ use super::heal::put_stale;
 use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
 use crate::broker::{Acquired, Inner};
-use crate::clock;
 use crate::config::PoolMode;
 use crate::disconnects::Cause;
 use crate::link::{Link, Writing};
@@ -402,7 +401,7 @@ fn pass_untranslated(
 /// noted: the server's last words may still be there to be read.
 fn send_to_server(link: &mut Link, out: &[u8]) {
     debug_assert!(link.to_server.is_empty(), "requests are read only when the last have gone");
-    link.facts.set_state(HolderState::Active, clock::now());
+    link.show(HolderState::Active);
     match link.stream.try_write(out) {
         Ok(n) if n < out.len() => link.to_server = out[n..].to_vec(),
         Ok(_) => {}

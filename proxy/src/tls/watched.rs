@@ -5,12 +5,12 @@
 //! Invariant: new files that cannot be used change nothing: what was made of the old ones stays,
 //! and the log says so once for each change. Who is connected is not touched by either.
 
-use std::cell::{Cell, RefCell};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::shared::Lock;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,10 +20,10 @@ pub(crate) struct Watched<T> {
     /// Whose files, for the log.
     whose: &'static str,
     files: Vec<PathBuf>,
-    make: Box<dyn Fn() -> Result<T, Error>>,
-    current: RefCell<T>,
-    stamps: RefCell<Vec<Option<Stamp>>>,
-    looked: Cell<Instant>,
+    make: Box<dyn Fn() -> Result<T, Error> + Send + Sync>,
+    current: Lock<T>,
+    stamps: Lock<Vec<Option<Stamp>>>,
+    looked: Lock<Instant>,
 }
 
 /// What differs between two contents of a path. The number of the file and its seconds and
@@ -48,24 +48,24 @@ impl<T: Clone> Watched<T> {
     pub(crate) fn new(
         whose: &'static str,
         files: Vec<PathBuf>,
-        make: impl Fn() -> Result<T, Error> + 'static,
+        make: impl Fn() -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         // Before they are read: what changes in between is noticed the next time.
         let stamps = stamps(&files);
         Ok(Self {
             whose,
             files,
-            current: RefCell::new(make()?),
+            current: Lock::new(make()?),
             make: Box::new(make),
-            stamps: RefCell::new(stamps),
-            looked: Cell::new(Instant::now()),
+            stamps: Lock::new(stamps),
+            looked: Lock::new(Instant::now()),
         })
     }
 
     /// What is in use from now on.
     pub(crate) fn current(&self) -> T {
         self.look();
-        self.current.borrow().clone()
+        self.current.lock().clone()
     }
 
     fn look(&self) {
@@ -74,13 +74,13 @@ impl<T: Clone> Watched<T> {
         }
         self.looked.set(Instant::now());
         let now = stamps(&self.files);
-        if *self.stamps.borrow() == now {
+        if *self.stamps.lock() == now {
             return;
         }
-        *self.stamps.borrow_mut() = now;
+        *self.stamps.lock() = now;
         match (self.make)() {
             Ok(fresh) => {
-                *self.current.borrow_mut() = fresh;
+                *self.current.lock() = fresh;
                 tracing::info!(keys = self.whose, "the TLS files have changed and are in use");
             }
             Err(error) => {
@@ -97,7 +97,6 @@ fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -106,14 +105,15 @@ mod tests {
     use tracing::span::{Attributes, Id, Record};
 
     use super::*;
+    use crate::shared::Count;
 
     /// What is made of a file: its text, unless it is "bad".
-    fn watched(path: &Path, made: &Rc<Cell<u32>>) -> Watched<String> {
-        let (path, made) = (path.to_owned(), Rc::clone(made));
+    fn watched(path: &Path, made: &Arc<Count>) -> Watched<String> {
+        let (path, made) = (path.to_owned(), Arc::clone(made));
         let make = {
             let path = path.clone();
             move || {
-                made.set(made.get() + 1);
+                made.add(1);
                 let text = std::fs::read_to_string(&path).unwrap();
                 if text == "bad" { Err(Error::tls(&path, "bad")) } else { Ok(text) }
             }
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_file_is_read_when_it_has_changed_and_not_before_a_second_has_passed() {
         let folder = TempDir::new("watched").unwrap();
-        let (path, made) = (folder.path().join("file"), Rc::default());
+        let (path, made) = (folder.path().join("file"), Arc::default());
         std::fs::write(&path, "one").unwrap();
         let watched = watched(&path, &made);
         assert_eq!(a_second_later(&watched), "one");
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_used_is_tried_once_and_changes_nothing() {
         let folder = TempDir::new("watched").unwrap();
-        let (path, made) = (folder.path().join("file"), Rc::default());
+        let (path, made) = (folder.path().join("file"), Arc::default());
         std::fs::write(&path, "good").unwrap();
         let watched = watched(&path, &made);
         std::fs::write(&path, "bad").unwrap();
@@ -179,7 +179,7 @@ mod tests {
         let folder = TempDir::new("watched").unwrap();
         let (path, warned) = (folder.path().join("file"), Arc::new(AtomicU32::new(0)));
         std::fs::write(&path, "good").unwrap();
-        let watched = watched(&path, &Rc::default());
+        let watched = watched(&path, &Arc::default());
         std::fs::write(&path, "bad").unwrap();
         tracing::subscriber::with_default(Warnings(Arc::clone(&warned)), || {
             for _ in 0..3 {
@@ -197,7 +197,7 @@ mod tests {
         std::fs::write(&path, "new").unwrap();
         let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
         std::fs::File::options().write(true).open(&other).unwrap().set_modified(modified).unwrap();
-        let watched = watched(&path, &Rc::default());
+        let watched = watched(&path, &Arc::default());
         std::fs::rename(&other, &path).unwrap();
         assert_eq!(a_second_later(&watched), "old");
     }

@@ -9,6 +9,7 @@ mod auth_rules;
 mod auth_waits;
 mod bad_input;
 mod cancel;
+mod console;
 mod faults;
 mod firewall;
 mod listen;

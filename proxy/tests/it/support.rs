@@ -68,6 +68,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         client_login_timeout: Duration::from_secs(10),
         drain_timeout: Duration::from_secs(1),
         forbidden_state: stent_wire::inspect::Causes::NONE,
+        console_users: Vec::new(),
         max_prepared_statements: 200,
     }
 }

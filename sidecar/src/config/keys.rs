@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use stent_proxy::config::{AuthMethod, PoolMode, PortUse, TlsMode};
 
 use super::address::{ListenAddr, OptionalAddress, Targets};
+use super::console::UserNames;
 use super::lookup::{LookupSql, OptionalName};
 use super::passwords::PasswordSources;
 use super::problem::Origin;
@@ -192,6 +193,10 @@ keys! {
         "Let clients send passwords over TCP without TLS where the method is password. Whoever can read the network reads them then.";
     max_client_conn: NonZeroU32 = "1000", "clients", Proxy, Public,
         "The most clients at a time.";
+    admin_users: UserNames = "", "", Proxy, Public,
+        "Users who may use the admin console: the database stent (or pgbouncer) of the proxy itself, where psql answers SHOW HELP. They prove themselves as auth_type says. The operating system user of the proxy needs neither name nor proof over the unix socket, as user stent or pgbouncer. Empty, with stats_users: nobody else, and the two databases are PostgreSQL's.";
+    stats_users: UserNames = "", "", Proxy, Public,
+        "More of them: nothing can be changed in the console, so they may all that admin_users may.";
     client_login_timeout: PositiveSeconds = "60", "seconds", Proxy, Public,
         "Time for a client's login.";
     // TLS.

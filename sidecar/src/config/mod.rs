@@ -10,6 +10,7 @@ pub mod address;
 mod check;
 mod check_auth;
 mod check_tls;
+pub mod console;
 mod container;
 mod file;
 pub mod flags;

@@ -114,6 +114,7 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         client_login_timeout: settings.client_login_timeout.value.0,
         drain_timeout: drain_timeout(settings.shutdown_timeout.value.0),
         forbidden_state: settings.forbidden_state.value.0,
+        console_users: super::console::users(settings),
         max_prepared_statements: settings.max_prepared_statements.value,
     }
 }
