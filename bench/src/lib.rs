@@ -6,6 +6,7 @@
 //! bends all of them alike; CPU is the kernel's own account of each process.
 
 pub mod cells;
+pub mod curves;
 pub mod endpoint;
 pub mod figure;
 pub mod hot_path;

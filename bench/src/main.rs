@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use stent_bench::cells;
 use stent_bench::lab::Lab;
 use stent_bench::plan::Plan;
 use stent_bench::report::{self, Raw};
 use stent_bench::session::Session;
+use stent_bench::{cells, curves};
 
 #[derive(Parser)]
 #[command(name = "stent-bench", about = "Stent against a direct connection and its peers")]
@@ -39,6 +39,9 @@ struct Arguments {
     /// Folder for the raw figures (JSON) and the tables (Markdown).
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Measure what a transaction costs as clients, pools, statements and age grow, and no cells.
+    #[arg(long)]
+    curves: bool,
     /// Measure nothing: make the tables of --out again, and the README's part.
     #[arg(long)]
     render: bool,
@@ -46,11 +49,13 @@ struct Arguments {
 
 /// pgbench's, of a hundred thousand rows each.
 const SCALE: u32 = 10;
+/// What is committed; a run that writes there writes the README's part too.
+const RESULTS: &str = "bench/results";
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if arguments.render {
-        return render(arguments.out.as_deref().unwrap_or(Path::new("bench/results")));
+        return render(arguments.out.as_deref().unwrap_or_else(|| Path::new(RESULTS)));
     }
     raise_descriptor_limit();
     let mut plan = Plan::of(&arguments.cells, &arguments.only, &arguments.endpoints)?;
@@ -59,22 +64,48 @@ fn main() -> Result<()> {
     plan.retries = arguments.retries;
     plan.idle.clone_from(&arguments.idle);
     let mut session = Session::open(Lab::start(SCALE)?, plan)?;
-    cells::run(&mut session)?;
     let said: Vec<String> = std::env::args().skip(1).collect();
-    let raw = Raw::of(&session, &said);
-    println!("{}", raw.tables());
-    if let Some(folder) = &arguments.out {
-        std::fs::create_dir_all(folder)?;
-        std::fs::write(folder.join("raw.json"), raw.text()?)?;
-        std::fs::write(folder.join("table.md"), raw.tables())?;
+    if arguments.curves {
+        curves::run(&mut session, &curves::Size::whole())?;
+        let raw = Raw::of(&session, &said);
+        let page = raw.curves();
+        return keep(arguments.out.as_deref(), "curves", &raw, &page);
     }
+    cells::run(&mut session)?;
+    let raw = Raw::of(&session, &said);
+    let page = raw.tables();
+    keep(arguments.out.as_deref(), "raw", &raw, &page)?;
+    match arguments.out {
+        Some(out) if out == Path::new(RESULTS) => render(&out),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Prints a page, and writes it beside the figures that it was made of.
+fn keep(folder: Option<&Path>, name: &str, raw: &Raw, page: &str) -> Result<()> {
+    println!("{page}");
+    let Some(folder) = folder else { return Ok(()) };
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join(format!("{name}.json")), raw.text()?)?;
+    std::fs::write(folder.join(page_of(name)), page)?;
     Ok(())
+}
+
+fn page_of(name: &str) -> &'static str {
+    match name {
+        "curves" => "curves.md",
+        _ => "table.md",
+    }
 }
 
 /// What follows from the raw figures, written again.
 fn render(folder: &Path) -> Result<()> {
     let raw = Raw::read(&folder.join("raw.json"))?;
-    std::fs::write(folder.join("table.md"), raw.tables())?;
+    std::fs::write(folder.join(page_of("raw")), raw.tables())?;
+    let curves = folder.join("curves.json");
+    if curves.exists() {
+        std::fs::write(folder.join(page_of("curves")), Raw::read(&curves)?.curves())?;
+    }
     let readme = std::fs::read_to_string("README.md").context("run it where the README is")?;
     std::fs::write("README.md", report::spliced(&readme, &raw.summary())?)?;
     Ok(())

@@ -8,7 +8,7 @@ use super::{Turns, is_plain};
 use crate::endpoint::Setup;
 use crate::figure::{jain, percentile, values};
 use crate::load::message;
-use crate::load::swarm::Swarm;
+use crate::load::swarm::{Stop, Swarm};
 use crate::session::{Session, Work};
 
 const CLIENTS: u32 = 500;
@@ -25,7 +25,7 @@ pub(super) fn run(session: &mut Session) -> Result<()> {
         |kind, _| is_plain(kind),
         move |lab, endpoint, case| {
             let login = lab.login(endpoint)?;
-            let (swarm, logins) = Swarm::connect(&login, CLIENTS)?;
+            let (mut swarm, logins) = Swarm::connect(&login, CLIENTS)?;
             if case == "connecting at once" {
                 let mut waits: Vec<f64> =
                     logins.iter().map(|wait| wait.as_secs_f64() * 1e3).collect();
@@ -34,7 +34,7 @@ pub(super) fn run(session: &mut Session) -> Result<()> {
                 let figures = values([("longest_ms", longest), ("errors", 0.0)]);
                 return Ok(Work { units: f64::from(CLIENTS), values: figures });
             }
-            let (_, dones) = swarm.run(length, |_, _, out| {
+            let dones = swarm.run(Stop::After(length), |_, _, out| {
                 out.extend_from_slice(&message::query(QUERY));
             })?;
             let shares: Vec<f64> = dones.iter().map(|done| done.transactions as f64).collect();

@@ -61,7 +61,11 @@ impl Login {
             match AuthRequest::parse(&body)? {
                 AuthRequest::Ok => break,
                 AuthRequest::Sasl { .. } => self.scram(&mut stream)?,
-                other => bail!("the login is asked for {other:?}"),
+                other @ (AuthRequest::CleartextPassword
+                | AuthRequest::Md5Password { .. }
+                | AuthRequest::SaslContinue { .. }
+                | AuthRequest::SaslFinal { .. }
+                | AuthRequest::Unsupported { .. }) => bail!("the login is asked for {other:?}"),
             }
         }
         let mut scan = Scan::default();

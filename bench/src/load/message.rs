@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn a_length_counts_itself_and_not_the_tag() {
         assert_eq!(query("select 1"), b"Q\0\0\0\x0dselect 1\0");
-        assert_eq!(startup("u", "d"), b"\0\0\0\x19\0\x03\0\0user\0u\0database\0d\0\0"[..].to_vec());
+        assert_eq!(startup("u", "d"), b"\0\0\0\x1b\0\x03\0\0user\0u\0database\0d\0\0"[..].to_vec());
     }
 
     #[test]

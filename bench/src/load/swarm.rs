@@ -17,6 +17,15 @@ use super::scan::{Scan, Seen};
 
 const CHUNK: usize = 16 * 1024;
 
+/// When a run ends for each client.
+#[derive(Clone, Copy, Debug)]
+pub enum Stop {
+    /// With the answer after so long.
+    After(Duration),
+    /// After so many questions.
+    Turns(u64),
+}
+
 /// Clients that are logged in.
 pub struct Swarm {
     runtime: Runtime,
@@ -54,41 +63,53 @@ impl Swarm {
         Ok((Self { runtime, clients }, waits))
     }
 
-    /// All ask for so long; `request` makes the next question of a client (its number, and how
-    /// many it has asked). What each did, and the swarm for another run.
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// All ask until `stop`; `request` makes the next question of a client (its number, and how
+    /// many it has asked in this run). What each did; those whose connection ended are gone.
     pub fn run(
-        self,
-        length: Duration,
+        &mut self,
+        stop: Stop,
         request: impl Fn(usize, u64, &mut Vec<u8>) + Clone + 'static,
-    ) -> Result<(Self, Vec<Done>)> {
-        let Self { runtime, clients } = self;
+    ) -> Result<Vec<Done>> {
         let local = LocalSet::new();
-        let end = Instant::now() + length;
-        let tasks: Vec<_> = clients
+        let began = Instant::now();
+        let tasks: Vec<_> = std::mem::take(&mut self.clients)
             .into_iter()
             .enumerate()
             .map(|(number, client)| {
                 let request = request.clone();
+                let goes_on = move |turns| match stop {
+                    Stop::After(length) => began.elapsed() < length,
+                    Stop::Turns(most) => turns < most,
+                };
                 local.spawn_local(async move {
-                    ask(client, end, |turn, out| request(number, turn, out)).await
+                    ask(client, goes_on, |turn, out| request(number, turn, out)).await
                 })
             })
             .collect();
-        let finished = runtime.block_on(local.run_until(async {
+        let finished = self.runtime.block_on(local.run_until(async {
             let mut finished = Vec::with_capacity(tasks.len());
             for task in tasks {
                 finished.push(task.await);
             }
             finished
         }));
-        let mut clients = Vec::with_capacity(finished.len());
         let mut dones = Vec::with_capacity(finished.len());
         for outcome in finished {
             let (client, done) = outcome.context("a client of the load panicked")?;
-            clients.extend(client);
+            self.clients.extend(client);
             dones.push(done);
         }
-        Ok((Self { runtime, clients }, dones))
+        Ok(dones)
     }
 }
 
@@ -107,14 +128,14 @@ async fn log_in(port: u16, startup: Vec<u8>) -> Result<((TcpStream, Scan), Durat
 /// A client's life in a run; `None` for a connection that ended.
 async fn ask(
     (mut stream, mut scan): (TcpStream, Scan),
-    end: Instant,
+    goes_on: impl Fn(u64) -> bool,
     request: impl Fn(u64, &mut Vec<u8>),
 ) -> (Option<(TcpStream, Scan)>, Done) {
     let mut done = Done::default();
     let mut out = Vec::new();
     let mut chunk = vec![0; CHUNK];
     let mut turn = 0;
-    while Instant::now() < end {
+    while goes_on(turn) {
         out.clear();
         request(turn, &mut out);
         turn += 1;

@@ -42,6 +42,8 @@ impl Limit {
 const PEER: &str = "pgbouncer";
 const OWN: &str = "stent";
 const CACHE: &str = "stent-all";
+const WIDE: &str = "pgbouncer-64k";
+const DIRECT: &str = "direct";
 const DOORMAN: &str = "pg_doorman";
 /// Bytes of an idle client.
 const IDLE_BYTES: f64 = 1_536.0;
@@ -52,81 +54,89 @@ const STREAMS: [&str; 3] = ["select", "copy out", "copy in"];
 
 /// All of them.
 pub fn limits(figures: Figures<'_>) -> Vec<Limit> {
+    let mut all = of_a_transaction(figures);
+    all.extend(of_the_rest(figures));
+    all.extend(of_the_cache(figures));
+    all
+}
+
+fn of_a_transaction(figures: Figures<'_>) -> Vec<Limit> {
     let calls = |values: &Values| get(values, "calls");
     let p99 = |values: &Values| get(values, "p99_us");
-    let wide = (OWN, "pgbouncer-64k");
     let own = (OWN, PEER);
-    let cache = (CACHE, PEER);
-    let all = |cell: &str| figures.cases(cell);
-    let worst = |cell: &str, cases: &[&str], pair, of: fn(&Values) -> Option<f64>, kept| {
-        worst(figures, cell, cases, pair, of, kept)
-    };
-    let at_most = |what: &str, limit: f64, measured: Option<(f64, String)>| Limit {
-        what: what.to_owned(),
-        limit,
-        kept: Kept::AtMost,
-        measured,
-    };
-    let at_least = |what: &str, limit: f64, measured: Option<(f64, String)>| Limit {
-        kept: Kept::AtLeast,
-        ..at_most(what, limit, measured)
-    };
-    let least = Kept::AtLeast;
-    let most = Kept::AtMost;
     vec![
         at_most(
             "system calls a transaction at 1 client, ratio to PgBouncer",
             1.05,
-            worst("syscalls", &SINGLE, own, calls, most),
+            highest(figures, "syscalls", &SINGLE, own, calls),
         ),
         at_most(
             "proxy CPU a transaction, ratio to PgBouncer, worst cell",
             1.0,
-            worst("tps", &all("tps"), own, proxy, most),
+            highest(figures, "tps", &figures.cases("tps"), own, proxy),
         ),
         at_most("the same, geometric mean", 0.92, geometric_mean(figures, own)),
         at_most(
             "p99 at 2,000 a second, ratio to PgBouncer",
             1.0,
-            worst("latency", &all("latency"), own, p99, most),
-        ),
-        at_most(
-            "streaming CPU a megabyte, ratio to PgBouncer with pkt_buf 64 KiB",
-            0.9,
-            worst("streaming", &STREAMS, wide, proxy, most),
+            highest(figures, "latency", &figures.cases("latency"), own, p99),
         ),
         at_most(
             "TLS CPU a transaction, ratio to PgBouncer",
             1.0,
-            worst("tls", &all("tls"), own, proxy, most),
+            highest(figures, "tls", &figures.cases("tls"), own, proxy),
+        ),
+    ]
+}
+
+fn of_the_rest(figures: Figures<'_>) -> Vec<Limit> {
+    vec![
+        at_most(
+            "streaming CPU a megabyte, ratio to PgBouncer with pkt_buf 64 KiB",
+            0.9,
+            highest(figures, "streaming", &STREAMS, (OWN, WIDE), proxy),
         ),
         at_most(
             "CPU a connection, trust and SCRAM, ratio to PgBouncer",
             1.0,
-            worst("connect", &CONNECTS, own, proxy, most),
+            highest(figures, "connect", &CONNECTS, (OWN, PEER), proxy),
         ),
         at_most("resident bytes an idle client", IDLE_BYTES, idle(figures)),
+    ]
+}
+
+fn of_the_cache(figures: Figures<'_>) -> Vec<Limit> {
+    let doorman = (CACHE, DOORMAN);
+    vec![
         at_most(
-            "statement_cache = all: proxy and server CPU an extended transaction, ratio to PgBouncer",
+            "statement_cache = all: CPU of proxy and server an extended transaction, to PgBouncer's",
             0.6,
-            worst("tps", &EXTENDED, cache, both, most),
+            highest(figures, "tps", &EXTENDED, (CACHE, PEER), both),
         ),
         at_most(
             "the same, ratio to pg_doorman",
             1.0,
-            worst("tps", &EXTENDED, (CACHE, DOORMAN), both, most),
+            highest(figures, "tps", &EXTENDED, doorman, both),
         ),
         at_least(
             "its throughput at 16 clients, extended, ratio to a direct connection",
             1.0,
-            worst("tps", &["extended/16"], (CACHE, "direct"), tps, least),
+            lowest(figures, "tps", &["extended/16"], (CACHE, DIRECT), tps),
         ),
         at_least(
             "the same, ratio to pg_doorman",
             1.0,
-            worst("tps", &["extended/16"], (CACHE, DOORMAN), tps, least),
+            lowest(figures, "tps", &["extended/16"], doorman, tps),
         ),
     ]
+}
+
+fn at_most(what: &str, limit: f64, measured: Option<(f64, String)>) -> Limit {
+    Limit { what: what.to_owned(), limit, kept: Kept::AtMost, measured }
+}
+
+fn at_least(what: &str, limit: f64, measured: Option<(f64, String)>) -> Limit {
+    Limit { what: what.to_owned(), limit, kept: Kept::AtLeast, measured }
 }
 
 /// The table of them, as a section.
@@ -155,22 +165,38 @@ pub(super) fn section(figures: Figures<'_>) -> String {
     text
 }
 
-/// The ratio that is furthest on the bad side, and its case.
-fn worst(
+/// The highest of the ratios of some cases, and its case.
+fn highest(
     figures: Figures<'_>,
     cell: &str,
     cases: &[&str],
     pair: (&str, &str),
     of: impl Fn(&Values) -> Option<f64> + Copy,
-    kept: Kept,
 ) -> Option<(f64, String)> {
-    let ratios = cases.iter().filter_map(|case| {
-        figures.ratio((cell, case), pair, of).map(|ratio| (ratio, (*case).to_owned()))
-    });
-    match kept {
-        Kept::AtMost => ratios.max_by(|a, b| a.0.total_cmp(&b.0)),
-        Kept::AtLeast => ratios.min_by(|a, b| a.0.total_cmp(&b.0)),
-    }
+    ratios(figures, cell, cases, pair, of).into_iter().max_by(|a, b| a.0.total_cmp(&b.0))
+}
+
+/// The lowest of them.
+fn lowest(
+    figures: Figures<'_>,
+    cell: &str,
+    cases: &[&str],
+    pair: (&str, &str),
+    of: impl Fn(&Values) -> Option<f64> + Copy,
+) -> Option<(f64, String)> {
+    ratios(figures, cell, cases, pair, of).into_iter().min_by(|a, b| a.0.total_cmp(&b.0))
+}
+
+fn ratios(
+    figures: Figures<'_>,
+    cell: &str,
+    cases: &[&str],
+    pair: (&str, &str),
+    of: impl Fn(&Values) -> Option<f64> + Copy,
+) -> Vec<(f64, String)> {
+    let with_case =
+        |case: &&str| Some((figures.ratio((cell, case), pair, of)?, (*case).to_owned()));
+    cases.iter().filter_map(with_case).collect()
 }
 
 fn geometric_mean(figures: Figures<'_>, pair: (&str, &str)) -> Option<(f64, String)> {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the tables follow from the raw figures alone, so that a test can make them again.
 
+mod curves;
 mod limits;
 mod readme;
 mod table;
@@ -74,6 +75,11 @@ impl Raw {
     /// The tables (Markdown).
     pub fn tables(&self) -> String {
         table::page(self)
+    }
+
+    /// The curves (Markdown).
+    pub fn curves(&self) -> String {
+        curves::page(self)
     }
 
     /// The README's part.
