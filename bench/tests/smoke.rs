@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use anyhow::Result;
 use stent_bench::endpoint::{Auth, Kind, Running, Setup};
 use stent_bench::figure::{Figure, Figures};
 use stent_bench::lab::Lab;
@@ -14,13 +15,13 @@ use stent_bench::report::{self, Raw};
 use stent_bench::session::Session;
 use stent_bench::{cells, curves};
 
-fn session(cells: &str, only: &str) -> Session {
-    let mut plan = Plan::of(cells, only, "direct,stent").unwrap();
+fn session(cells: &str, only: &str) -> Result<Session> {
+    let mut plan = Plan::of(cells, only, "direct,stent")?;
     plan.rounds = 1;
     plan.seconds = 0.3;
     plan.retries = 0;
     plan.idle = vec![20];
-    Session::open(Lab::start(1).unwrap(), plan).unwrap()
+    Session::open(Lab::start(1)?, plan)
 }
 
 fn value(figures: &[Figure], place: (&str, &str), endpoint: &str, name: &str) -> f64 {
@@ -30,7 +31,8 @@ fn value(figures: &[Figure], place: (&str, &str), endpoint: &str, name: &str) ->
 
 #[test]
 fn e2e_a_small_run_has_every_figure_and_makes_its_tables() {
-    let mut session = session("", "simple/1,prepared/16,select,copy,TLS,trust,SCRAM,20,connecting");
+    let mut session =
+        session("", "simple/1,prepared/16,select,copy,TLS,trust,SCRAM,20,connecting").unwrap();
     cells::run(&mut session).unwrap();
     let raw = Raw::of(&session, &["--rounds".to_owned(), "1".to_owned()]);
     let figures = &raw.figures;
@@ -72,7 +74,7 @@ fn e2e_a_small_run_has_every_figure_and_makes_its_tables() {
 
 #[test]
 fn e2e_curves_are_measured_in_front_of_a_server_that_answers_at_once() {
-    let mut session = session("tps", "");
+    let mut session = session("tps", "").unwrap();
     curves::run(&mut session, &curves::Size::tiny()).unwrap();
     let raw = Raw::of(&session, &["--curves".to_owned()]);
     for curve in curves::NAMES {
