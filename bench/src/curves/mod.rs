@@ -62,7 +62,7 @@ impl Size {
             statements: vec![1, 100, 1_000, 10_000, 100_000],
             age: vec![0, 250_000, 500_000, 1_000_000],
             length: Duration::from_millis(800),
-            repeats: 3,
+            repeats: 5,
         }
     }
 

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustls::pki_types::ServerName;
@@ -20,6 +21,8 @@ use super::message;
 use super::scan::{Scan, Seen};
 
 const SSL_REQUEST: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
+/// An answer that takes longer will not come.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest message of a login; a peer's error is shorter too.
 const MESSAGE_MAX: usize = 64 * 1024;
 
@@ -86,6 +89,7 @@ impl Login {
     fn connect(&self) -> Result<Stream> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let Some(config) = &self.tls else { return Ok(Stream::Plain(stream)) };
         stream.write_all(SSL_REQUEST)?;
         let mut answer = [0];

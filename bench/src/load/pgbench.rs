@@ -1,12 +1,16 @@
 //! pgbench: how it is called, and what it says.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use stent_testkit::{Postgres, TempDir};
+use stent_testkit::{Postgres, Process, TempDir};
 
 use crate::endpoint::{Running, Tls};
+
+/// Of a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is run.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +32,16 @@ pub enum Length {
     Seconds(f64),
     /// Transactions of each client.
     Each(u32),
+}
+
+impl Length {
+    /// A run that takes longer will not end.
+    fn deadline(self) -> Duration {
+        match self {
+            Self::Seconds(seconds) => Duration::from_secs_f64(seconds) + PATIENCE,
+            Self::Each(_) => PATIENCE,
+        }
+    }
 }
 
 /// What came of it.
@@ -58,7 +72,7 @@ pub fn run_under(
     let (clients, port) = (call.clients.to_string(), endpoint.port().to_string());
     let mut command = wrapped(wrapper, postgres.client("pgbench")?);
     command.args(["-n", "-S", "-p", &port, "-M", call.protocol, "-c", &clients]);
-    command.args(["-j", &clients]).stdin(Stdio::null()).current_dir(files.path());
+    command.args(["-j", &clients]).current_dir(files.path());
     match call.length {
         Length::Seconds(seconds) => {
             command.args(["-T", &format!("{:.0}", seconds.max(1.0))]);
@@ -76,10 +90,12 @@ pub fn run_under(
     };
     command.env("PGSSLMODE", tls).env("PGGSSENCMODE", "disable");
     command.env("PGPASSWORD", crate::lab::PASSWORD);
-    let output = command.output().context("run pgbench")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "pgbench against {}: {errors}", endpoint.name());
+    let mut process = Process::spawn(&mut command)?;
+    let status = process.wait(call.length.deadline()).context("run pgbench")?;
+    ensure!(status.success(), "pgbench against {}: {}", endpoint.name(), process.stderr());
+    // The last line of its report.
+    process.wait_for_line("tps = ", PATIENCE)?;
+    let text = process.stdout();
     let (transactions, tps) = parse(&text).with_context(|| format!("read pgbench: {text}"))?;
     let log = if call.rate.is_some() { read_logs(files.path())? } else { Vec::new() };
     Ok(Report { transactions, tps, log })

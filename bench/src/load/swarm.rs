@@ -10,12 +10,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
+use tokio::time::timeout;
 
 use super::login::Login;
 use super::message;
 use super::scan::{Scan, Seen};
 
 const CHUNK: usize = 16 * 1024;
+/// A run that takes longer will not end.
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// When a run ends for each client.
 #[derive(Clone, Copy, Debug)]
@@ -50,16 +53,17 @@ impl Swarm {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let startup = message::startup(&login.user, &login.database);
         let port = login.port;
-        let done: Result<Vec<_>> = runtime.block_on(async {
+        let all = async {
             let tasks: Vec<_> =
                 (0..clients).map(|_| tokio::spawn(log_in(port, startup.clone()))).collect();
             let mut done = Vec::with_capacity(tasks.len());
             for task in tasks {
                 done.push(task.await.context("a client of the load panicked")??);
             }
-            Ok(done)
-        });
-        let (clients, waits) = done?.into_iter().unzip();
+            anyhow::Ok(done)
+        };
+        let done = runtime.block_on(async { timeout(DEADLINE, all).await });
+        let (clients, waits) = done.context("logins take for ever")??.into_iter().unzip();
         Ok((Self { runtime, clients }, waits))
     }
 
@@ -96,13 +100,16 @@ impl Swarm {
                 })
             })
             .collect();
-        let finished = self.runtime.block_on(local.run_until(async {
+        let all = async {
             let mut finished = Vec::with_capacity(tasks.len());
             for task in tasks {
                 finished.push(task.await);
             }
             finished
-        }));
+        };
+        let finished =
+            self.runtime.block_on(async { timeout(DEADLINE, local.run_until(all)).await });
+        let finished = finished.context("clients of the load wait for ever")?;
         let mut dones = Vec::with_capacity(finished.len());
         for outcome in finished {
             let (client, done) = outcome.context("a client of the load panicked")?;
