@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::Effects;
+use crate::memory::{given, table_len};
 
 /// The most names that are kept: far beyond what a database of people has.
 const FUNCTIONS_MAX: usize = 100_000;
@@ -98,6 +99,17 @@ impl Functions {
     /// session runs without being named.
     pub const fn hidden_effects(&self) -> Effects {
         if self.hidden { Effects::UNKNOWN } else { Effects::NONE }
+    }
+
+    /// The memory behind the names, in bytes: of all databases together, and of this one. Looks at
+    /// each.
+    #[expect(clippy::disallowed_methods, reason = "the sum does not depend on the order")]
+    pub fn heap_len(&self) -> (usize, usize) {
+        let of = |names: &FxHashSet<Box<[u8]>>| {
+            table_len::<Box<[u8]>>(names.capacity())
+                + names.iter().map(|name| given(name.len())).sum::<usize>()
+        };
+        (of(&self.builtin.0), of(&self.harmless) + of(&self.doubtful))
     }
 
     /// Different for each state of knowledge.

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Shape, Statement};
 use crate::limits::CLIENT_STATEMENTS_MAX;
+use crate::memory::{given, table_len};
 
 /// Statements by the client's name for them.
 type ByName = FxHashMap<Box<[u8]>, Named>;
@@ -25,6 +26,8 @@ struct Named {
 #[derive(Debug, Default)]
 pub struct ClientStatements {
     by_name: Option<Box<ByName>>,
+    /// The memory of all names, in bytes.
+    names_len: u32,
     /// The unnamed one, between two servers.
     pub(super) unnamed: Option<Arc<Statement>>,
 }
@@ -96,13 +99,16 @@ impl ClientStatements {
     /// Gives a name its statement. The name must be free.
     pub(crate) fn insert(&mut self, name: Box<[u8]>, statement: Arc<Statement>, parsed: u64) {
         let map = self.by_name.get_or_insert_with(Box::default);
+        self.names_len = self.names_len.saturating_add(given(name.len()) as u32);
         let previous = map.insert(name, Named { statement, parsed, told: None });
         debug_assert!(previous.is_none(), "a name is given away once");
     }
 
     /// Frees a name.
     pub(crate) fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
-        self.by_name.as_mut()?.remove(name).map(|named| named.statement)
+        let removed = self.by_name.as_mut()?.remove(name)?;
+        self.names_len = self.names_len.saturating_sub(given(name.len()) as u32);
+        Some(removed.statement)
     }
 
     /// Frees a name if it still means that statement.
@@ -115,5 +121,14 @@ impl ClientStatements {
     /// Frees all names (DEALLOCATE ALL, DISCARD ALL).
     pub fn clear(&mut self) {
         self.by_name = None;
+        self.names_len = 0;
+    }
+
+    /// The memory behind the names, in bytes; the texts are everybody's.
+    pub fn heap_len(&self) -> usize {
+        let Some(map) = &self.by_name else { return 0 };
+        given(size_of::<ByName>())
+            + table_len::<(Box<[u8]>, Named)>(map.capacity())
+            + self.names_len as usize
     }
 }

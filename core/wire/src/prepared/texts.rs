@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::effects::{Effects, Functions, scan};
 use crate::limits::STATEMENT_TEXTS_MAX;
+use crate::memory::{given, table_len};
 
 /// A statement: its text and the parameter types that its client declared.
 #[derive(Debug)]
@@ -40,14 +41,20 @@ impl Statement {
 
     /// What it may leave behind in a session: judged once for each state of knowledge.
     pub fn effects(&self, functions: &Functions) -> Effects {
-        let version = u64::from(functions.version());
-        let judged = self.judged.load(Ordering::Relaxed);
-        if judged >> 16 == version && version > 0 {
-            return Effects::from_bits((judged & 0xffff) as u16);
+        if let Some(known) = self.judged_by(functions.version()) {
+            return known;
         }
         let effects = scan(self.sql(), functions);
+        let version = u64::from(functions.version());
         self.judged.store(version << 16 | u64::from(effects.bits()), Ordering::Relaxed);
         effects
+    }
+
+    /// The same, if it was judged by that version of the knowledge.
+    pub fn judged_by(&self, version: u32) -> Option<Effects> {
+        let judged = self.judged.load(Ordering::Relaxed);
+        let known = judged >> 16 == u64::from(version) && version > 0;
+        known.then(|| Effects::from_bits((judged & 0xffff) as u16))
     }
 }
 
@@ -99,6 +106,14 @@ impl Texts {
     /// How many texts are kept.
     pub fn len(&self) -> usize {
         self.by_tail.len()
+    }
+
+    /// The memory behind the texts, in bytes. Looks at each.
+    #[expect(clippy::disallowed_methods, reason = "the sum does not depend on the order")]
+    pub fn heap_len(&self) -> usize {
+        let entry = size_of::<Statement>() + 2 * size_of::<usize>();
+        let texts = self.by_tail.keys().map(|tail| 2 * given(tail.len()) + given(entry));
+        table_len::<(Box<[u8]>, Arc<Statement>)>(self.by_tail.capacity()) + texts.sum::<usize>()
     }
 
     /// Whether none is kept.
