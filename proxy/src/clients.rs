@@ -3,13 +3,14 @@
 //! Owns: client numbers, cancel keys, and the outcome of a wait on its way to its client.
 //! Invariant: an entry lives exactly as long as its session, and costs a fixed number of bytes.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
 use slab::Slab;
 use stent_contract::snapshot::ClientCounts;
-use stent_pool::{PoolId, Refusal};
+use stent_pool::{Home, PoolId, Refusal};
 use stent_wire::auth::hba::Encryption;
 use stent_wire::cancel::CancelKey;
 use stent_wire::params::Params;
@@ -76,6 +77,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Client {
     /// Its number.
     pub(crate) id: ClientId,
+    /// The worker that serves it.
+    pub(crate) home: Home,
     /// The other end.
     pub(crate) peer: Peer,
     /// Its cancel key, once it was told one: never a server's.
@@ -108,11 +111,12 @@ pub(crate) struct Clients {
     slab: Slab<Client>,
     next_serial: u64,
     counts: [u32; 4],
+    by_home: Vec<u32>,
 }
 
 impl Clients {
     /// Adds a client that has just connected.
-    pub(crate) fn add(&mut self, peer: Peer, now: Instant) -> ClientId {
+    pub(crate) fn add(&mut self, peer: Peer, home: Home, now: Instant) -> ClientId {
         self.next_serial += 1;
         let serial = self.next_serial;
         let entry = self.slab.vacant_entry();
@@ -120,6 +124,7 @@ impl Clients {
         let id = ClientId { index, serial };
         entry.insert(Client {
             id,
+            home,
             peer,
             key: None,
             encryption: Encryption::None,
@@ -134,6 +139,10 @@ impl Clients {
             holds: None,
         });
         self.counts[ClientState::Login as usize] += 1;
+        if self.by_home.len() <= usize::from(home.0) {
+            self.by_home.resize(usize::from(home.0) + 1, 0);
+        }
+        self.by_home[usize::from(home.0)] += 1;
         id
     }
 
@@ -142,7 +151,14 @@ impl Clients {
         let client = self.slab.remove(id.index as usize);
         assert_eq!(client.id, id, "a client is removed once");
         self.counts[client.state as usize] -= 1;
+        self.by_home[usize::from(client.home.0)] -= 1;
         client
+    }
+
+    /// The worker that serves the fewest.
+    pub(crate) fn emptiest(&self, workers: NonZeroU16) -> Home {
+        let served = |home: &u16| self.by_home.get(usize::from(*home)).copied().unwrap_or(0);
+        Home((0..workers.get()).min_by_key(served).unwrap_or(0))
     }
 
     /// The client, which must be there.

@@ -1,13 +1,13 @@
 //! A server connection, logged in: the socket and everything that belongs to it.
 //!
 //! Invariant: a link has one owner at a time, by value: the broker while it is idle, a session
-//! while it is lent, a task of ours while it is tested or prepared. There is no lock because
-//! there is nothing to share.
+//! while it is lent, a task of ours while it is tested or prepared. A link that changes
+//! its thread goes with its owner.
 
 use std::sync::Arc;
 
 use stent_contract::snapshot::HolderState;
-use stent_pool::{PoolId, ServerId};
+use stent_pool::{Home, PoolId, ServerId};
 use stent_wire::ledger::Ledger;
 use stent_wire::params::Params;
 use stent_wire::prepared::ServerStatements;
@@ -17,6 +17,7 @@ use crate::clock;
 use crate::facts::Facts;
 use crate::stream::Stream;
 use crate::traces::Traces;
+use crate::workers;
 
 /// How much room for a client's requests a server keeps for the next client.
 const REPLAY_KEPT: usize = 1_024;
@@ -30,6 +31,8 @@ pub(crate) struct Link {
     pub(crate) server: ServerId,
     /// Its pool.
     pub(crate) pool: PoolId,
+    /// Where its socket is watched.
+    pub(crate) home: Home,
     /// What it owes.
     pub(crate) ledger: Ledger,
     /// The statements it knows.
@@ -116,6 +119,24 @@ pub(crate) enum Writing {
 }
 
 impl Link {
+    /// It is in the hands of this worker now: here its socket is watched from now on.
+    pub(crate) fn come_home(&mut self) {
+        let here = workers::home();
+        if self.home != here {
+            self.stream.come_home();
+            self.home = here;
+        }
+    }
+
+    /// Nobody has it: what was its last client's is put down.
+    pub(crate) fn rest(&mut self) {
+        self.shown = HolderState::Active;
+        self.ledger.shrink();
+        self.statements.unnamed.lent();
+        self.replay.forget();
+        self.heard.clear();
+    }
+
     /// Tells the console what its client does with it, where that has changed.
     pub(crate) fn show(&mut self, state: HolderState) {
         if self.shown != state {

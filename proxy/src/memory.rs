@@ -12,10 +12,11 @@ use std::sync::Arc;
 use stent_contract::snapshot::Disconnect;
 use stent_wire::auth::hba::Encryption;
 use stent_wire::memory::given;
+use stent_wire::prepared::Texts;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
-use crate::broker::{Inner, PoolEntry, Slot};
+use crate::broker::{Broker, Inner, PoolEntry, Slot};
 use crate::clients::Client;
 use crate::facts::Facts;
 use crate::firewall::Firewall;
@@ -54,11 +55,13 @@ pub(crate) struct Row {
 }
 
 /// All rows.
-pub(crate) fn rows(inner: &Inner) -> Vec<Row> {
+pub(crate) fn rows(broker: &Broker) -> Vec<Row> {
+    let texts = texts(&broker.texts.lock());
+    let inner = &*broker.inner();
     let mut rows =
         vec![clients(inner), client_tls(inner), client_params(inner), client_statements(inner)];
     rows.extend(servers(inner));
-    rows.extend([waiters(inner), texts(inner), pools(inner), functions(inner), ends(inner)]);
+    rows.extend([waiters(inner), texts, pools(inner), functions(inner), ends(inner)]);
     let (count, spare) = stash::size();
     rows.push(Row { name: "spare_buffers", size: None, used: 0, free: count, total: spare });
     rows.push(of_one("scratch_buffers", scratch::size()));
@@ -131,8 +134,8 @@ fn waiters(inner: &Inner) -> Row {
     Row { name: "waiters", size: total.checked_div(used + free), used, free, total }
 }
 
-fn texts(inner: &Inner) -> Row {
-    let (used, total) = (inner.texts.len(), inner.texts.heap_len());
+fn texts(texts: &Texts) -> Row {
+    let (used, total) = (texts.len(), texts.heap_len());
     Row { name: "statement_texts", size: None, used, free: 0, total }
 }
 

@@ -15,7 +15,7 @@ const COLUMNS: &[Column] =
 /// Makes the table.
 pub(super) fn table(view: &View<'_>) -> Table {
     let mut table = Table::new(COLUMNS);
-    let rows = memory::rows(&view.broker.inner());
+    let rows = memory::rows(view.broker);
     let mut explained = 0;
     for row in rows {
         explained += row.total as u64;

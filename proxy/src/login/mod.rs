@@ -15,7 +15,7 @@ pub(crate) mod verifiers;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use stent_pool::PoolId;
 use stent_wire::auth::certificate::EndPoint;
@@ -35,7 +35,7 @@ use crate::disconnects::Cause;
 use crate::link::Link;
 use crate::messages::Inbox;
 use crate::session::Session;
-use crate::stream::{Peer, Stream};
+use crate::stream::Stream;
 use gate::Arrival;
 
 /// How a login ended that did not lead to a session.
@@ -95,8 +95,7 @@ enum Way {
 }
 
 /// Takes a socket from its first byte to the start of its session.
-pub(crate) async fn serve(broker: Arc<Broker>, stream: Stream, peer: Peer) {
-    let id = broker.inner().clients.add(peer, Instant::now());
+pub(crate) async fn serve(broker: Arc<Broker>, id: ClientId, stream: Stream) {
     let inbox = Inbox::default();
     let mut login = Login { broker: Arc::clone(&broker), id, stream, inbox, end_point: None };
     match login.run().await {

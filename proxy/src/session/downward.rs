@@ -253,7 +253,7 @@ impl Session {
     fn command_down(&mut self, link: &mut Link, body: &[u8]) {
         if DEFINES.iter().any(|tag| body.starts_with(tag)) {
             link.definitions = Definitions::Changed;
-            self.broker.inner().texts.redefined();
+            self.broker.texts.lock().redefined();
         }
         if matches!(body, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0") {
             link.statements.clear();
@@ -265,7 +265,7 @@ impl Session {
     fn redefined_at_end(&self, link: &mut Link) {
         if link.definitions == Definitions::Changed {
             link.definitions = Definitions::Same;
-            self.broker.inner().texts.redefined();
+            self.broker.texts.lock().redefined();
         }
     }
 

@@ -63,6 +63,15 @@ impl Session {
         self.suspect_of(link, effects, sql)
     }
 
+    /// The same for a text that is likely to come again.
+    pub(super) fn suspect_again(&self, link: &mut Link, sql: &[u8]) -> Result<(), Forbidden> {
+        if self.mode == PoolMode::Session {
+            return Ok(());
+        }
+        let effects = self.firewall.effects_again(sql);
+        self.suspect_of(link, effects, sql)
+    }
+
     /// Enters known effects.
     pub(super) fn suspect_of(
         &self,

@@ -10,7 +10,9 @@ use stent_wire::effects::Effects;
 use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at};
 use stent_wire::ledger::Owed;
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
-use stent_wire::prepared::{ClientStatements, Statement, Statements, Translation, drop_unnamed};
+use stent_wire::prepared::{
+    ClientStatements, Statement, Statements, Texts, Translation, drop_unnamed,
+};
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
 use stent_wire::splice::Splice;
@@ -18,7 +20,7 @@ use stent_wire::splice::Splice;
 use super::heal::put_stale;
 use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
-use crate::broker::{Acquired, Inner};
+use crate::broker::Acquired;
 use crate::config::PoolMode;
 use crate::disconnects::Cause;
 use crate::link::{Link, Writing};
@@ -277,8 +279,8 @@ impl Session {
         if frame.tag == b'P' {
             note_parse(link, &chunk[frame.body.clone()]);
         }
-        let mut inner = self.broker.inner();
-        let mut statements = books(&mut inner, &mut self.names, link);
+        let mut texts = self.broker.texts.lock();
+        let mut statements = books(&mut texts, &mut self.names, link);
         let translation = match frame.tag {
             b'P' => statements.parse(chunk, frame, splice),
             b'B' => statements.bind(chunk, frame, splice),
@@ -288,7 +290,7 @@ impl Session {
         match translation {
             Translation::Done(Some(statement)) => {
                 link.facts.note_statement(statement.sql());
-                drop(inner);
+                drop(texts);
                 self.suspect_bind(link, frame.tag, &statement);
                 Passed::On
             }
@@ -302,7 +304,7 @@ impl Session {
             Translation::Incomplete => Passed::Incomplete,
             Translation::Undecided => Passed::Undecided,
             Translation::Stale => {
-                drop(inner);
+                drop(texts);
                 link.ledger.request(Owed::Refusal);
                 put_stale(splice.edit());
                 self.skip = Skip::ToSync;
@@ -322,7 +324,7 @@ impl Session {
         }
         if name.is_empty() || !self.forbids() {
             return match name.is_empty() {
-                true => self.suspect(link, sql),
+                true => self.suspect_again(link, sql),
                 false => Ok(()),
             };
         }
@@ -335,7 +337,7 @@ impl Session {
     /// A named statement is bound: now it will do what it does.
     fn suspect_bind(&self, link: &mut Link, tag: u8, statement: &Statement) {
         if tag == b'B' {
-            let effects = statement.effects(&self.firewall.functions());
+            let effects = self.firewall.effects_of(statement);
             // What is forbidden was refused at its Parse.
             note_effects(link, effects, statement.sql());
         }
@@ -350,8 +352,8 @@ impl Session {
         if self.mode == PoolMode::Session {
             return;
         }
-        let mut inner = self.broker.inner();
-        books(&mut inner, &mut self.names, link).keep_unnamed();
+        let mut texts = self.broker.texts.lock();
+        books(&mut texts, &mut self.names, link).keep_unnamed();
     }
 
     /// Takes back what the server has skipped, if it has.
@@ -359,23 +361,18 @@ impl Session {
         if !link.ledger.has_undone() {
             return;
         }
-        let mut inner = self.broker.inner();
-        books(&mut inner, &mut self.names, link).undo();
+        let mut texts = self.broker.texts.lock();
+        books(&mut texts, &mut self.names, link).undo();
     }
 }
 
 /// The books of a client and of its server.
 fn books<'a>(
-    inner: &'a mut Inner,
+    texts: &'a mut Texts,
     names: &'a mut ClientStatements,
     link: &'a mut Link,
 ) -> Statements<'a> {
-    Statements {
-        texts: &mut inner.texts,
-        client: names,
-        server: &mut link.statements,
-        ledger: &mut link.ledger,
-    }
+    Statements { texts, client: names, server: &mut link.statements, ledger: &mut link.ledger }
 }
 
 fn pass_untranslated(

@@ -34,3 +34,4 @@ mod tls;
 mod twins;
 mod unasked;
 mod vanish;
+mod workers;

@@ -41,14 +41,20 @@ impl Statement {
 
     /// What it may leave behind in a session: judged once for each state of knowledge.
     pub fn effects(&self, functions: &Functions) -> Effects {
-        let version = u64::from(functions.version());
-        let judged = self.judged.load(Ordering::Relaxed);
-        if judged >> 16 == version && version > 0 {
-            return Effects::from_bits((judged & 0xffff) as u16);
+        if let Some(known) = self.judged_by(functions.version()) {
+            return known;
         }
         let effects = scan(self.sql(), functions);
+        let version = u64::from(functions.version());
         self.judged.store(version << 16 | u64::from(effects.bits()), Ordering::Relaxed);
         effects
+    }
+
+    /// The same, if it was judged by that version of the knowledge.
+    pub fn judged_by(&self, version: u32) -> Option<Effects> {
+        let judged = self.judged.load(Ordering::Relaxed);
+        let known = judged >> 16 == u64::from(version) && version > 0;
+        known.then(|| Effects::from_bits((judged & 0xffff) as u16))
     }
 }
 
