@@ -85,6 +85,18 @@ pub(crate) struct Replay {
     pub(crate) state: Healing,
 }
 
+impl Replay {
+    /// How much room is kept where there is nothing to be repeated.
+    const CAPACITY_KEPT: usize = 512;
+
+    /// There is nothing to be repeated.
+    pub(crate) fn rest(&mut self) {
+        self.state = Healing::No;
+        self.bytes.clear();
+        self.bytes.shrink_to(Self::CAPACITY_KEPT);
+    }
+}
+
 /// See [`Replay`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Healing {

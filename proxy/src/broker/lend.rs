@@ -18,7 +18,7 @@ use super::{Broker, Inner, PoolEntry};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
 use crate::clock;
 use crate::exchange::{self, ExchangeError};
-use crate::link::{Link, Replay, Writing};
+use crate::link::{Link, Writing};
 use crate::traces::Loaded;
 
 /// How long a reset between two sessions may take.
@@ -217,7 +217,7 @@ impl Broker {
         link.shown = HolderState::Active;
         link.ledger.shrink();
         link.statements.unnamed.lent();
-        link.replay = Replay::default();
+        link.replay.rest();
         link.heard.clear();
         let mut wakes = Wakes::default();
         let mut inner = self.inner();
