@@ -3,13 +3,15 @@
 //! Owns: client numbers, cancel keys, and the outcome of a wait on its way to its client.
 //! Invariant: an entry lives exactly as long as its session, and costs a fixed number of bytes.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
 use slab::Slab;
 use stent_contract::snapshot::ClientCounts;
-use stent_pool::{PoolId, Refusal};
+use stent_pool::{Home, PoolId, Refusal};
+use stent_wire::auth::hba::Encryption;
 use stent_wire::cancel::CancelKey;
 use stent_wire::params::Params;
 
@@ -75,10 +77,14 @@ pub(crate) enum Outcome {
 pub(crate) struct Client {
     /// Its number.
     pub(crate) id: ClientId,
+    /// The worker that serves it.
+    pub(crate) home: Home,
     /// The other end.
     pub(crate) peer: Peer,
     /// Its cancel key, once it was told one: never a server's.
     pub(crate) key: Option<CancelKey>,
+    /// Whether TLS is spoken with it.
+    pub(crate) encryption: Encryption,
     /// When it connected.
     pub(crate) connected: Instant,
     /// What it is doing.
@@ -93,6 +99,8 @@ pub(crate) struct Client {
     pub(crate) asking: Asking,
     /// The end of its wait, until its session takes it.
     pub(crate) outcome: Option<Outcome>,
+    /// Its prepared statements: how many names, and the memory behind them, in bytes.
+    pub(crate) statements: (u32, u32),
     /// The server it holds.
     pub(crate) holds: Option<Arc<Facts>>,
 }
@@ -103,11 +111,12 @@ pub(crate) struct Clients {
     slab: Slab<Client>,
     next_serial: u64,
     counts: [u32; 4],
+    by_home: Vec<u32>,
 }
 
 impl Clients {
     /// Adds a client that has just connected.
-    pub(crate) fn add(&mut self, peer: Peer, now: Instant) -> ClientId {
+    pub(crate) fn add(&mut self, peer: Peer, home: Home, now: Instant) -> ClientId {
         self.next_serial += 1;
         let serial = self.next_serial;
         let entry = self.slab.vacant_entry();
@@ -115,8 +124,10 @@ impl Clients {
         let id = ClientId { index, serial };
         entry.insert(Client {
             id,
+            home,
             peer,
             key: None,
+            encryption: Encryption::None,
             connected: now,
             state: ClientState::Login,
             pool: None,
@@ -124,9 +135,14 @@ impl Clients {
             waker: None,
             asking: Asking::No,
             outcome: None,
+            statements: (0, 0),
             holds: None,
         });
         self.counts[ClientState::Login as usize] += 1;
+        if self.by_home.len() <= usize::from(home.0) {
+            self.by_home.resize(usize::from(home.0) + 1, 0);
+        }
+        self.by_home[usize::from(home.0)] += 1;
         id
     }
 
@@ -135,7 +151,14 @@ impl Clients {
         let client = self.slab.remove(id.index as usize);
         assert_eq!(client.id, id, "a client is removed once");
         self.counts[client.state as usize] -= 1;
+        self.by_home[usize::from(client.home.0)] -= 1;
         client
+    }
+
+    /// The worker that serves the fewest.
+    pub(crate) fn emptiest(&self, workers: NonZeroU16) -> Home {
+        let served = |home: &u16| self.by_home.get(usize::from(*home)).copied().unwrap_or(0);
+        Home((0..workers.get()).min_by_key(served).unwrap_or(0))
     }
 
     /// The client, which must be there.
@@ -181,6 +204,11 @@ impl Clients {
         let client = self.get_mut(id);
         client.pool = Some(pool);
         client.params = Some(params);
+    }
+
+    /// How many more fit before memory is asked for.
+    pub(crate) fn room(&self) -> usize {
+        self.slab.capacity() - self.slab.len()
     }
 
     /// How many there are.

@@ -7,7 +7,7 @@
 pub mod passwords;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use stent_wire::auth::scram::BindingPolicy;
 use stent_wire::inspect::Causes;
 
 use passwords::ServerPasswords;
+
+pub use crate::workers::WORKERS_MAX;
 
 /// Everything the proxy is told.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub min_pool_size: u32,
     /// The most servers to one database, over all users; `None`: no limit.
     pub max_db_connections: Option<NonZeroU32>,
+    /// How many threads serve clients (`workers`), at most [`WORKERS_MAX`].
+    pub workers: NonZeroU16,
     /// The most clients at a time.
     pub max_client_conn: NonZeroU32,
     /// How long a client may queue for a server; `None`: for ever.

@@ -18,6 +18,7 @@ use crate::messages::{Inbox, ReadError};
 use crate::passwords::PasswordError;
 use crate::stream::Stream;
 use crate::traces::Traces;
+use crate::workers;
 use stent_contract::snapshot::HolderState;
 use stent_pool::{PoolId, ServerId};
 use stent_wire::auth::scram::{BindingPolicy, ClientBinding, ScramError};
@@ -414,6 +415,7 @@ impl Attempt<'_> {
             stream: self.stream,
             server,
             pool,
+            home: workers::home(),
             ledger: Ledger::default(),
             statements: ServerStatements::new(limit),
             applied: Arc::new(Params::default()),

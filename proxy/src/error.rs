@@ -34,6 +34,15 @@ pub enum Error {
     /// The operating system gives no unpredictable bytes.
     #[error("cannot read the operating system's random generator: {0}")]
     Entropy(io::Error),
+    /// A further thread cannot be had.
+    #[error("cannot start a worker: {0}; lower workers")]
+    Worker(io::Error),
+    /// A thread that serves clients has panicked: it has said why.
+    #[error("worker {worker} has ended; the proxy cannot go on without it")]
+    WorkerEnded {
+        /// Its number.
+        worker: u16,
+    },
 }
 
 impl Error {

@@ -4,18 +4,22 @@
 //! Invariant: from the moment a client sends DDL until the catalog has been read again, every
 //! function that people have made is unknown.
 
+use std::cell::RefCell;
+use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use stent_wire::effects::{
-    BUILTIN_SQL, Builtin, DEFINITIONS_SQL, Definition, Effects, Functions, scan,
+    BUILTIN_SQL, Builtin, DEFINITIONS_SQL, Definition, Effects, Functions, Recent, scan,
 };
+use stent_wire::prepared::Statement;
 use stent_wire::report::reply::parse_data_row;
 
 use crate::exchange::{self, ExchangeError};
 use crate::link::Link;
-use crate::shared::Lock;
+use crate::shared::{Guard, Lock};
+use crate::workers;
 
 /// How old knowledge may be while nothing points to a change: what others do to the catalog
 /// (a migration on a direct connection) is seen within this time.
@@ -27,12 +31,26 @@ const AGE_MIN: Duration = Duration::from_secs(1);
 const CATALOG_MAX: usize = 32 << 20;
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Firewall {
-    functions: RwLock<Functions>,
+    /// What is known, at hand for each worker, so that they do not wait for each other.
+    known: Box<[AtHand]>,
+    /// Its version, and [`Self::hidden_effects`], to be looked at without taking a turn.
+    version: AtomicU32,
+    hidden: AtomicU32,
     /// Whether the catalog has been read, and nothing points to a change.
     settled: AtomicBool,
     learnt: Lock<Option<Instant>>,
+}
+
+/// What is known, in a line of the processor's cache of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct AtHand(Lock<Arc<Functions>>);
+
+thread_local! {
+    /// What this thread found of the texts that it saw last.
+    static RECENT: RefCell<Recent> = RefCell::default();
 }
 
 /// What PostgreSQL itself brings, once it has been read.
@@ -41,19 +59,47 @@ static BUILTIN: Lock<Option<Arc<Builtin>>> = Lock::new(None);
 static VERSION: AtomicU32 = AtomicU32::new(0);
 
 impl Firewall {
+    /// Nothing is known yet.
+    pub(crate) fn new(workers: NonZeroU16) -> Self {
+        Self {
+            known: (0..workers.get()).map(|_| AtHand::default()).collect(),
+            version: AtomicU32::new(0),
+            hidden: AtomicU32::new(0),
+            settled: AtomicBool::new(false),
+            learnt: Lock::new(None),
+        }
+    }
+
     /// What a statement may leave behind.
     pub(crate) fn effects(&self, sql: &[u8]) -> Effects {
         scan(sql, &self.functions())
     }
 
+    /// The same for a text that is likely to come again.
+    pub(crate) fn effects_again(&self, sql: &[u8]) -> Effects {
+        let version = self.version.load(Ordering::Relaxed);
+        RECENT.with_borrow_mut(|recent| {
+            recent.effects(sql, version, || {
+                let functions = self.functions();
+                (functions.version(), scan(sql, &functions))
+            })
+        })
+    }
+
+    /// The same for a statement that is kept.
+    pub(crate) fn effects_of(&self, statement: &Statement) -> Effects {
+        let known = statement.judged_by(self.version.load(Ordering::Relaxed));
+        known.unwrap_or_else(|| statement.effects(&self.functions()))
+    }
+
     /// What is known now.
-    pub(crate) fn functions(&self) -> RwLockReadGuard<'_, Functions> {
-        self.functions.read().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn functions(&self) -> Guard<'_, Arc<Functions>> {
+        self.known[usize::from(workers::home().0)].0.lock()
     }
 
     /// What each statement of this database may do, whatever it says.
     pub(crate) fn hidden_effects(&self) -> Effects {
-        self.functions().hidden_effects()
+        Effects::from_bits(self.hidden.load(Ordering::Relaxed))
     }
 
     /// A client changed the catalog, or may have.
@@ -98,7 +144,10 @@ impl Firewall {
     }
 
     fn know(&self, functions: Functions) {
-        *self.functions.write().unwrap_or_else(PoisonError::into_inner) = functions;
+        self.version.store(functions.version(), Ordering::Relaxed);
+        self.hidden.store(functions.hidden_effects().bits(), Ordering::Relaxed);
+        let functions = Arc::new(functions);
+        self.known.iter().for_each(|at_hand| at_hand.0.set(Arc::clone(&functions)));
     }
 
     fn is_to_be_read(&self) {

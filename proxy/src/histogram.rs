@@ -37,6 +37,17 @@ impl Histogram {
         self.sum_us.add(us);
     }
 
+    /// All of them together.
+    pub(crate) fn sum<'a>(bounds: &'static [f64], parts: impl Iterator<Item = &'a Self>) -> Self {
+        let sum = Self::new(bounds);
+        for part in parts {
+            debug_assert_eq!(part.bounds, bounds, "only what is counted alike is added up");
+            sum.counts.iter().zip(&part.counts).for_each(|(to, from)| to.add(from.get()));
+            sum.sum_us.add(part.sum_us.get());
+        }
+        sum
+    }
+
     /// Appends the series of this histogram in the text format 0.0.4. `labels` is without braces.
     pub(crate) fn render(&self, name: &str, labels: &str, out: &mut String) {
         let mut total = 0;
@@ -55,6 +66,17 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_several_threads_have_counted_adds_up() {
+        static BOUNDS: [f64; 1] = [0.1];
+        let parts = [Histogram::new(&BOUNDS), Histogram::new(&BOUNDS)];
+        parts.iter().for_each(|part| part.record(Duration::from_millis(40)));
+        let mut out = String::new();
+        Histogram::sum(&BOUNDS, parts.iter()).render("h", "a=\"b\"", &mut out);
+        assert!(out.contains("h_bucket{a=\"b\",le=\"0.1\"} 2\n"), "{out}");
+        assert!(out.contains("h_sum{a=\"b\"} 0.08\n"), "{out}");
+    }
 
     #[test]
     fn buckets_are_cumulative_and_the_sum_is_exact() {

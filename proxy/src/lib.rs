@@ -28,6 +28,7 @@ mod histogram;
 mod link;
 mod listen;
 mod login;
+mod memory;
 mod messages;
 mod notify;
 mod page;
@@ -38,11 +39,13 @@ mod scratch;
 mod session;
 mod shared;
 mod snapshot;
+mod stash;
 mod stream;
 mod tls;
 mod traces;
 mod twins;
 mod users;
+mod workers;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -58,6 +61,7 @@ use crate::broker::Broker;
 use crate::config::PortUse;
 use crate::listen::Listener;
 use crate::twins::Twins;
+use crate::workers::Workers;
 
 /// How often the drain looks whether they have.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
@@ -88,7 +92,7 @@ async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result
     let listeners = listen_for_clients(&broker.config)?;
     let admin_listener = broker.config.admin.as_ref().map(Listener::admin).transpose()?;
     let on: Arc<[String]> = listeners.iter().map(Listener::shown).collect();
-    tokio::task::spawn_local(Arc::clone(&broker).watch_idle());
+    let mut workers = Workers::start(&broker)?;
     tokio::task::spawn_local(Arc::clone(&broker).janitor());
     tokio::task::spawn_local(Arc::clone(&broker).warm());
     tokio::task::spawn_local(Arc::clone(&broker).age_firewalls());
@@ -104,15 +108,22 @@ async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result
     }
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|listener| tokio::task::spawn_local(accept(Arc::clone(&broker), listener)))
+        .map(|listener| tokio::task::spawn_local(workers.accept(&broker, listener)))
         .collect();
     let upstream = dial::target(&broker.config.upstream);
     events::Listening { on: &on, upstream: &upstream }.emit();
-    shutdown.await;
+    tokio::select! {
+        () = shutdown => {}
+        error = workers.one_ends() => return Err(error),
+    }
     for task in accepting {
         task.abort();
     }
-    drain(&broker).await;
+    tokio::select! {
+        () = drain(&broker) => {}
+        error = workers.one_ends() => return Err(error),
+    }
+    workers.end();
     Ok(())
 }
 
@@ -126,18 +137,6 @@ fn listen_for_clients(config: &Config) -> Result<Vec<Listener>, Error> {
         listeners.push(Listener::unix(&dir.join(name))?);
     }
     Ok(listeners)
-}
-
-async fn accept(broker: Arc<Broker>, listener: Listener) {
-    /// Sockets beyond `max_client_conn` that may be in their login, to be told that it is full.
-    const LOGIN_ROOM: usize = 256;
-    loop {
-        let (stream, peer) = listener.accept().await;
-        let max = broker.config.max_client_conn.get() as usize;
-        if broker.inner().clients.len() < max + LOGIN_ROOM {
-            tokio::task::spawn_local(login::serve(Arc::clone(&broker), stream, peer));
-        }
-    }
 }
 
 /// Lets clients finish, up to a limit, then closes the servers.

@@ -1,14 +1,14 @@
 //! A server connection, logged in: the socket and everything that belongs to it.
 //!
 //! Invariant: a link has one owner at a time, by value: the broker while it is idle, a session
-//! while it is lent, a task of ours while it is tested or prepared. There is no lock because
-//! there is nothing to share.
+//! while it is lent, a task of ours while it is tested or prepared. A link that changes
+//! its thread goes with its owner.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use stent_contract::snapshot::HolderState;
-use stent_pool::{PoolId, ServerId};
+use stent_pool::{Home, PoolId, ServerId};
 use stent_wire::ledger::Ledger;
 use stent_wire::params::Params;
 use stent_wire::prepared::ServerStatements;
@@ -18,6 +18,10 @@ use crate::clock;
 use crate::facts::Facts;
 use crate::stream::Stream;
 use crate::traces::Traces;
+use crate::workers;
+
+/// How much room for a client's requests a server keeps for the next client.
+const REPLAY_KEPT: usize = 1_024;
 
 /// A server connection.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Link {
     pub(crate) server: ServerId,
     /// Its pool.
     pub(crate) pool: PoolId,
+    /// Where its socket is watched.
+    pub(crate) home: Home,
     /// What it owes.
     pub(crate) ledger: Ledger,
     /// The statements it knows.
@@ -86,14 +92,11 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// How much room is kept where there is nothing to be repeated.
-    const CAPACITY_KEPT: usize = 512;
-
-    /// There is nothing to be repeated.
-    pub(crate) fn rest(&mut self) {
+    /// Another client's turn. The room for requests of a usual length is kept.
+    pub(crate) fn forget(&mut self) {
         self.state = Healing::No;
         self.bytes.clear();
-        self.bytes.shrink_to(Self::CAPACITY_KEPT);
+        self.bytes.shrink_to(REPLAY_KEPT);
     }
 }
 
@@ -119,6 +122,24 @@ pub(crate) enum Writing {
 }
 
 impl Link {
+    /// It is in the hands of this worker now: here its socket is watched from now on.
+    pub(crate) fn come_home(&mut self) {
+        let here = workers::home();
+        if self.home != here {
+            self.stream.come_home();
+            self.home = here;
+        }
+    }
+
+    /// Nobody has it: what was its last client's is put down.
+    pub(crate) fn rest(&mut self) {
+        self.shown = HolderState::Active;
+        self.ledger.shrink();
+        self.statements.unnamed.lent();
+        self.replay.forget();
+        self.heard.clear();
+    }
+
     /// Tells the console what its client does with it, where that has changed.
     pub(crate) fn show(&mut self, state: HolderState) {
         if self.shown != state {

@@ -39,7 +39,9 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     /// What is there and was not used.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        // Mostly nothing; the room that the login took must not stay with the client.
+        self.bytes.shrink_to_fit();
         self.bytes
     }
 

@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit as _Unit};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use stent_contract::metric::{MetricId, MetricKind};
+use stent_contract::metric::{CONNECT_BUCKETS, LATENCY_BUCKETS, MetricId, MetricKind};
 use stent_contract::snapshot::ProxySnapshot;
 use stent_wire::prepared::Outcome;
 
@@ -86,11 +86,13 @@ impl Page<'_> {
         for (side, cause, count) in inner.disconnects.counts() {
             self.set(MetricId::Disconnects, &[side.as_str(), cause.as_str()], count as f64);
         }
+        let texts = broker.texts.lock();
         for outcome in Outcome::ALL {
-            let count = inner.texts.counts.of(outcome);
+            let count = texts.counts.of(outcome);
             self.set(MetricId::StatementCache, &[outcome.as_str()], count as f64);
         }
-        self.set(MetricId::PlansSwitchedOff, &[], inner.texts.counts.switched_off as f64);
+        self.set(MetricId::PlansSwitchedOff, &[], texts.counts.switched_off as f64);
+        drop(texts);
         let cancels = inner.cancels;
         let outcomes = [
             ("forwarded", cancels.forwarded),
@@ -164,12 +166,12 @@ type Pick = fn(&PoolStats) -> &Histogram;
 /// The distributions, which are counted in place and need no recorder.
 fn histograms(broker: &Broker, out: &mut String) {
     let inner = broker.inner();
-    let families: [(MetricId, Pick); 3] = [
-        (MetricId::WaitTime, |stats| &stats.wait),
-        (MetricId::UseTime, |stats| &stats.hold),
-        (MetricId::CreateTime, |stats| &stats.create),
+    let families: [(MetricId, &'static [f64], Pick); 3] = [
+        (MetricId::WaitTime, LATENCY_BUCKETS, |stats| &stats.wait),
+        (MetricId::UseTime, LATENCY_BUCKETS, |stats| &stats.hold),
+        (MetricId::CreateTime, CONNECT_BUCKETS, |stats| &stats.create),
     ];
-    for (id, pick) in families {
+    for (id, bounds, pick) in families {
         let row = id.row();
         if inner.entries.is_empty() {
             continue;
@@ -182,7 +184,7 @@ fn histograms(broker: &Broker, out: &mut String) {
                 let comma = if labels.is_empty() { "" } else { "," };
                 let _ = write!(labels, "{comma}{label}=\"{}\"", escape(value));
             }
-            pick(&entry.stats).render(row.name, &labels, out);
+            entry.stats.distribution(bounds, pick).render(row.name, &labels, out);
         }
     }
 }

@@ -1,15 +1,22 @@
 //! Counters and distributions of one pool, written by sessions and read by the console.
 //!
-//! Invariant: one thread writes; counting is an addition.
+//! Owns: a set of counters for each worker, and adding them up.
+//! Invariant: a worker writes its own set only, so that counting is an addition and no two workers
+//! write to one line of a processor's cache.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use stent_contract::metric::{CONNECT_BUCKETS, LATENCY_BUCKETS};
 
 use crate::histogram::Histogram;
 use crate::pins::Pins;
 use crate::shared::{Lock, Tally};
+use crate::workers;
 
-/// Counters and distributions of one pool.
+/// What one worker has counted of a pool.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct PoolStats {
     /// Transactions finished.
     pub(crate) transactions: Tally,
@@ -25,13 +32,21 @@ pub(crate) struct PoolStats {
     pub(crate) hold: Histogram,
     /// Opening a server.
     pub(crate) create: Histogram,
+    /// Servers that had to stay with their clients: of all workers, for that is rare.
+    pub(crate) pins: Arc<Lock<Pins>>,
+}
+
+/// What all workers have counted of a pool.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    /// By worker.
+    sets: Box<[Arc<PoolStats>]>,
     /// Servers that had to stay with their clients.
-    pub(crate) pins: Lock<Pins>,
+    pub(crate) pins: Arc<Lock<Pins>>,
 }
 
 impl PoolStats {
-    /// All zero.
-    pub(crate) fn new() -> Self {
+    fn new(pins: &Arc<Lock<Pins>>) -> Self {
         Self {
             transactions: Tally::new(),
             queries: Tally::new(),
@@ -40,8 +55,36 @@ impl PoolStats {
             wait: Histogram::new(LATENCY_BUCKETS),
             hold: Histogram::new(LATENCY_BUCKETS),
             create: Histogram::new(CONNECT_BUCKETS),
-            pins: Lock::default(),
+            pins: Arc::clone(pins),
         }
+    }
+}
+
+impl Stats {
+    /// All zero.
+    pub(crate) fn new(workers: NonZeroU16) -> Self {
+        let pins = Arc::default();
+        let sets = (0..workers.get()).map(|_| Arc::new(PoolStats::new(&pins))).collect();
+        Self { sets, pins }
+    }
+
+    /// The present worker's.
+    pub(crate) fn own(&self) -> &Arc<PoolStats> {
+        &self.sets[usize::from(workers::home().0)]
+    }
+
+    /// A counter of all workers together.
+    pub(crate) fn sum(&self, pick: fn(&PoolStats) -> &Tally) -> u64 {
+        self.sets.iter().map(|set| pick(set).get()).fold(0, u64::wrapping_add)
+    }
+
+    /// A distribution of all workers together.
+    pub(crate) fn distribution(
+        &self,
+        bounds: &'static [f64],
+        pick: fn(&PoolStats) -> &Histogram,
+    ) -> Histogram {
+        Histogram::sum(bounds, self.sets.iter().map(|set| pick(set)))
     }
 }
 

@@ -34,6 +34,11 @@ thread_local! {
         RefCell::new(Scratch { read: vec![0; READ_LEN], edit: Vec::new() });
 }
 
+/// The memory of both buffers of this thread, in bytes.
+pub(crate) fn size() -> usize {
+    SCRATCH.with_borrow(|scratch| scratch.read.capacity() + scratch.edit.capacity())
+}
+
 /// Lends the buffers to `work`. Not to be nested.
 pub(crate) fn with<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
     SCRATCH.with(|scratch| {

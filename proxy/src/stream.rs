@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -61,6 +62,27 @@ impl Stream {
                 *self = other;
                 None
             }
+        }
+    }
+
+    /// Has the socket watched by the runtime of the present thread, wherever it was before. Where
+    /// that fails there is no socket any more, and whoever reads or writes is told.
+    pub(crate) fn come_home(&mut self) {
+        let moved = match std::mem::replace(self, Self::Gone) {
+            Self::Tcp(socket) => socket.into_std().and_then(TcpStream::from_std).map(Self::Tcp),
+            Self::Unix(socket) => socket.into_std().and_then(UnixStream::from_std).map(Self::Unix),
+            Self::Tls(mut stream) => {
+                // Out of its session a socket cannot be had, so its double takes its place there.
+                let socket = stream.get_mut().0;
+                let double = socket2::SockRef::from(&*socket).try_clone();
+                let double = double.and_then(|double| TcpStream::from_std(double.into()));
+                double.map(|double| *socket = double).map(|()| Self::Tls(stream))
+            }
+            Self::Gone => return,
+        };
+        match moved {
+            Ok(moved) => *self = moved,
+            Err(error) => tracing::warn!(%error, "a connection cannot be moved to its worker"),
         }
     }
 
@@ -146,8 +168,8 @@ impl Stream {
                 }
                 taken
             }
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
+            Self::Tcp(stream) => or_at_once(stream.try_write(bytes), &*stream, bytes),
+            Self::Unix(stream) => or_at_once(stream.try_write(bytes), &*stream, bytes),
         };
         match result {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
@@ -190,6 +212,17 @@ impl Stream {
                 socket2::SockRef::from(&*stream).shutdown(std::net::Shutdown::Write)
             }
         };
+    }
+}
+
+/// A write that the reactor knows nothing of yet: of a socket that has just come to its worker it
+/// says that it takes nothing, until the kernel has been heard. The kernel is asked itself.
+fn or_at_once(written: io::Result<usize>, socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            socket2::SockRef::from(socket).send(bytes)
+        }
+        written => written,
     }
 }
 

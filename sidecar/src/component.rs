@@ -17,7 +17,8 @@ use crate::config::flags::Flags;
 use crate::config::{Loaded, Role};
 use crate::exit::Exit;
 
-/// The runtime of every `stent` process: one thread, on which everything happens.
+/// The runtime of every `stent` process: one thread, on which everything happens but what further
+/// workers of the proxy do.
 pub(crate) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
@@ -33,7 +34,9 @@ pub(crate) fn proxy(flags: &Flags, parent: Option<Pid>) -> Exit {
     finished(ended, |error| match error {
         stent_proxy::Error::Listen { .. } => Exit::Listen,
         stent_proxy::Error::User { .. } | stent_proxy::Error::Tls { .. } => Exit::Usage,
-        stent_proxy::Error::Entropy(_) => Exit::Failure,
+        stent_proxy::Error::Entropy(_)
+        | stent_proxy::Error::Worker(_)
+        | stent_proxy::Error::WorkerEnded { .. } => Exit::Failure,
     })
 }
 

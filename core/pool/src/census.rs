@@ -61,6 +61,12 @@ pub struct Totals {
 }
 
 impl Pools {
+    /// The places of waiters, over all pools: how many are taken and free, and their memory in bytes.
+    pub fn waiting_room(&self) -> (usize, usize, usize) {
+        let (free, len) = self.waiters.room();
+        (self.waiters.len(), free, len)
+    }
+
     /// Counts one pool.
     pub fn census(&self, pool: PoolId, now: Instant) -> Census {
         let count = |state| self.slots.count(pool, state);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::id::{PoolId, ServerId, WaiterId};
+use crate::id::{Home, PoolId, ServerId, WaiterId};
 
 /// Something that happened. An event that names a server which is gone, or is in a state that the
 /// event does not fit, changes nothing (see [`crate::Pools::misfits`]).
@@ -18,6 +18,8 @@ pub enum Event {
         pool: PoolId,
         /// For whom.
         waiter: WaiterId,
+        /// Where it is.
+        home: Home,
     },
     /// A client left while it was waiting, probed for or not. Without effect where the client
     /// does not wait: a server granted to it must be released in any case.
@@ -29,6 +31,8 @@ pub enum Event {
     Opened {
         /// The server of the `Open`.
         server: ServerId,
+        /// Where its socket is. With a grant it becomes the client's.
+        home: Home,
     },
     /// The attempt ended without a usable connection, and its socket is closed: the id is gone.
     OpenFailed {

@@ -37,6 +37,11 @@ impl fmt::Debug for ServerId {
     }
 }
 
+/// A thread of the shell, which watches sockets: each client has one, and each server the one of the
+/// client that had it last. Only a preference follows from it ([`crate::HOME_MARGIN`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Home(pub u16);
+
 /// A client that asks for a server, by a number of the shell's choice (the client's own).
 ///
 /// A client has at most one request at a time: its number may come again after a grant or refusal.

@@ -2,13 +2,13 @@
 //!
 //! The server that came to rest last is lent first, so that surplus servers stay idle and end by
 //! `server_idle_timeout`. Waiters are served in the order of arrival, and a released server goes
-//! straight to the first. Invariant: nobody waits beside an idle server of the pool, except those
+//! straight to the first; with more than one home, nearly so (`home`). Invariant: nobody waits beside an idle server of the pool, except those
 //! for whom one is being probed.
 
 use std::time::{Duration, Instant};
 
 use crate::event::{CloseCause, Condition, Decision, ProbeResult, Refusal};
-use crate::id::{PoolId, ServerId, WaiterId};
+use crate::id::{Home, PoolId, ServerId, WaiterId};
 use crate::pools::{Minimum, Pools};
 use crate::slots::{Age, State};
 use crate::waiters::Waiter;
@@ -18,17 +18,18 @@ impl Pools {
         &mut self,
         pool: PoolId,
         waiter: WaiterId,
+        home: Home,
         now: Instant,
         out: &mut Vec<Decision>,
     ) {
         assert!(pool.index() < self.pools.len(), "a pool is made before it is asked");
         let waiting = self.waiters.count(pool);
         if waiting == 0
-            && let Some(server) = self.slots.idle_newest(pool)
+            && let Some(server) = self.choose_idle(pool, home, now)
             && self.is_fresh(server, now)
             && !self.waiters.contains(waiter)
         {
-            return self.grant(server, waiter, Duration::ZERO, now, out);
+            return self.grant(server, waiter, home, Duration::ZERO, now, out);
         }
         if self.waiters.contains(waiter) {
             return self.misfit();
@@ -36,7 +37,7 @@ impl Pools {
         if waiting >= self.limits.waiters_max {
             return self.refuse(pool, waiter, Refusal::QueueFull, Duration::ZERO, out);
         }
-        self.waiters.push(pool, waiter, now);
+        self.waiters.push(pool, waiter, home, now);
         if self.at(pool).minimum == Minimum::Unused {
             self.at_mut(pool).minimum = Minimum::Kept;
         }
@@ -90,8 +91,8 @@ impl Pools {
 
     /// A usable server is free: to the first waiter, else to rest.
     pub(crate) fn offer(&mut self, at: u32, now: Instant, out: &mut Vec<Decision>) {
-        let pool = self.slots.get(at).pool;
-        match self.waiters.pop(pool) {
+        let (pool, home) = (self.slots.get(at).pool, self.slots.get(at).home);
+        match self.next_waiter(pool, home) {
             Some(waiter) => {
                 self.grant_waiter(at, &waiter, now, out);
                 self.appease(pool, now);
@@ -114,7 +115,8 @@ impl Pools {
             if self.waiters.count(pool) <= tested {
                 return;
             }
-            let Some(at) = self.slots.idle_newest(pool) else { return };
+            let home = self.waiters.first(pool).expect("more wait than are tested").home;
+            let Some(at) = self.choose_idle(pool, home, now) else { return };
             if self.is_fresh(at, now) {
                 let waiter = self.waiters.pop(pool).expect("more wait than servers are tested");
                 self.grant_waiter(at, &waiter, now, out);
@@ -160,18 +162,20 @@ impl Pools {
     fn grant_waiter(&mut self, at: u32, waiter: &Waiter, now: Instant, out: &mut Vec<Decision>) {
         assert_eq!(waiter.pool, self.slots.get(at).pool, "a server serves its own pool");
         let waited = now.saturating_duration_since(waiter.place.since);
-        self.grant(at, waiter.id, waited, now, out);
+        self.grant(at, waiter.id, waiter.home, waited, now, out);
     }
 
     fn grant(
         &mut self,
         at: u32,
         waiter: WaiterId,
+        home: Home,
         waited: Duration,
         now: Instant,
         out: &mut Vec<Decision>,
     ) {
         self.slots.shift(at, State::Lent, now);
+        self.slots.settle(at, home);
         let slot = self.slots.get(at);
         out.push(Decision::Grant { waiter, server: slot.id, waited });
         let totals = &mut self.pools[slot.pool.index()].totals;

@@ -37,6 +37,7 @@ mod census;
 mod check;
 mod event;
 mod heap;
+mod home;
 mod id;
 mod lend;
 mod limits;
@@ -51,7 +52,8 @@ mod waiters;
 
 pub use census::{Census, Totals};
 pub use event::{CloseCause, Condition, Decision, Event, OpenFailure, ProbeResult, Refusal};
-pub use id::{PoolId, ServerId, WaiterId};
+pub use home::{HOME_LOOK_MAX, HOME_MARGIN};
+pub use id::{Home, PoolId, ServerId, WaiterId};
 pub use limits::{
     Limits, OPENING_MAX, POOLS_MAX, RETRY_MAX, RETRY_MIN, SWEEP_EVERY, SWITCH_MARGIN,
 };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::Permit;
 use crate::event::{CloseCause, Decision, OpenFailure, Refusal};
-use crate::id::{PoolId, ServerId};
+use crate::id::{Home, PoolId, ServerId};
 use crate::pools::{Minimum, Pools};
 use crate::slots::State;
 
@@ -16,8 +16,15 @@ use crate::slots::State;
 const MINIMUM_EVERY: Duration = Duration::from_secs(1);
 
 impl Pools {
-    pub(crate) fn opened(&mut self, server: ServerId, now: Instant, out: &mut Vec<Decision>) {
+    pub(crate) fn opened(
+        &mut self,
+        server: ServerId,
+        home: Home,
+        now: Instant,
+        out: &mut Vec<Decision>,
+    ) {
         let Some(at) = self.expect_in(server, State::Opening) else { return };
+        self.slots.settle(at, home);
         let number = self.slots.get(at).pool;
         let pool = &mut self.pools[number.index()];
         pool.totals.opened += 1;

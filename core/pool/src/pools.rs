@@ -163,9 +163,9 @@ impl Pools {
         self.now = Some(now);
         self.events += 1;
         match event {
-            Event::Acquire { pool, waiter } => self.acquire(pool, waiter, now, out),
+            Event::Acquire { pool, waiter, home } => self.acquire(pool, waiter, home, now, out),
             Event::Withdraw { waiter } => self.withdraw(waiter, now),
-            Event::Opened { server } => self.opened(server, now, out),
+            Event::Opened { server, home } => self.opened(server, home, now, out),
             Event::OpenFailed { server, failure } => self.open_failed(server, failure, now, out),
             Event::Probed { server, healthy } => self.probed(server, healthy, now, out),
             Event::Release { server, condition } => self.release(server, condition, now, out),

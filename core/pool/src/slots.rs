@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use crate::id::{PoolId, ServerId};
+use crate::id::{Home, PoolId, ServerId};
 use crate::list::{Lane, Linked, Links, List};
 
 /// Where a server is in its life.
@@ -41,6 +41,8 @@ pub(crate) struct Slot {
     pub(crate) state: State,
     /// When it came into its state.
     pub(crate) since: Instant,
+    /// Where its socket is.
+    pub(crate) home: Home,
     /// The pool's epoch when it was opened; a past epoch means retired.
     pub(crate) epoch: u32,
     age: Age,
@@ -111,7 +113,8 @@ impl Slots {
         let id = ServerId { index, generation: self.generation };
         let links = Links::default();
         let (state, age) = (State::Opening, Age::Due(None));
-        entry.insert(Slot { id, pool, state, since: now, epoch, age, database, links });
+        let home = Home::default();
+        entry.insert(Slot { id, pool, state, since: now, home, epoch, age, database, links });
         self.list(pool, State::Opening).push_head(index);
         self.by_database[database as usize].total += 1;
         id
@@ -157,6 +160,11 @@ impl Slots {
             }
         }
         slot
+    }
+
+    /// The server's socket is there from now on.
+    pub(crate) fn settle(&mut self, index: u32, home: Home) {
+        self.entries[index as usize].home = home;
     }
 
     /// Gives a server that has just been opened its last day.
@@ -210,6 +218,11 @@ impl Slots {
     /// The idle servers of a pool that came to rest last and first.
     pub(crate) fn idle_newest(&self, pool: PoolId) -> Option<u32> {
         self.by_pool[pool.index()].lists[State::Idle as usize].head()
+    }
+
+    /// The idle servers of a pool, the one that came to rest last first.
+    pub(crate) fn idle_from_newest(&self, pool: PoolId) -> impl Iterator<Item = u32> {
+        self.by_pool[pool.index()].lists[State::Idle as usize].walk(&self.entries)
     }
 
     pub(crate) fn idle_longest(&self, pool: PoolId) -> Option<u32> {

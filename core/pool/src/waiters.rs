@@ -9,7 +9,7 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
-use crate::id::{PoolId, WaiterId};
+use crate::id::{Home, PoolId, WaiterId};
 use crate::list::{Lane, Linked, Links, List};
 
 /// A client in the queue.
@@ -17,6 +17,7 @@ use crate::list::{Lane, Linked, Links, List};
 pub(crate) struct Waiter {
     pub(crate) id: WaiterId,
     pub(crate) pool: PoolId,
+    pub(crate) home: Home,
     pub(crate) place: Place,
     links: Links,
 }
@@ -74,6 +75,13 @@ impl Waiters {
         self.entries.len()
     }
 
+    /// How many more can wait before memory is asked for, and the memory of all places, in bytes.
+    pub(crate) fn room(&self) -> (usize, usize) {
+        let (places, index) = (self.entries.capacity(), self.index.capacity());
+        let len = places * size_of::<Waiter>() + index * (size_of::<(WaiterId, u32)>() + 1);
+        (places - self.entries.len(), len)
+    }
+
     /// The waiter that runs out of time first.
     pub(crate) fn oldest(&self) -> Option<&Waiter> {
         self.all.head().map(|at| &self.entries[at as usize])
@@ -85,12 +93,16 @@ impl Waiters {
 
     /// The waiter with `before` others of its pool ahead of it. Walks over those.
     pub(crate) fn nth(&self, pool: PoolId, before: u32) -> Option<&Waiter> {
-        let mut places = self.by_pool[pool.index()].walk(&self.entries);
-        places.nth(before as usize).map(|at| &self.entries[at as usize])
+        self.walk(pool).nth(before as usize)
+    }
+
+    /// The waiters of a pool in the order of arrival.
+    pub(crate) fn walk(&self, pool: PoolId) -> impl Iterator<Item = &Waiter> {
+        self.by_pool[pool.index()].walk(&self.entries).map(|at| &self.entries[at as usize])
     }
 
     /// Queues a client that is not queued.
-    pub(crate) fn push(&mut self, pool: PoolId, id: WaiterId, now: Instant) {
+    pub(crate) fn push(&mut self, pool: PoolId, id: WaiterId, home: Home, now: Instant) {
         assert!(!self.contains(id), "a client waits once at a time");
         assert!(
             self.all.tail().is_none_or(|at| self.entries[at as usize].place.since <= now),
@@ -98,7 +110,7 @@ impl Waiters {
         );
         self.arrived += 1;
         let place = Place { number: self.arrived, since: now };
-        let at = self.entries.insert(Waiter { id, pool, place, links: Links::default() });
+        let at = self.entries.insert(Waiter { id, pool, home, place, links: Links::default() });
         let at = u32::try_from(at).expect("the waiters of all pools are fewer than 2^32");
         self.by_pool[pool.index()].push_tail(&mut self.entries, at);
         self.all.push_tail(&mut self.entries, at);

@@ -9,11 +9,14 @@
 
 mod catalog;
 mod functions;
+mod plain;
+mod recent;
 mod settings;
 mod words;
 
 pub use catalog::{BUILTIN_SQL, DEFINITIONS_SQL};
 pub use functions::{Builtin, Called, Definition, Functions, Source};
+pub use recent::Recent;
 pub use settings::custom_settings;
 
 use std::ops::Range;
@@ -148,6 +151,10 @@ const HEAD: usize = 4;
 
 /// The effects of all statements in `sql`, which must be the whole text.
 pub fn scan(sql: &[u8], functions: &Functions) -> Effects {
+    if plain::is_plain(sql) { Effects::NONE } else { scan_all(sql, functions) }
+}
+
+fn scan_all(sql: &[u8], functions: &Functions) -> Effects {
     let mut scan = Scan {
         sql,
         functions,

@@ -381,12 +381,6 @@ impl Ledger {
         !self.undone.is_empty()
     }
 
-    /// Gives back the memory that an unusually long pipeline has taken.
-    pub fn shrink(&mut self) {
-        self.owed.shrink_to(16);
-        self.undone.shrink_to(0);
-    }
-
     /// What the server answers next.
     fn next_of_server(&self) -> Option<&Owed> {
         self.owed.iter().find(|owed| !owed.is_own())
@@ -487,5 +481,6 @@ impl Ledger {
     }
 }
 
+mod room;
 #[cfg(test)]
 mod tests;

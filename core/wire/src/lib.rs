@@ -4,7 +4,8 @@
 //! both sides of authentication ([`auth`]), the book of what a server owes ([`ledger`]), prepared
 //! statements that survive a change of server ([`prepared`]), what a statement may leave behind in
 //! its session ([`effects`], [`inspect`]), notifications ([`listen`]), the passwords that are signed
-//! requests ([`iam`]), and the messages that we write ourselves ([`report`]).
+//! requests ([`iam`]), the messages that we write ourselves ([`report`]), and what all that costs
+//! ([`memory`]).
 //! Refuses: sockets, clocks, randomness, and payloads: rows and parameters pass undecoded.
 //! Invariant: no function panics on bytes from the network, and none grows past [`limits`].
 
@@ -19,6 +20,7 @@ pub mod ledger;
 mod lexer;
 pub mod limits;
 pub mod listen;
+pub mod memory;
 pub mod params;
 pub mod prepared;
 pub mod report;

@@ -191,6 +191,11 @@ impl Params {
         self.get(b"application_name").map(String::from_utf8_lossy)
     }
 
+    /// The memory behind this list, in bytes.
+    pub const fn heap_len(&self) -> usize {
+        self.list.capacity()
+    }
+
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = self.list.as_slice();

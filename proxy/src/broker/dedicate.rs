@@ -148,7 +148,7 @@ impl Broker {
         let mut inner = self.inner();
         inner.server_ended(pool, &ended, Cause::Restarted, "");
         let entry = &mut inner.entries[pool.index()];
-        entry.stats.create.record(began.elapsed());
+        entry.stats.own().create.record(began.elapsed());
         if self.config.pool_mode == PoolMode::Session {
             entry.welcomes.set_base(welcome);
         }

@@ -10,6 +10,7 @@ use stent_pool::{Condition, Event, PoolId, TooManyPools, WaiterId};
 use super::{Broker, Inner, PoolEntry, Role};
 use crate::link::Link;
 use crate::notify::Hub;
+use crate::workers;
 
 /// The place in the register that no client ever has: it would be the four-billionth.
 const NO_CLIENT: u64 = 0xffff_ffff;
@@ -34,13 +35,13 @@ impl Broker {
         let (database, user, firewall) =
             (Arc::clone(&of.database), Arc::clone(&of.user), Arc::clone(&of.firewall));
         let role = Role::Listens(Arc::clone(&hub));
-        inner.entries.push(PoolEntry::new(database, user, firewall, role));
+        inner.entries.push(PoolEntry::new(self.config.workers, database, user, firewall, role));
         Ok(hub)
     }
 
     /// A hub asks for its connection.
     pub(crate) fn acquire_ear(self: &Arc<Self>, ear: PoolId) {
-        self.handle(Event::Acquire { pool: ear, waiter: waiter(ear) });
+        self.handle(Event::Acquire { pool: ear, waiter: waiter(ear), home: workers::home() });
     }
 
     /// It needs none any more. One that was granted meanwhile is the hub's to give back.

@@ -1,30 +1,34 @@
 //! Watching idle servers: whatever an idle server says or does, somebody hears it.
 //!
-//! Invariant: each idle link's socket is registered with the watcher's waker, from the moment it
-//! comes back until it is lent. Registering costs no system call and no wake-up.
+//! Invariant: each idle link's socket is registered with the waker of its worker's watcher, from the
+//! moment it comes back until it is lent. Registering costs no system call and no wake-up.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use stent_pool::{Event, ServerId};
+use stent_pool::{Event, Home, ServerId};
 use stent_wire::frame::{Sender, frame_at};
 use stent_wire::ledger::Pass;
 use stent_wire::report::Fields;
 
 use super::Broker;
+use crate::clock;
 use crate::link::Link;
 use crate::scratch;
+use crate::workers;
 
 impl Broker {
-    /// Runs for ever: looks at every idle server when one of them has something to say.
-    pub(crate) async fn watch_idle(self: Arc<Self>) {
+    /// Runs for ever, on each worker: looks at the worker's idle servers when one of them has
+    /// something to say.
+    pub(crate) async fn watch_idle(self: Arc<Self>, home: Home) {
         std::future::poll_fn(|cx| {
-            WATCHER.with_borrow_mut(|watcher| *watcher = Some(cx.waker().clone()));
+            WATCHER.set(Some(cx.waker().clone()));
             let servers: Vec<ServerId> = {
                 let inner = self.inner();
-                let idle = inner.servers.iter().flatten().filter(|slot| slot.idle.is_some());
-                idle.map(|slot| slot.server).collect()
+                let idle = inner.servers.iter().flatten();
+                let own = idle.filter(|slot| slot.idle.as_ref().is_some_and(|it| it.home == home));
+                own.map(|slot| slot.server).collect()
             };
             for server in servers {
                 self.watch(server);
@@ -34,26 +38,29 @@ impl Broker {
         .await;
     }
 
-    /// Registers an idle server with the watcher, and hears what it has said already.
-    pub(super) fn watch(self: &Arc<Self>, server: ServerId) {
-        let Some(mut link) = self.inner().slot(server).and_then(|slot| slot.idle.take()) else {
-            return;
-        };
-        let state = listen(&mut link);
-        self.inner().put_idle(link);
-        if state == Listening::Lost {
-            self.handle(Event::Lost { server });
+    /// Hears what an idle server has said, and registers it with the watcher again.
+    fn watch(self: &Arc<Self>, server: ServerId) {
+        let mut inner = self.inner();
+        let Some(link) = inner.slot(server).and_then(|slot| slot.idle.as_mut()) else { return };
+        if !Self::is_silent(link) {
+            inner.decide(Event::Lost { server }, clock::now());
+            self.leave(inner);
         }
     }
 
-    /// Whether a link that comes back is as silent as it must be; registers it with the watcher.
+    /// Whether a link that comes back is as silent as it must be; registers it with the watcher of
+    /// this worker, with which it is.
     pub(super) fn is_silent(link: &mut Link) -> bool {
-        listen(link) == Listening::Quiet
+        debug_assert_eq!(link.home, workers::home(), "who has a link has its socket");
+        WATCHER.with_borrow(|watcher| {
+            let waker = watcher.as_ref().unwrap_or(Waker::noop());
+            listen(link, &mut Context::from_waker(waker)) == Listening::Quiet
+        })
     }
 }
 
 thread_local! {
-    /// Wakes the watcher of this thread's idle servers.
+    /// Wakes the watcher of this worker's idle servers.
     static WATCHER: RefCell<Option<Waker>> = const { RefCell::new(None) };
 }
 
@@ -65,14 +72,7 @@ enum Listening {
 
 /// Reads what an idle server says. Notices, notifications and parameter changes are nobody's and
 /// are dropped; an error or the end of the stream means that the server is gone.
-fn listen(link: &mut Link) -> Listening {
-    WATCHER.with_borrow(|watcher| {
-        let waker = watcher.as_ref().unwrap_or(Waker::noop());
-        hear_all(link, &mut Context::from_waker(waker))
-    })
-}
-
-fn hear_all(link: &mut Link, cx: &mut Context<'_>) -> Listening {
+fn listen(link: &mut Link, cx: &mut Context<'_>) -> Listening {
     loop {
         let heard = scratch::with(|scratch| match link.stream.poll_read(cx, &mut scratch.read) {
             Poll::Pending => Some(Listening::Quiet),

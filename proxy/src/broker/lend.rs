@@ -6,20 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stent_contract::snapshot::HolderState;
 use stent_pool::{Condition, Event, PoolId, Refusal, WaiterId};
 use stent_wire::effects::Effects;
 use stent_wire::inspect::Cause;
 use stent_wire::params::Params;
 use stent_wire::startup::Replication;
 
-use super::carry_out::Wakes;
-use super::{Broker, Inner, PoolEntry};
+use super::{Broker, PoolEntry};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
 use crate::clock;
 use crate::exchange::{self, ExchangeError};
 use crate::link::{Link, Writing};
 use crate::traces::Loaded;
+use crate::workers;
 
 /// How long a reset between two sessions may take.
 const RESET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,16 +41,14 @@ pub(crate) enum Acquired {
 impl Broker {
     /// A client asks for a server of its pool.
     pub(crate) fn acquire(self: &Arc<Self>, client: ClientId, pool: PoolId) -> Acquired {
+        let (now, waiter) = (clock::now(), WaiterId(client.waiter_key()));
         let mut inner = self.inner();
         inner.clients.set_state(client, ClientState::Waiting);
         inner.clients.get_mut(client).asking = Asking::Now;
-        let mut wakes = Wakes::default();
-        let waiter = WaiterId(client.waiter_key());
-        self.settle(&mut inner, Event::Acquire { pool, waiter }, &mut wakes);
-        let outcome = inner.take_outcome(client);
-        drop(inner);
-        wakes.wake();
-        match outcome {
+        inner.decide(Event::Acquire { pool, waiter, home: workers::home() }, now);
+        let outcome = inner.take_outcome(client, now);
+        self.leave(inner);
+        match at_home(outcome) {
             Some(Outcome::Granted(link)) => Acquired::Link(link),
             Some(Outcome::Refused(refusal)) => Acquired::Refused(refusal),
             Some(Outcome::Cancelled) | None => Acquired::Later,
@@ -60,40 +57,60 @@ impl Broker {
 
     /// The end of a client's wait, if it has come. A granted link is the client's from here on.
     pub(crate) fn take_outcome(&self, client: ClientId) -> Option<Outcome> {
-        self.inner().take_outcome(client)
+        at_home(self.inner().take_outcome(client, clock::now()))
     }
 
     /// A client leaves while it waits. What was granted to it meanwhile goes back unused.
     pub(crate) fn withdraw(self: &Arc<Self>, client: ClientId) {
-        if let Some(Outcome::Granted(link)) = self.take_outcome(client) {
-            self.release(client, link);
-            return;
+        let now = clock::now();
+        let mut inner = self.inner();
+        let outcome = inner.take_outcome(client, now);
+        if outcome.is_none() && inner.clients.get_mut(client).state == ClientState::Waiting {
+            inner.decide(Event::Withdraw { waiter: WaiterId(client.waiter_key()) }, now);
+            inner.clients.set_state(client, ClientState::Idle);
         }
-        if self.inner().clients.get_mut(client).state == ClientState::Waiting {
-            self.handle(Event::Withdraw { waiter: WaiterId(client.waiter_key()) });
-            self.inner().clients.set_state(client, ClientState::Idle);
+        self.leave(inner);
+        if let Some(Outcome::Granted(link)) = at_home(outcome) {
+            self.release(client, link);
         }
     }
 
     /// A client gives its server back. The link's own book decides in which condition it is.
-    pub(crate) fn release(self: &Arc<Self>, client: ClientId, link: Box<Link>) {
+    pub(crate) fn release(self: &Arc<Self>, client: ClientId, mut link: Box<Link>) {
         let ended = link.writing == Writing::Failed || link.ledger.has_ended();
         if ended {
-            self.let_go(Some(client), link, Condition::Broken);
-        } else if !link.traces.is_clean() {
-            self.inner().client_lets_go(client, &link);
-            self.clean(link);
-        } else if link.facts.was_cancelled() && link.is_clean() {
-            self.inner().client_lets_go(client, &link);
-            self.quarantine(link);
-        } else {
-            self.let_go(Some(client), link, Condition::Clean);
+            self.client_lets_go(client, &link);
+            return self.hand_back(link, Condition::Broken);
         }
+        if !link.traces.is_clean() {
+            self.client_lets_go(client, &link);
+            return self.clean(link);
+        }
+        if !link.is_clean() {
+            self.client_lets_go(client, &link);
+            return self.hand_back(link, Condition::Doubtful);
+        }
+        let silent = Self::is_silent(&mut link);
+        link.rest();
+        let now = clock::now();
+        let mut inner = self.inner();
+        inner.let_go(client, &link, now);
+        // Only now: until here a cancel request of the client could still find the server.
+        if link.facts.was_cancelled() {
+            drop(inner);
+            return self.quarantine(link);
+        }
+        let condition = if silent { Condition::Clean } else { Condition::Broken };
+        let server = link.server;
+        inner.put_idle(link);
+        inner.decide(Event::Release { server, condition }, now);
+        self.leave(inner);
     }
 
     /// A server that a login has left half-way, or ended itself: nobody's fault, and of no use.
     pub(super) fn release_spoilt(self: &Arc<Self>, client: ClientId, link: Box<Link>) {
-        self.let_go(Some(client), link, Condition::Doubtful);
+        self.client_lets_go(client, &link);
+        self.hand_back(link, Condition::Doubtful);
     }
 
     /// A server's socket ended while a client had it.
@@ -105,28 +122,13 @@ impl Broker {
     /// A client cancels its own wait, if it still waits.
     pub(crate) fn cancel_wait(self: &Arc<Self>, client: ClientId) {
         let mut inner = self.inner();
-        let waits = inner
-            .clients
-            .get(client)
-            .is_some_and(|client| client.state == ClientState::Waiting && client.outcome.is_none());
-        drop(inner);
-        if !waits {
-            return;
-        }
-        self.handle(Event::Withdraw { waiter: WaiterId(client.waiter_key()) });
-        inner = self.inner();
-        let entry = inner.clients.get_mut(client);
-        entry.outcome = Some(Outcome::Cancelled);
-        let waker = entry.waker.clone();
-        drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        inner.cancel_wait(client, clock::now());
+        self.leave(inner);
     }
 
     /// A client of session mode gives its server back: its session's state is taken off it first.
     pub(crate) fn reset_and_release(self: &Arc<Self>, client: ClientId, mut link: Box<Link>) {
-        self.inner().client_lets_go(client, &link);
+        self.client_lets_go(client, &link);
         if link.started.replication != Replication::Off {
             // A replication connection is good for one client.
             return self.hand_back(link, Condition::Doubtful);
@@ -196,71 +198,33 @@ impl Broker {
         });
     }
 
-    /// Gives a server to the pool that no client has any more.
-    pub(super) fn hand_back(self: &Arc<Self>, link: Box<Link>, condition: Condition) {
-        self.let_go(None, link, condition);
-    }
-
-    /// Gives a server to the pool, in the same turn as its client lets it go.
-    fn let_go(
-        self: &Arc<Self>,
-        client: Option<ClientId>,
-        mut link: Box<Link>,
-        condition: Condition,
-    ) {
+    /// Gives a server to the pool.
+    pub(super) fn hand_back(self: &Arc<Self>, mut link: Box<Link>, condition: Condition) {
         let server = link.server;
         let condition = match condition {
             Condition::Clean if !link.is_clean() => Condition::Doubtful,
             Condition::Clean if !Self::is_silent(&mut link) => Condition::Broken,
             Condition::Clean | Condition::Doubtful | Condition::Broken => condition,
         };
-        link.shown = HolderState::Active;
-        link.ledger.shrink();
-        link.statements.unnamed.lent();
-        link.replay.rest();
-        link.heard.clear();
-        let mut wakes = Wakes::default();
+        link.rest();
         let mut inner = self.inner();
-        if let Some(client) = client {
-            inner.client_lets_go(client, &link);
-        }
         inner.put_idle(link);
-        self.settle(&mut inner, Event::Release { server, condition }, &mut wakes);
-        drop(inner);
-        wakes.wake();
-    }
-}
-
-impl Inner {
-    /// See [`Broker::take_outcome`].
-    fn take_outcome(&mut self, client: ClientId) -> Option<Outcome> {
-        let entry = self.clients.get_mut(client);
-        entry.asking = Asking::No;
-        let outcome = entry.outcome.take()?;
-        match &outcome {
-            Outcome::Granted(link) => {
-                link.facts.take(client, clock::now());
-                entry.holds = Some(Arc::clone(&link.facts));
-                self.clients.set_state(client, ClientState::Active);
-            }
-            Outcome::Refused(_) | Outcome::Cancelled => {
-                self.clients.set_state(client, ClientState::Idle);
-            }
-        }
-        Some(outcome)
+        inner.decide(Event::Release { server, condition }, clock::now());
+        self.leave(inner);
     }
 
     /// The books of a checkout's end.
-    fn client_lets_go(&mut self, client: ClientId, link: &Link) {
-        if let Some(checkout) = link.facts.give_back() {
-            let held = clock::now().saturating_duration_since(checkout.since);
-            self.entries[link.pool.index()].stats.hold.record(held);
-        }
-        if self.clients.get(client).is_some() {
-            self.clients.get_mut(client).holds = None;
-            self.clients.set_state(client, ClientState::Idle);
-        }
+    fn client_lets_go(&self, client: ClientId, link: &Link) {
+        self.inner().let_go(client, link, clock::now());
     }
+}
+
+/// A link that was granted is watched by the worker of its client from here on.
+fn at_home(mut outcome: Option<Outcome>) -> Option<Outcome> {
+    if let Some(Outcome::Granted(link)) = &mut outcome {
+        link.come_home();
+    }
+    outcome
 }
 
 /// Waits until a server that was sent a cancel request has been delivered it and has proved quiet:

@@ -1,12 +1,13 @@
 //! The broker: the single owner of the pools, the idle servers and the register of clients.
 //!
-//! Owns: carrying out what `stent_pool` decides, on one thread, without ever waiting: what takes
-//! time becomes a task that reports back with an event.
+//! Owns: carrying out what `stent_pool` decides, without ever waiting: what takes time becomes a task
+//! that reports back with an event. Workers take turns with it, for one synchronous step each.
 //! Refuses: policy (that is `stent_pool`'s) and bytes (those are the session's).
 //! Invariant: a link is in exactly one place: idle in here, in a session, or in a task of ours;
 //! the inside is never held across an `await`.
 
 mod carry_out;
+mod decide;
 mod dedicate;
 mod ear;
 mod idle;
@@ -16,14 +17,14 @@ mod warm;
 mod welcome;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stent_pool::{
-    Decision, Event, Limits, OPENING_MAX, PoolId, Pools, RETRY_MAX, RETRY_MIN, ServerId,
-    TooManyPools,
+    Limits, OPENING_MAX, PoolId, Pools, RETRY_MAX, RETRY_MIN, ServerId, TooManyPools,
 };
 use stent_wire::auth::scram::MockSecret;
 use stent_wire::prepared::Texts;
@@ -45,11 +46,13 @@ use crate::login::keys::KeyCache;
 use crate::login::verifiers::Verifiers;
 use crate::notify::Hub;
 use crate::passwords::Passwords;
-use crate::pool_stats::PoolStats;
+use crate::pool_stats::{PoolStats, Stats};
 use crate::shared::{Guard, Lock};
 use crate::tls;
 use crate::twins::Twins;
 use crate::users::Users;
+
+use decide::Queues;
 
 pub(crate) use dedicate::{Lent, Own, Start};
 pub(crate) use lend::Acquired;
@@ -84,7 +87,10 @@ pub(crate) struct Broker {
     /// The other proxies of the port, with `so_reuseport`.
     pub(crate) twins: OnceLock<Twins>,
     inner: Lock<Inner>,
+    /// Statement texts of all clients.
+    pub(crate) texts: Lock<Texts>,
     draining: AtomicBool,
+    /// Tells the janitor that a deadline has come nearer.
     janitor: Notify,
 }
 
@@ -113,18 +119,11 @@ pub(crate) struct Inner {
     pub(crate) servers: Vec<Option<Slot>>,
     /// The register of clients.
     pub(crate) clients: Clients,
-    /// Statement texts of all clients.
-    pub(crate) texts: Texts,
     /// The ends of connections.
     pub(crate) disconnects: Disconnects,
     /// Cancel requests by outcome.
     pub(crate) cancels: crate::cancel::Counts,
-    /// What follows from what is being carried out.
-    events: VecDeque<Event>,
-    /// What is being carried out; kept, so that a checkout allocates nothing.
-    decisions: Vec<Decision>,
-    /// For when the janitor has been told to look.
-    planned: Option<Instant>,
+    queues: Queues,
 }
 
 /// What the shell keeps for a pool.
@@ -134,7 +133,7 @@ pub(crate) struct PoolEntry {
     /// The user.
     pub(crate) user: Arc<str>,
     /// Counters.
-    pub(crate) stats: Arc<PoolStats>,
+    pub(crate) stats: Stats,
     /// What is known of the database's functions.
     pub(crate) firewall: Arc<Firewall>,
     /// What its servers are for.
@@ -160,11 +159,17 @@ pub(crate) enum Role {
 }
 
 impl PoolEntry {
-    fn new(database: Arc<str>, user: Arc<str>, firewall: Arc<Firewall>, role: Role) -> Self {
+    fn new(
+        workers: NonZeroU16,
+        database: Arc<str>,
+        user: Arc<str>,
+        firewall: Arc<Firewall>,
+        role: Role,
+    ) -> Self {
         Self {
             database,
             user,
-            stats: Arc::new(PoolStats::new()),
+            stats: Stats::new(workers),
             firewall,
             role,
             own: None,
@@ -224,6 +229,7 @@ impl Broker {
             waiters_max: config.max_client_conn.get(),
             opening_max: OPENING_MAX,
         };
+        let started = Instant::now();
         Ok(Arc::new(Self {
             server_tls: tls::upstream::Upstream::new(&config.server_tls, &config.upstream.host)?,
             client_tls: tls::clients::Clients::new(&config.client_tls)?,
@@ -233,7 +239,7 @@ impl Broker {
             users,
             entropy,
             mock,
-            started: Instant::now(),
+            started,
             keys: KeyCache::default(),
             verifiers: Verifiers::default(),
             gate: Arc::default(),
@@ -243,13 +249,11 @@ impl Broker {
                 entries: Vec::new(),
                 servers: Vec::new(),
                 clients: Clients::default(),
-                texts: Texts::default(),
                 disconnects: Disconnects::default(),
                 cancels: crate::cancel::Counts::default(),
-                events: VecDeque::new(),
-                decisions: Vec::new(),
-                planned: None,
+                queues: Queues::new(started),
             }),
+            texts: Lock::default(),
             draining: AtomicBool::new(false),
             janitor: Notify::new(),
         }))
@@ -281,18 +285,21 @@ impl Broker {
         let pool = inner.pools.pool(database, key)?;
         if pool.index() == inner.entries.len() {
             let same = inner.entries.iter().find(|entry| &*entry.database == database);
-            let firewall = same.map(|entry| Arc::clone(&entry.firewall)).unwrap_or_default();
+            let firewall = same.map(|entry| Arc::clone(&entry.firewall));
+            let firewall = firewall.unwrap_or_else(|| Arc::new(Firewall::new(self.config.workers)));
             let user = own.as_ref().map_or(key, |own| &own.title).into();
-            let entry = PoolEntry::new(database.into(), user, firewall, Role::Lends(None));
+            let role = Role::Lends(None);
+            let workers = self.config.workers;
+            let entry = PoolEntry::new(workers, database.into(), user, firewall, role);
             inner.entries.push(PoolEntry { own, ..entry });
         }
         assert!(pool.index() < inner.entries.len(), "a pool has its entry");
         Ok(pool)
     }
 
-    /// The counters of a pool.
+    /// The counters of a pool, for the present worker.
     pub(crate) fn stats(&self, pool: PoolId) -> Arc<PoolStats> {
-        Arc::clone(&self.inner().entries[pool.index()].stats)
+        Arc::clone(self.inner().entries[pool.index()].stats.own())
     }
 
     /// What is known of the functions of a pool's database.

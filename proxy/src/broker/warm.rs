@@ -11,6 +11,7 @@ use stent_wire::params::Params;
 
 use super::Broker;
 use crate::stream::Peer;
+use crate::workers;
 
 /// The pause between attempts at the start.
 const RETRY: Duration = Duration::from_secs(1);
@@ -23,7 +24,7 @@ impl Broker {
         let params = Arc::new(Params::default());
         loop {
             let peer = Peer::Unix(Some(std::process::id()));
-            let client = self.inner().clients.add(peer, Instant::now());
+            let client = self.inner().clients.add(peer, workers::home(), Instant::now());
             let welcome = self.welcome(client, pool, &params).await;
             self.withdraw(client);
             self.inner().clients.remove(client);

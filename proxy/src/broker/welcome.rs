@@ -42,7 +42,16 @@ pub(crate) struct BaseWelcome {
 #[derive(Debug, Default)]
 pub(crate) struct WelcomeCache {
     base: Option<BaseWelcome>,
-    by_params: Vec<(ParamsKey, Welcome)>,
+    by_params: Vec<Known>,
+}
+
+/// What clients of one kind are told.
+#[derive(Debug)]
+struct Known {
+    key: ParamsKey,
+    welcome: Welcome,
+    /// The parameters of the first of them, which those share that have spelled them alike.
+    params: Arc<Params>,
 }
 
 impl BaseWelcome {
@@ -94,21 +103,32 @@ impl WelcomeCache {
     }
 
     fn get(&self, key: &ParamsKey) -> Option<Welcome> {
-        self.by_params
-            .iter()
-            .find(|(known, _)| known == key)
-            .map(|(_, welcome)| Arc::clone(welcome))
+        let mut known = self.by_params.iter();
+        known.find(|known| known.key == *key).map(|known| Arc::clone(&known.welcome))
     }
 
-    fn remember(&mut self, key: ParamsKey, welcome: &Welcome) {
+    /// The same parameters, where another client brings them too.
+    fn shared(&self, params: &Params) -> Option<Arc<Params>> {
+        let mut known = self.by_params.iter();
+        known.find(|known| *known.params == *params).map(|known| Arc::clone(&known.params))
+    }
+
+    fn remember(&mut self, key: ParamsKey, welcome: &Welcome, params: &Arc<Params>) {
         if self.by_params.len() == KINDS_MAX {
             self.by_params.remove(0);
         }
-        self.by_params.push((key, Arc::clone(welcome)));
+        let (welcome, params) = (Arc::clone(welcome), Arc::clone(params));
+        self.by_params.push(Known { key, welcome, params });
     }
 }
 
 impl Broker {
+    /// A client's parameters: those of another client of the pool where they are the same.
+    pub(crate) fn shared_params(&self, pool: PoolId, params: Params) -> Arc<Params> {
+        let shared = self.inner().entries[pool.index()].welcomes.shared(&params);
+        shared.unwrap_or_else(|| Arc::new(params))
+    }
+
     /// What a client with these parameters is told. Asks a server where that is not known yet;
     /// PostgreSQL's own error comes back where it does not take the parameters.
     pub(crate) async fn welcome(
@@ -203,7 +223,7 @@ impl Broker {
                 let values = values.map(|(name, value)| (name.as_slice(), value.as_slice()));
                 let welcome = base.with(values, &told.notices);
                 let mut inner = self.inner();
-                inner.entries[pool.index()].welcomes.remember(key, &welcome);
+                inner.entries[pool.index()].welcomes.remember(key, &welcome, params);
                 Ok(welcome)
             }
             Err(ExchangeError::Refused(report)) => {

@@ -153,10 +153,11 @@ impl Console {
             let (broker, id) = (&self.broker, self.id);
             let mut fill = pin!(self.inbox.fill(&mut self.stream));
             let filled = std::future::poll_fn(|cx| {
+                // First the waker: the drain begins on another thread, and wakes whom it can.
+                broker.inner().clients.get_mut(id).waker = Some(cx.waker().clone());
                 if broker.draining() == Draining::Yes {
                     return Poll::Ready(None);
                 }
-                broker.inner().clients.get_mut(id).waker = Some(cx.waker().clone());
                 fill.as_mut().poll(cx).map(Some)
             });
             match filled.await {

@@ -24,8 +24,8 @@ const COLUMNS: &[Column] = &[
 
 /// Makes the table.
 pub(super) fn table(view: &View<'_>) -> Table {
-    let inner = view.broker.inner();
-    let mut busiest: Vec<_> = inner.texts.shared().collect();
+    let texts = view.broker.texts.lock();
+    let mut busiest: Vec<_> = texts.shared().collect();
     busiest.sort_unstable_by_key(|(statement, worth)| {
         (std::cmp::Reverse(worth.uses()), statement.id())
     });

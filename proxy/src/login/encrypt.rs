@@ -4,6 +4,7 @@
 //! the parser refuses it; what arrives later is the handshake's, and fails there (CVE-2021-23222).
 
 use stent_wire::auth::certificate::{EndPoint, common_name};
+use stent_wire::auth::hba::Encryption;
 use stent_wire::auth::{Mechanism, certificate_failed, certificate_missing};
 use stent_wire::report::{Report, SqlState};
 use tokio_rustls::TlsStream;
@@ -57,6 +58,7 @@ impl Login {
             stream.map_err(|error| Failed::gone(format!("TLS handshake: {error}")))?;
         self.end_point = end_point;
         self.stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
+        broker.inner().clients.get_mut(self.id).encryption = Encryption::Tls;
         Ok(())
     }
 

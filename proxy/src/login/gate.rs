@@ -112,11 +112,12 @@ impl Broker {
     pub(crate) async fn penalty(&self, client: ClientId, wait: Duration) {
         let wait = wait.min(self.config.client_login_timeout / 2);
         let draining = std::future::poll_fn(|context| {
-            if self.draining() == Draining::Yes {
-                return Poll::Ready(());
-            }
+            // First the waker: the drain begins on another thread, and wakes whom it can.
             self.inner().clients.get_mut(client).waker = Some(context.waker().clone());
-            Poll::Pending
+            match self.draining() {
+                Draining::Yes => Poll::Ready(()),
+                Draining::No => Poll::Pending,
+            }
         });
         tokio::select! {
             () = draining => {}

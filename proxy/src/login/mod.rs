@@ -15,7 +15,7 @@ pub(crate) mod verifiers;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use stent_pool::PoolId;
 use stent_wire::auth::certificate::EndPoint;
@@ -35,7 +35,7 @@ use crate::disconnects::Cause;
 use crate::link::Link;
 use crate::messages::Inbox;
 use crate::session::Session;
-use crate::stream::{Peer, Stream};
+use crate::stream::Stream;
 use gate::Arrival;
 
 /// How a login ended that did not lead to a session.
@@ -95,14 +95,12 @@ enum Way {
 }
 
 /// Takes a socket from its first byte to the start of its session.
-pub(crate) async fn serve(broker: Arc<Broker>, stream: Stream, peer: Peer) {
-    let id = broker.inner().clients.add(peer, Instant::now());
+pub(crate) async fn serve(broker: Arc<Broker>, id: ClientId, stream: Stream) {
     let inbox = Inbox::default();
     let mut login = Login { broker: Arc::clone(&broker), id, stream, inbox, end_point: None };
     match login.run().await {
         Ok(Way::Session(home)) => {
-            let session = login.inseat(home);
-            tokio::task::spawn_local(run_session(broker, id, session));
+            tokio::task::spawn_local(login.into_session(home));
         }
         Ok(Way::Console) => {
             tokio::task::spawn_local(login.into_console().serve());
@@ -162,12 +160,6 @@ fn too_slow(timeout: Duration) -> Failed {
     Failed::report(Cause::LoginTimeout, report)
 }
 
-/// A task of its own: it holds the session and nothing of the login.
-async fn run_session(broker: Arc<Broker>, id: ClientId, session: Session) {
-    let end = session.await;
-    broker.client_ended(id, end.cause, &end.detail);
-}
-
 impl Login {
     async fn run(&mut self) -> Result<Way, Failed> {
         let timeout = self.broker.config.client_login_timeout;
@@ -202,7 +194,8 @@ impl Login {
             let report = Report::fatal(SqlState::TOO_MANY_CONNECTIONS, error.to_string());
             Failed::report(Cause::LoginFailed, report)
         })?;
-        let start = Start { params: Arc::new(startup.params), replication: startup.replication };
+        let params = broker.shared_params(pool, startup.params);
+        let start = Start { params, replication: startup.replication };
         broker.inner().clients.set_home(id, pool, Arc::clone(&start.params));
         let settled = tokio::select! {
             biased;
@@ -301,7 +294,7 @@ impl Login {
         Ok(())
     }
 
-    fn inseat(self, home: Home) -> Session {
+    fn into_session(self, home: Home) -> Session {
         let Self { broker, id, stream, inbox, end_point: _ } = self;
         Session::new(broker, id, home, stream, inbox.into_bytes())
     }

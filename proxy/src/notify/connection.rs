@@ -16,7 +16,7 @@ use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
 use stent_wire::listen::{NOTIFICATION_LEN_MAX, Notification, listen_sql, unlisten_sql};
 use stent_wire::report::Severity;
 
-use super::{BATCH, Change, Channel, Connection, Entry, Gap, Hub, Present, Since};
+use super::{BATCH, Change, Channel, Connection, Entry, Gap, Hub, Present, Since, State};
 use crate::broker::Broker;
 use crate::clients::Outcome;
 use crate::events;
@@ -30,7 +30,7 @@ const READ_LEN: usize = 16 * 1024;
 
 /// Runs as long as somebody listens.
 pub(super) async fn run(broker: Arc<Broker>, hub: Arc<Hub>) {
-    while hub.is_wanted() {
+    while hub.goes_on() {
         let Some(mut link) = obtain(&broker, &hub).await else { continue };
         match serve(&broker, &hub, &mut link).await {
             Ok(()) => broker.release_ear(link, Condition::Clean),
@@ -49,7 +49,6 @@ pub(super) async fn run(broker: Arc<Broker>, hub: Arc<Hub>) {
             }
         }
     }
-    hub.state.lock().connection = Connection::None;
 }
 
 /// The connection from its pool; `None` where it was refused, or is needed no longer.
@@ -58,7 +57,10 @@ async fn obtain(broker: &Arc<Broker>, hub: &Arc<Hub>) -> Option<Box<Link>> {
     loop {
         let outcome = hub.state.lock().outcome.take();
         match outcome {
-            Some(Outcome::Granted(link)) => return Some(link),
+            Some(Outcome::Granted(mut link)) => {
+                link.come_home();
+                return Some(link);
+            }
             Some(Outcome::Refused(_) | Outcome::Cancelled) => {
                 hub.set_connection(Connection::Refused);
                 tokio::time::sleep(REFUSED_PAUSE).await;
@@ -67,10 +69,10 @@ async fn obtain(broker: &Arc<Broker>, hub: &Arc<Hub>) -> Option<Box<Link>> {
             }
             None if !hub.is_wanted() => {
                 broker.withdraw_ear(hub.ear);
-                if let Some(Outcome::Granted(link)) = hub.state.lock().outcome.take() {
-                    return Some(link);
-                }
-                return None;
+                let outcome = hub.state.lock().outcome.take();
+                let Some(Outcome::Granted(mut link)) = outcome else { return None };
+                link.come_home();
+                return Some(link);
             }
             None => hub.changed.notified().await,
         }
@@ -217,8 +219,18 @@ impl Ear<'_> {
 impl Hub {
     /// Whether anybody listens.
     fn is_wanted(&self) -> bool {
-        let state = self.state.lock();
-        state.channels.values().any(|entry| !entry.subscribers.is_empty())
+        self.state.lock().is_wanted()
+    }
+
+    /// Whether the connection's task goes on. Where it does not, whoever listens next begins
+    /// another: both in one step, for a client may come at this moment.
+    fn goes_on(&self) -> bool {
+        let mut state = self.state.lock();
+        let wanted = state.is_wanted();
+        if !wanted {
+            state.connection = Connection::None;
+        }
+        wanted
     }
 
     fn set_connection(&self, connection: Connection) {
@@ -303,6 +315,12 @@ impl Hub {
             subscribers.for_each(|subscriber| subscriber.mailbox.resume());
         }
         self.settled.notify_waiters();
+    }
+}
+
+impl State {
+    fn is_wanted(&self) -> bool {
+        self.channels.values().any(|entry| !entry.subscribers.is_empty())
     }
 }
 

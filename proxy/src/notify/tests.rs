@@ -12,7 +12,7 @@ fn channel(name: &str) -> Channel {
 }
 
 fn client(hub: &Arc<Hub>, clients: &mut Clients) -> Listening {
-    let id = clients.add(Peer::Unix(None), Instant::now());
+    let id = clients.add(Peer::Unix(None), stent_pool::Home(0), Instant::now());
     Listening::new(hub, id, Mailbox::new(Waker::noop().clone()))
 }
 

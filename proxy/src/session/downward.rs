@@ -21,6 +21,7 @@ use crate::config::PoolMode;
 use crate::link::{Definitions, Link, Writing};
 use crate::pool_stats::add;
 use crate::scratch::{self, Scratch};
+use crate::stash;
 
 /// Command tags of statements that define something anew, or change who may look up what.
 const DEFINES: [&[u8]; 7] =
@@ -47,7 +48,7 @@ impl Session {
                 Poll::Pending => Moved::Nothing,
                 Poll::Ready(Ok(n)) if n > 0 => {
                     scratch.read[..have].copy_from_slice(&link.carry);
-                    link.carry = Vec::new();
+                    stash::empty(&mut link.carry);
                     self.digest(link, scratch, have + n)
                 }
                 Poll::Ready(Ok(_)) => {
@@ -102,7 +103,7 @@ impl Session {
             link.ledger.own_replies(splice.edit());
         }
         if at < total {
-            link.carry = chunk[at..total].to_vec();
+            link.carry = stash::keep(&chunk[at..total]);
         }
         let out = splice.finish();
         if !out.is_empty() {
@@ -263,7 +264,7 @@ impl Session {
     fn command_down(&mut self, link: &mut Link, body: &[u8]) {
         if DEFINES.iter().any(|tag| body.starts_with(tag)) {
             link.definitions = Definitions::Changed;
-            self.broker.inner().texts.redefined();
+            self.broker.texts.lock().redefined();
         }
         if matches!(body, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0") {
             link.statements.clear();
@@ -276,7 +277,7 @@ impl Session {
         let hidden = link.traces.passing().any(Effects::HIDES);
         if hidden || link.definitions == Definitions::Changed {
             link.definitions = Definitions::Same;
-            self.broker.inner().texts.redefined();
+            self.broker.texts.lock().redefined();
         }
     }
 
@@ -289,7 +290,7 @@ impl Session {
         match self.stream.try_write(out) {
             Ok(n) => {
                 if n < out.len() {
-                    self.to_client = out[n..].to_vec();
+                    self.to_client = stash::keep(&out[n..]);
                 }
                 Ok(())
             }

@@ -50,6 +50,7 @@ use crate::login::Home;
 use crate::notify::Listening;
 use crate::pool_stats::PoolStats;
 use crate::scratch::{self, Scratch};
+use crate::stash;
 use crate::stream::Stream;
 
 use self::inspect::{Inspected, Verdict};
@@ -78,6 +79,8 @@ pub(crate) struct Session {
     reading: Option<Reading>,
     /// What its unnamed statement does when it is executed.
     unnamed: Effects,
+    /// How many of them the register knows of.
+    noted: u32,
     /// What is listened on for it, wherever it has a server.
     listening: Option<Box<Listening>>,
     phase: Phase,
@@ -191,6 +194,7 @@ impl Session {
             names: ClientStatements::default(),
             reading: None,
             unnamed: Effects::NONE,
+            noted: 0,
             listening: None,
             phase: server.map_or(Phase::Idle, Phase::Linked),
             carry: unread,
@@ -365,6 +369,7 @@ impl Session {
     /// A server goes back: with its session's state taken off it where the mode asks for that.
     fn give_back(&mut self, mut link: Box<Link>) {
         self.keep_unnamed(&mut link);
+        self.note_statements();
         match self.mode {
             PoolMode::Session if link.is_clean() => self.broker.reset_and_release(self.id, link),
             PoolMode::Session | PoolMode::Transaction | PoolMode::Statement => {
@@ -373,15 +378,27 @@ impl Session {
         }
     }
 
+    /// Tells the register how many statements the client has, where that has changed.
+    fn note_statements(&mut self) {
+        let count = self.names.len() as u32;
+        if count != self.noted {
+            self.noted = count;
+            let len = u32::try_from(self.names.heap_len()).unwrap_or(u32::MAX);
+            self.broker.inner().clients.get_mut(self.id).statements = (count, len);
+        }
+    }
+
     /// Writes what the client's socket has not taken yet.
     fn flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         while !self.to_client.is_empty() {
             match self.stream.poll_write(cx, &self.to_client) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(n)) if n == self.to_client.len() => self.to_client = Vec::new(),
+                Poll::Ready(Ok(n)) if n == self.to_client.len() => {
+                    stash::empty(&mut self.to_client);
+                }
                 Poll::Ready(Ok(n)) => drop(self.to_client.drain(..n)),
                 Poll::Ready(Err(error)) => {
-                    self.to_client = Vec::new();
+                    stash::empty(&mut self.to_client);
                     return Poll::Ready(Err(gone_end(Some(error))));
                 }
             }
@@ -396,7 +413,7 @@ impl Session {
         scratch.make_room(have);
         if self.carried != Carried::Partial && have > 0 {
             scratch.read[..have].copy_from_slice(&self.carry);
-            self.carry = Vec::new();
+            stash::empty(&mut self.carry);
             self.carried = Carried::Partial;
             return Poll::Ready(Ok(have));
         }
@@ -404,7 +421,7 @@ impl Session {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(n)) if n > 0 => {
                 scratch.read[..have].copy_from_slice(&self.carry);
-                self.carry = Vec::new();
+                stash::empty(&mut self.carry);
                 Poll::Ready(Ok(have + n))
             }
             Poll::Ready(gone) => Poll::Ready(Err(gone_end(gone.err()))),
@@ -414,7 +431,7 @@ impl Session {
     /// Keeps bytes of the client for later.
     fn keep(&mut self, bytes: &[u8], carried: Carried) {
         debug_assert!(self.carry.is_empty(), "bytes are kept once");
-        self.carry = bytes.to_vec();
+        self.carry = stash::keep(bytes);
         self.carried = carried;
     }
 }
@@ -436,10 +453,11 @@ enum Ended {
     Server(String),
 }
 
+/// The session is its own task: nothing is around it that would cost each client memory.
 impl Future for Session {
-    type Output = End;
+    type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let _turn = InTurn::begin();
         self.register(cx);
         loop {
@@ -456,7 +474,9 @@ impl Future for Session {
                 Step::Wait => return Poll::Pending,
                 Step::End(end) => {
                     self.broker.withdraw(self.id);
-                    return Poll::Ready(end);
+                    self.stream = Stream::Gone;
+                    self.broker.client_ended(self.id, end.cause, &end.detail);
+                    return Poll::Ready(());
                 }
             }
         }

@@ -11,6 +11,7 @@ use stent_wire::report::{Report, SqlState};
 
 use super::{Carried, Fate, Phase, Session, Skip};
 use crate::broker::Broker;
+use crate::stash;
 
 /// How many holders an error names.
 const HOLDERS_NAMED_MAX: usize = 10;
@@ -25,6 +26,9 @@ impl Session {
             Ok(Some(frame)) if matches!(frame.tag, b'Q' | b'F') => {
                 put_ready_for_query(&mut self.to_client, TransactionStatus::Idle);
                 self.carry.drain(..frame.all.end);
+                if self.carry.is_empty() {
+                    stash::empty(&mut self.carry);
+                }
                 self.rest = frame.missing;
                 self.fate = Fate::Drop;
             }

@@ -36,7 +36,7 @@ impl Session {
             StatementCache::All if self.unnamed.and(KEEPABLE) != self.unnamed => {
                 UnnamedAs::Bypass(Outcome::Text)
             }
-            StatementCache::All if self.firewall.functions().defines_hidden() => {
+            StatementCache::All if self.firewall.hidden_effects().any(Effects::HIDES) => {
                 UnnamedAs::Bypass(Outcome::Session)
             }
             StatementCache::All => UnnamedAs::Shared,
@@ -53,7 +53,7 @@ impl Session {
         if let Some(known) = self.reading {
             return known;
         }
-        let reading = self.broker.inner().texts.reading(&self.params);
+        let reading = self.broker.texts.lock().reading(&self.params);
         self.reading = Some(reading);
         reading
     }
@@ -62,12 +62,12 @@ impl Session {
     pub(super) fn effects_of(&mut self, tail: &[u8], sql: &[u8]) -> Effects {
         if self.broker.config.kept_statements() == StatementCache::All {
             let reading = self.reading();
-            let inner = self.broker.inner();
-            if let Some(known) = inner.texts.find(reading, tail) {
-                return known.effects(&self.firewall.functions());
+            let texts = self.broker.texts.lock();
+            if let Some(known) = texts.find(reading, tail) {
+                return self.firewall.effects_of(known);
             }
         }
-        self.firewall.effects(sql)
+        self.firewall.effects_again(sql)
     }
 
     /// The unnamed statement is bound, perhaps in another transaction than it was parsed in, perhaps
@@ -80,9 +80,9 @@ impl Session {
         }
         let Some((name, _)) = cstr(body).and_then(|(_, rest)| cstr(rest)) else { return };
         if name.is_empty() {
-            let mut inner = self.broker.inner();
-            let sql = books(&mut inner, &mut self.names, link, terms).unnamed_sql().to_vec();
-            drop(inner);
+            let mut texts = self.broker.texts.lock();
+            let sql = books(&mut texts, &mut self.names, link, terms).unnamed_sql().to_vec();
+            drop(texts);
             note_effects(link, self.unnamed, &sql);
         }
     }
@@ -111,7 +111,7 @@ impl Session {
             Change::None => {}
             Change::SwitchedOff | Change::SwitchedOn => {
                 if change == Change::SwitchedOff {
-                    self.broker.inner().texts.counts.switched_off += 1;
+                    self.broker.texts.lock().counts.switched_off += 1;
                 }
                 let (database, user) = self.broker.names(self.pool);
                 let event = PlanSwitched {

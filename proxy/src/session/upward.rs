@@ -11,7 +11,7 @@ use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at};
 use stent_wire::ledger::Owed;
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
 use stent_wire::prepared::{
-    ClientStatements, Statement, Statements, Terms, Timing, Translation, drop_unnamed,
+    ClientStatements, Statement, Statements, Terms, Texts, Timing, Translation, drop_unnamed,
 };
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
@@ -20,13 +20,14 @@ use stent_wire::splice::Splice;
 use super::heal::put_stale;
 use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
-use crate::broker::{Acquired, Inner};
+use crate::broker::Acquired;
 use crate::clock;
 use crate::config::{PoolMode, StatementCache};
 use crate::disconnects::Cause;
 use crate::link::{Link, Writing};
 use crate::pool_stats::add;
 use crate::scratch::{self, Scratch};
+use crate::stash;
 use stent_contract::snapshot::HolderState;
 
 /// What became of one message.
@@ -207,8 +208,7 @@ impl Session {
             send_to_server(link, out);
         }
         if at < total {
-            let kept = scratch.read[at..total].to_vec();
-            self.keep(&kept, carried);
+            self.keep(&scratch.read[at..total], carried);
         }
         outcome
     }
@@ -282,8 +282,8 @@ impl Session {
             note_parse(link, &chunk[frame.body.clone()]);
         }
         let terms = self.terms(link);
-        let mut inner = self.broker.inner();
-        let mut statements = books(&mut inner, &mut self.names, link, terms);
+        let mut texts = self.broker.texts.lock();
+        let mut statements = books(&mut texts, &mut self.names, link, terms);
         let translation = match frame.tag {
             b'P' => statements.parse(chunk, frame, splice),
             b'B' => statements.bind(chunk, frame, splice),
@@ -293,12 +293,12 @@ impl Session {
         match translation {
             Translation::Done(Some(statement)) => {
                 link.facts.note_statement(statement.sql());
-                drop(inner);
+                drop(texts);
                 self.suspect_bind(link, frame.tag, &statement);
                 Passed::On
             }
             Translation::Done(None) => {
-                drop(inner);
+                drop(texts);
                 self.suspect_unnamed(link, frame.tag, &chunk[frame.body.clone()], terms);
                 Passed::On
             }
@@ -311,7 +311,7 @@ impl Session {
             Translation::Incomplete => Passed::Incomplete,
             Translation::Undecided => Passed::Undecided,
             Translation::Stale => {
-                drop(inner);
+                drop(texts);
                 link.ledger.request(Owed::Refusal);
                 put_stale(splice.edit());
                 self.skip = Skip::ToSync;
@@ -350,7 +350,7 @@ impl Session {
     /// A named statement is bound: now it will do what it does.
     fn suspect_bind(&self, link: &mut Link, tag: u8, statement: &Statement) {
         if tag == b'B' {
-            let effects = statement.effects(&self.firewall.functions());
+            let effects = self.firewall.effects_of(statement);
             // What is forbidden was refused at its Parse.
             note_effects(link, effects, statement.sql());
         }
@@ -366,8 +366,8 @@ impl Session {
             return;
         }
         let terms = self.plain_terms();
-        let mut inner = self.broker.inner();
-        books(&mut inner, &mut self.names, link, terms).keep_unnamed();
+        let mut texts = self.broker.texts.lock();
+        books(&mut texts, &mut self.names, link, terms).keep_unnamed();
     }
 
     /// Takes back what the server has skipped, if it has.
@@ -376,20 +376,20 @@ impl Session {
             return;
         }
         let terms = self.plain_terms();
-        let mut inner = self.broker.inner();
-        books(&mut inner, &mut self.names, link, terms).undo();
+        let mut texts = self.broker.texts.lock();
+        books(&mut texts, &mut self.names, link, terms).undo();
     }
 }
 
 /// The books of a client and of its server.
 pub(super) fn books<'a>(
-    inner: &'a mut Inner,
+    texts: &'a mut Texts,
     names: &'a mut ClientStatements,
     link: &'a mut Link,
     terms: Terms,
 ) -> Statements<'a> {
     Statements {
-        texts: &mut inner.texts,
+        texts,
         client: names,
         server: &mut link.statements,
         ledger: &mut link.ledger,
@@ -425,7 +425,7 @@ fn send_to_server(link: &mut Link, out: &[u8]) {
     }
     link.show(HolderState::Active);
     match link.stream.try_write(out) {
-        Ok(n) if n < out.len() => link.to_server = out[n..].to_vec(),
+        Ok(n) if n < out.len() => link.to_server = stash::keep(&out[n..]),
         Ok(_) => {}
         Err(_) => link.writing = Writing::Failed,
     }
@@ -436,7 +436,7 @@ fn flush_to_server(cx: &mut Context<'_>, link: &mut Link) -> Poll<()> {
         let written: Poll<io::Result<usize>> = link.stream.poll_write(cx, &link.to_server);
         match written {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(n)) if n == link.to_server.len() => link.to_server = Vec::new(),
+            Poll::Ready(Ok(n)) if n == link.to_server.len() => stash::empty(&mut link.to_server),
             Poll::Ready(Ok(n)) => drop(link.to_server.drain(..n)),
             Poll::Ready(Err(_)) => link.writing = Writing::Failed,
         }

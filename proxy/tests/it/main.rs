@@ -36,3 +36,4 @@ mod tls;
 mod twins;
 mod unasked;
 mod vanish;
+mod workers;

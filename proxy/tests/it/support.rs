@@ -3,7 +3,7 @@
 //! Invariant: the proxy runs on a thread of its own and has ended when its guard is dropped.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -59,6 +59,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         default_pool_size: NonZeroU32::new(4).unwrap(),
         min_pool_size: 0,
         max_db_connections: None,
+        workers: workers(),
         max_client_conn: NonZeroU32::new(2000).unwrap(),
         query_wait_timeout: Some(Duration::from_secs(60)),
         server_lifetime: None,
@@ -72,6 +73,13 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         max_prepared_statements: 200,
         statement_cache: Default::default(),
     }
+}
+
+/// How many workers a test's proxy has that does not say so itself: `STENT_TEST_WORKERS`, so that
+/// every test can be run with several.
+fn workers() -> NonZeroU16 {
+    let wanted = std::env::var("STENT_TEST_WORKERS").ok();
+    wanted.map_or(NonZeroU16::MIN, |wanted| wanted.parse().expect("a number of workers"))
 }
 
 impl Proxy {

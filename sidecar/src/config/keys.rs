@@ -19,7 +19,7 @@ use super::publish::{Dimensions, EndpointUrl, Namespace, Region};
 use super::raw::Raw;
 use super::value::{
     AutoSwitch, DatabaseUrl, Interval, KeyType, LogFormat, LogLevel, OptionalPath, Port,
-    PositiveSeconds, Seconds, Size, StateKinds, Switch, Timeout, TomlShape,
+    PositiveSeconds, Seconds, Size, StateKinds, Switch, Timeout, TomlShape, Workers,
 };
 
 /// Whose key it is.
@@ -175,6 +175,8 @@ keys! {
         "Port on which clients connect; it names the unix socket too.";
     so_reuseport: PortUse = "off", "", Proxy, Public,
         "Share listen_port with other proxies of the same user on this machine: the kernel spreads connections over them, and cancel requests find their client through any. Each needs an admin_listen and a unix_socket_dir of its own.";
+    workers: Workers = "1", "threads", Proxy, Public,
+        "Threads that serve clients. Each client stays with one, a new one goes to where the fewest are; pools, limits and metrics are of the whole. More than one helps where the proxy alone would use up a processor, and costs nothing else.";
     unix_socket_dir: OptionalPath = "", "", Proxy, Public,
         "Folder of the unix socket .s.PGSQL.<listen_port> on which clients connect.";
     auth_type: AuthMethod = "scram-sha-256", "", Proxy, Public,

@@ -74,6 +74,7 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         unix_socket_dir: settings.unix_socket_dir.value.0.clone(),
         listen_port: port,
         so_reuseport: settings.so_reuseport.value,
+        workers: settings.workers.value.0,
         admin: settings.admin_listen.value.0.as_ref().map(Address::for_proxy),
         upstream: ProxyUpstream {
             host: database.host.clone(),

@@ -5,12 +5,12 @@
 //! publishers in `publish`.
 //! Invariant: `parse(show(v))` gives `v` again; a reason never repeats the value.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use stent_proxy::config::{AuthMethod, PoolMode, PortUse, StatementCache, TlsMode};
+use stent_proxy::config::{AuthMethod, PoolMode, PortUse, StatementCache, TlsMode, WORKERS_MAX};
 use stent_wire::inspect::{Cause, Causes};
 
 /// How a value is written in TOML.
@@ -100,6 +100,25 @@ impl KeyType for Port {
         self.0.to_string()
     }
 }
+
+/// A number of threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers(pub NonZeroU16);
+
+impl KeyType for Workers {
+    const TOML: TomlShape = TomlShape::Integer;
+    const EXPECTS: &'static str = "a whole number from 1 to 64";
+    fn parse(text: &str) -> Result<Self, String> {
+        let wanted = u16::try_from(whole(text)?).ok().filter(|wanted| *wanted <= WORKERS_MAX);
+        let wanted = wanted.ok_or_else(|| "is more than 64".to_owned())?;
+        NonZeroU16::new(wanted).map(Self).ok_or_else(|| "is too small".to_owned())
+    }
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+const _: () = assert!(WORKERS_MAX == 64, "the texts above say so");
 
 /// The longest time that a key takes: ten years.
 const SECONDS_MAX: f64 = 315_360_000.0;

@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use stent_pool::{
-    CloseCause, Decision, Event, PoolId, Pools, Refusal, SWEEP_EVERY, SWITCH_MARGIN, ServerId,
-    WaiterId,
+    CloseCause, Decision, Event, HOME_MARGIN, Home, PoolId, Pools, Refusal, SWEEP_EVERY,
+    SWITCH_MARGIN, ServerId, WaiterId,
 };
 
 use crate::model::{Model, Server, State, Waiter, number};
@@ -60,7 +60,8 @@ impl Model {
             (known.not_before, known.not_after) = (now + retry_max, now + retry_max);
         }
         let (state, opened_at, retired) = (State::Opening, None, false);
-        self.servers.push(Server { id: server, pool, state, since: now, opened_at, retired });
+        let home = Home::default();
+        self.servers.push(Server { id: server, pool, state, since: now, home, opened_at, retired });
         let database = self.known(pool).database;
         assert!(self.total(pool) <= self.limits.pool_size.get(), "pool_size");
         assert!(self.count(pool, &[State::Opening]) <= self.limits.opening_max, "opening_max");
@@ -70,18 +71,28 @@ impl Model {
 
     fn judge_grant(&mut self, waiter: WaiterId, server: ServerId, waited: Duration, now: Instant) {
         let pool = self.server(server).pool;
-        let first = self.waiters.iter().position(|known| known.pool == pool).unwrap();
-        let first = self.waiters.remove(first);
-        assert_eq!(first.id, waiter, "the first in the queue is served");
-        assert_eq!(waited, now - first.since, "the wait is told");
+        let first = self.waiters.iter().find(|known| known.pool == pool).unwrap();
+        let (first, first_since) = (first.id, first.since);
+        let at = self.waiters.iter().position(|known| known.id == waiter).expect("it waits");
+        let served = self.waiters.remove(at);
+        assert_eq!(served.pool, pool, "a server of its own pool");
+        assert_eq!(waited, now - served.since, "the wait is told");
+        if first != waiter {
+            let near = served.home == self.server(server).home;
+            assert!(near, "only for a server of its own home is anybody served before the first");
+            let behind = served.since - first_since;
+            assert!(behind <= HOME_MARGIN, "nobody is overtaken by one that came much later");
+        }
         assert!(!self.server(server).retired, "no retired server is lent");
         if self.server(server).state == State::Idle {
             assert!(self.is_fresh(server, now), "a server of doubtful health is probed first");
-            assert!(self.is_newest_idle(server), "the newest idle is lent first");
+            let near = self.server(server).home == served.home;
+            assert!(near || self.is_newest_idle(server), "the newest idle is lent first");
         } else {
             assert_eq!(self.server(server).state, State::Free(None), "a usable server is lent");
         }
         self.put(server, State::Lent, now);
+        self.server_mut(server).home = served.home;
     }
 
     fn judge_close(&mut self, server: ServerId, cause: CloseCause, now: Instant) {

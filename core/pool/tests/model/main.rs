@@ -40,16 +40,11 @@ proptest! {
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
-    (1..5_u32, 0..3_u32, prop::option::of(1..6_u32), 1..4_u32, any::<u64>(), 0..4_u8).prop_map(
-        |(pool_size, min_pool_size, max_db_connections, opening_max, seed, kind)| Setting {
-            pool_size,
-            min_pool_size,
-            max_db_connections,
-            opening_max,
-            seed,
-            kind,
-        },
-    )
+    let sizes = (1..5_u32, 0..3_u32, prop::option::of(1..6_u32), 1..4_u32);
+    (sizes, any::<u64>(), 1..4_u64, 0..4_u8).prop_map(|(sizes, seed, homes, kind)| {
+        let (pool_size, min_pool_size, max_db_connections, opening_max) = sizes;
+        Setting { pool_size, min_pool_size, max_db_connections, opening_max, seed, homes, kind }
+    })
 }
 
 fn op() -> impl Strategy<Value = Op> {

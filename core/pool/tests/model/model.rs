@@ -5,7 +5,8 @@
 use std::time::Instant;
 
 use stent_pool::{
-    CloseCause, Condition, Event, Limits, OpenFailure, PoolId, ProbeResult, ServerId, WaiterId,
+    CloseCause, Condition, Event, Home, Limits, OpenFailure, PoolId, ProbeResult, ServerId,
+    WaiterId,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub(crate) struct Server {
     pub(crate) pool: PoolId,
     pub(crate) state: State,
     pub(crate) since: Instant,
+    pub(crate) home: Home,
     pub(crate) opened_at: Option<Instant>,
     pub(crate) retired: bool,
 }
@@ -46,6 +48,7 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) id: WaiterId,
+    pub(crate) home: Home,
     pub(crate) pool: PoolId,
     pub(crate) since: Instant,
 }
@@ -95,12 +98,13 @@ impl Model {
 
     pub(crate) fn take_in(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Acquire { pool, waiter } => {
-                self.waiters.push(Waiter { id: waiter, pool, since: now });
+            Event::Acquire { pool, waiter, home } => {
+                self.waiters.push(Waiter { id: waiter, home, pool, since: now });
             }
             Event::Withdraw { waiter } => self.waiters.retain(|known| known.id != waiter),
-            Event::Opened { server } => {
+            Event::Opened { server, home } => {
                 let opened = self.free(server, None);
+                opened.home = home;
                 opened.opened_at = Some(now);
                 let pool = opened.pool;
                 let pool = self.pool_mut(pool);
@@ -179,14 +183,18 @@ impl Model {
 
     /// A server has come into another state by a decision.
     pub(crate) fn put(&mut self, id: ServerId, state: State, now: Instant) {
-        let server = self.servers.iter_mut().find(|server| server.id == id).expect("it exists");
+        let server = self.server_mut(id);
         (server.state, server.since) = (state, now);
     }
 
     fn free(&mut self, id: ServerId, due: Option<CloseCause>) -> &mut Server {
-        let server = self.servers.iter_mut().find(|server| server.id == id).expect("it exists");
+        let server = self.server_mut(id);
         server.state = State::Free(due);
         server
+    }
+
+    pub(crate) fn server_mut(&mut self, id: ServerId) -> &mut Server {
+        self.servers.iter_mut().find(|server| server.id == id).expect("it exists")
     }
 
     pub(crate) fn server(&self, id: ServerId) -> &Server {

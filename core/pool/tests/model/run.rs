@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use stent_pool::{
-    Condition, Decision, Event, Limits, OpenFailure, Pools, ProbeResult, ServerId, WaiterId,
+    Condition, Decision, Event, Home, Limits, OpenFailure, Pools, ProbeResult, ServerId, WaiterId,
 };
 
 use crate::model::{Model, State};
@@ -63,6 +63,8 @@ pub(crate) struct Setting {
     pub(crate) max_db_connections: Option<u32>,
     pub(crate) opening_max: u32,
     pub(crate) seed: u64,
+    /// How many homes there are.
+    pub(crate) homes: u64,
     /// 0: no time limits; 1: waits; 2: waits and ages; 3: waits, ages and idleness.
     pub(crate) kind: u8,
 }
@@ -85,6 +87,7 @@ struct Runner {
     model: Model,
     now: Instant,
     clients: u64,
+    homes: u64,
     gone: Vec<ServerId>,
     record: Vec<(Instant, Decision)>,
 }
@@ -97,7 +100,15 @@ impl Runner {
         for (database, user) in [("shop", "a"), ("shop", "b"), ("shop", "c"), ("stock", "a")] {
             model.add_pool(pools.pool(database, user).unwrap(), database, start);
         }
-        Self { pools, model, now: start, clients: 0, gone: Vec::new(), record: Vec::new() }
+        Self {
+            pools,
+            model,
+            now: start,
+            clients: 0,
+            homes: setting.homes,
+            gone: Vec::new(),
+            record: Vec::new(),
+        }
     }
 
     fn step(&mut self, op: Op) {
@@ -119,10 +130,14 @@ impl Runner {
         Some(match op {
             Op::Acquire { pool } => {
                 self.clients += 1;
-                Event::Acquire { pool: self.model.pool_id(pool), waiter: WaiterId(self.clients) }
+                let (pool, waiter) = (self.model.pool_id(pool), WaiterId(self.clients));
+                Event::Acquire { pool, waiter, home: self.home() }
             }
             Op::Withdraw { which } => Event::Withdraw { waiter: self.model.choose_waiter(which)? },
-            Op::Opened { which } => Event::Opened { server: server(which, State::Opening)? },
+            Op::Opened { which } => {
+                let server = server(which, State::Opening)?;
+                Event::Opened { server, home: self.home() }
+            }
             Op::OpenFailed { which, permanent } => {
                 let failure =
                     if permanent { OpenFailure::Permanent } else { OpenFailure::Transient };
@@ -149,6 +164,11 @@ impl Runner {
             }
             Op::Pass { .. } => return None,
         })
+    }
+
+    /// Homes change with the number of clients, in no order that matters.
+    const fn home(&self) -> Home {
+        Home((self.clients / 3 % self.homes) as u16)
     }
 
     fn pass(&mut self, duration: Duration) {

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use stent_pool::{
-    CloseCause, Condition, Decision, Event, Limits, OpenFailure, PoolId, Pools, ProbeResult,
+    CloseCause, Condition, Decision, Event, Home, Limits, OpenFailure, PoolId, Pools, ProbeResult,
     RETRY_MAX, RETRY_MIN, ServerId, WaiterId,
 };
 
@@ -85,7 +85,11 @@ impl World {
     }
 
     pub(crate) fn acquire(&mut self, pool: PoolId, waiter: u64) -> Vec<String> {
-        self.tell(Event::Acquire { pool, waiter: WaiterId(waiter) })
+        self.acquire_at(0, pool, waiter)
+    }
+
+    pub(crate) fn acquire_at(&mut self, home: u16, pool: PoolId, waiter: u64) -> Vec<String> {
+        self.tell(Event::Acquire { pool, waiter: WaiterId(waiter), home: Home(home) })
     }
 
     pub(crate) fn withdraw(&mut self, waiter: u64) -> Vec<String> {
@@ -93,7 +97,11 @@ impl World {
     }
 
     pub(crate) fn opened(&mut self, server: usize) -> Vec<String> {
-        self.tell(Event::Opened { server: self.servers[server] })
+        self.opened_at(0, server)
+    }
+
+    pub(crate) fn opened_at(&mut self, home: u16, server: usize) -> Vec<String> {
+        self.tell(Event::Opened { server: self.servers[server], home: Home(home) })
     }
 
     pub(crate) fn open_failed(&mut self, server: usize, failure: OpenFailure) -> Vec<String> {

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it is surprised")]
 
 mod harness;
+mod homes;
 mod lending;
 mod opening;
 mod recycling;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use stent_pool::{Refusal, ServerId};
+use stent_pool::{Home, Refusal, ServerId};
 
 /// How the world behaves. Durations are the longest; the shortest is half of it.
 #[derive(Clone, Debug)]
@@ -39,6 +39,7 @@ pub(crate) enum Doing {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) pool: usize,
+    pub(crate) home: Home,
     pub(crate) doing: Doing,
     pub(crate) asked_at: Duration,
     pub(crate) asked: u64,
@@ -48,9 +49,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) const fn new(pool: usize) -> Self {
+    pub(crate) const fn new(pool: usize, home: Home) -> Self {
         Self {
             pool,
+            home,
             doing: Doing::Thinking,
             asked_at: Duration::ZERO,
             asked: 0,

@@ -60,10 +60,12 @@ fn mean_wait(client: &Client) -> f64 {
 fn whatever_happens_the_caps_hold_and_each_request_has_one_answer() {
     for_seeds(0..100, |seed| {
         let mut rng = Rng::with_seed(seed);
+        let homes = rng.u16(1..4);
         let databases: Vec<_> = (0..rng.usize(1..5)).map(|_| rng.usize(..2)).collect();
         let limits = random_limits(&mut rng);
         let nature = random_nature(&mut rng, databases.len());
         let mut world = World::new(limits, nature, &databases, seed);
+        world.spread(homes);
         for pool in 0..databases.len() {
             world.add_clients(pool, rng.usize(1..25), ms(500));
         }
@@ -117,6 +119,27 @@ fn five_hundred_equal_clients_on_a_pool_of_four_wait_equally() {
         let fairness = jain(world.clients.iter().map(mean_wait));
         assert!(fairness >= 0.99, "{fairness}");
         assert!(world.clients.iter().all(|client| client.refusals.is_empty()));
+    });
+}
+
+#[test]
+fn clients_of_two_homes_wait_equally_however_unequally_they_are_spread() {
+    for_seeds(0..3, |seed| {
+        let mut nature = nature(1, ms(5_000));
+        // Transactions shorter than the margin, so that homes matter.
+        (nature.hold, nature.think) = (vec![ms(1)], ms(1));
+        let mut world = World::new(limits(4), nature, &[0], seed);
+        world.spread(2);
+        world.add_clients(0, 40, ms(5));
+        world.spread(1);
+        world.add_clients(0, 20, ms(5));
+        world.run();
+        let fairness = jain(world.clients.iter().map(mean_wait));
+        assert!(fairness >= 0.99, "{fairness}");
+        let longest = world.clients.iter().flat_map(|client| &client.waits).max().unwrap();
+        let shortest_of_means = world.clients.iter().map(mean_wait).fold(f64::MAX, f64::min);
+        // Who is overtaken is so by those who came within the margin: it waits that much longer.
+        assert!(longest.as_secs_f64() < shortest_of_means * 2.0 + 0.010, "{longest:?}");
     });
 }
 

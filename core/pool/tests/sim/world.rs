@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use stent_pool::{
-    Condition, Decision, Event, Limits, OpenFailure, PoolId, Pools, ProbeResult, ServerId, WaiterId,
+    Condition, Decision, Event, Home, Limits, OpenFailure, PoolId, Pools, ProbeResult, ServerId,
+    WaiterId,
 };
 
 use crate::nature::{Client, Doing, Nature};
@@ -49,6 +50,7 @@ pub(crate) struct World {
     now: Duration,
     /// Whether the pools have been told of the latest crash by any sign.
     warned: bool,
+    homes: u16,
 }
 
 impl World {
@@ -78,13 +80,20 @@ impl World {
             start,
             now: Duration::ZERO,
             warned: true,
+            homes: 1,
         }
+    }
+
+    /// From now on clients are spread over so many homes, and servers are opened at any.
+    pub(crate) const fn spread(&mut self, homes: u16) {
+        self.homes = homes;
     }
 
     /// Adds clients of a pool, each of which begins to ask within `within`.
     pub(crate) fn add_clients(&mut self, pool: usize, count: usize, within: Duration) {
         for _ in 0..count {
-            self.clients.push(Client::new(pool));
+            let home = Home(self.clients.len() as u16 % self.homes);
+            self.clients.push(Client::new(pool, home));
             let first = within.mul_f64(self.rng.f64());
             self.queue.plan(first, Happening::Wants(self.clients.len() - 1));
         }
@@ -171,7 +180,8 @@ impl World {
             self.queue.plan(self.now + patience, Happening::Leaves(number, client.asked));
         }
         let waiter = WaiterId(number as u64);
-        self.tell(Event::Acquire { pool: self.ids[self.clients[number].pool], waiter });
+        let (pool, home) = (self.ids[self.clients[number].pool], self.clients[number].home);
+        self.tell(Event::Acquire { pool, waiter, home });
     }
 
     fn leaves(&mut self, number: usize, asked: u64) {
@@ -211,7 +221,8 @@ impl World {
             self.set(server, State::Opening, State::Idle);
             self.opened += 1;
             self.opened_at.push(self.now);
-            self.tell(Event::Opened { server });
+            let home = Home(self.opened as u16 % self.homes);
+            self.tell(Event::Opened { server, home });
         }
     }
 

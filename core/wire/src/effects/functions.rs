@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Effects;
+use crate::memory::{given, table_len};
 
 /// The most names that are kept: far beyond what a database of people has.
 const FUNCTIONS_MAX: usize = 100_000;
@@ -118,15 +119,25 @@ impl Functions {
         }
     }
 
-    /// Whether any statement of this database may define something anew, whatever it says.
-    pub const fn defines_hidden(&self) -> bool {
-        self.defines_hidden
+    /// What each statement may do whatever it says: nothing, unless a function that touches the
+    /// session, or may define something anew, runs without being named.
+    pub const fn hidden_effects(&self) -> Effects {
+        let touches = if self.hidden { Effects::UNKNOWN } else { Effects::NONE };
+        let defines = if self.defines_hidden { Effects::HIDES } else { Effects::NONE };
+        touches.union(defines)
     }
 
-    /// What each statement may do whatever it says: nothing, unless a function that touches the
-    /// session runs without being named.
-    pub const fn hidden_effects(&self) -> Effects {
-        if self.hidden { Effects::UNKNOWN } else { Effects::NONE }
+    /// The memory behind the names, in bytes: of all databases together, and of this one. Looks at
+    /// each.
+    #[expect(clippy::disallowed_methods, reason = "the sum does not depend on the order")]
+    pub fn heap_len(&self) -> (usize, usize) {
+        let of = |names: &FxHashSet<Box<[u8]>>| {
+            table_len::<Box<[u8]>>(names.capacity())
+                + names.iter().map(|name| given(name.len())).sum::<usize>()
+        };
+        let harmless = table_len::<(Box<[u8]>, Effects)>(self.harmless.capacity())
+            + self.harmless.keys().map(|name| given(name.len())).sum::<usize>();
+        (of(&self.builtin.0), harmless + of(&self.doubtful) + of(&self.defining))
     }
 
     /// Different for each state of knowledge.

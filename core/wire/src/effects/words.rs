@@ -32,6 +32,17 @@ pub(super) const fn may_matter(written: &[u8]) -> bool {
     }
 }
 
+/// The same for words that name a table which may be made, or is there for the session only.
+pub(super) const fn may_name_a_table(written: &[u8]) -> bool {
+    let Some(first) = written.first() else { return false };
+    match first.to_ascii_lowercase() {
+        b'i' => written.len() == 4,
+        b'p' => written.len() >= 7 && written[2] == b'_',
+        b't' => matches!(written.len(), 4 | 9),
+        _ => false,
+    }
+}
+
 /// The schema of temporary tables has a number behind this.
 pub(super) fn is_temporary_schema(word: &[u8]) -> bool {
     word.starts_with(b"pg_temp")

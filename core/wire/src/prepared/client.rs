@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Shape, Statement};
 use crate::limits::CLIENT_STATEMENTS_MAX;
+use crate::memory::{given, table_len};
 
 /// A client's names. They are shared by both maps; names of one statement are chained, the one that
 /// was parsed last first.
@@ -58,6 +59,8 @@ impl Names {
 #[derive(Debug, Default)]
 pub struct ClientStatements {
     names: Option<Box<Names>>,
+    /// The memory of all names, in bytes.
+    names_len: u32,
     /// The unnamed one, between two servers.
     pub(super) unnamed: Option<Arc<Statement>>,
 }
@@ -126,6 +129,7 @@ impl ClientStatements {
     /// Gives a name its statement. The name must be free.
     pub(crate) fn insert(&mut self, name: &[u8], statement: Arc<Statement>, parsed: u64) {
         let names = self.names.get_or_insert_with(Box::default);
+        self.names_len = self.names_len.saturating_add(name_len(name));
         let name: Arc<[u8]> = name.into();
         let before = names.by_id.insert(statement.id(), Arc::clone(&name));
         let named = Named { statement, parsed, told: None, before };
@@ -153,6 +157,7 @@ impl ClientStatements {
         let (id, before) =
             names.by_name.get(name).map(|of| (of.statement.id(), of.before.clone()))?;
         names.unchain(id, name, before);
+        self.names_len = self.names_len.saturating_sub(name_len(name));
         names.by_name.remove(name).map(|named| named.statement)
     }
 
@@ -166,7 +171,22 @@ impl ClientStatements {
     /// Frees all names (DEALLOCATE ALL, DISCARD ALL).
     pub fn clear(&mut self) {
         self.names = None;
+        self.names_len = 0;
     }
+
+    /// The memory behind the names, in bytes; the texts are everybody's.
+    pub fn heap_len(&self) -> usize {
+        let Some(names) = &self.names else { return 0 };
+        given(size_of::<Names>())
+            + table_len::<(Arc<[u8]>, Named)>(names.by_name.capacity())
+            + table_len::<(u64, Arc<[u8]>)>(names.by_id.capacity())
+            + self.names_len as usize
+    }
+}
+
+/// What the allocator gives for a name, with its counts.
+fn name_len(name: &[u8]) -> u32 {
+    given((2 * size_of::<usize>() + name.len()).next_multiple_of(size_of::<usize>())) as u32
 }
 
 #[cfg(test)]

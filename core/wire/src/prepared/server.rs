@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use super::pending::Pending;
 use super::{ClientStatements, Shape, Timing, Unnamed};
 use crate::ledger::Ledger;
+use crate::memory::table_len;
 
 /// Statement ids on one server.
 #[derive(Debug)]
@@ -180,6 +181,13 @@ impl ServerStatements {
     pub fn clear(&mut self) {
         self.last_used.clear();
         self.stale.clear();
+    }
+
+    /// The memory behind these books, in bytes.
+    pub fn heap_len(&self) -> usize {
+        table_len::<(u64, Use)>(self.last_used.capacity())
+            + self.stale.capacity() * size_of::<u64>()
+            + self.unnamed.heap_len()
     }
 
     /// How many statements the server knows.

@@ -6,7 +6,7 @@
 //! Invariant: rows of another shape than the client was told never reach it.
 //! Source: PostgreSQL, `RevalidateCachedQuery` in `src/backend/utils/cache/plancache.c`.
 
-use std::hash::{BuildHasher, BuildHasherDefault};
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 
 use rustc_hash::FxHasher;
@@ -20,26 +20,35 @@ pub struct Shape(NonZeroU64);
 impl Shape {
     /// The shape that a RowDescription (its body) or NoData (nothing) tells.
     pub fn of(row_description: Option<&[u8]>) -> Self {
-        let columns = row_description.map(|body| columns(body).unwrap_or_else(|| vec![body]));
-        let hash = BuildHasherDefault::<FxHasher>::default().hash_one(columns);
-        Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MAX))
+        let mut hasher = FxHasher::default();
+        match row_description {
+            None => 0u8.hash(&mut hasher),
+            Some(body) => {
+                let mut columns = hasher.clone();
+                match hash_columns(body, &mut columns) {
+                    Some(()) => hasher = columns,
+                    None => (1u8, body).hash(&mut hasher),
+                }
+            }
+        }
+        Self(NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MAX))
     }
 }
 
-/// What counts of each column: its name, and its type with length and modifier.
-fn columns(body: &[u8]) -> Option<Vec<&[u8]>> {
+/// Hashes what counts of each column: its name, and its type with length and modifier. `None` where
+/// it is no description.
+fn hash_columns(body: &[u8], hasher: &mut FxHasher) -> Option<()> {
     let (count, mut rest) = body.split_first_chunk::<2>()?;
-    let mut parts = Vec::new();
+    (2u8, count).hash(hasher);
     for _ in 0..u16::from_be_bytes(*count) {
         let (name, tail) = cstr(rest)?;
         // Table and column number, type, length and modifier of the type, format.
         let (fixed, next) = tail.split_first_chunk::<18>()?;
-        parts.push(name);
-        parts.push(&tail[6..16]);
-        assert_eq!(fixed.len(), 18, "a column ends in numbers");
+        (name, &fixed[6..16]).hash(hasher);
+        assert!(next.len() < rest.len(), "a column ends in numbers");
         rest = next;
     }
-    rest.is_empty().then_some(parts)
+    rest.is_empty().then_some(())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::worth::Since;
 use super::{Reading, Worth};
 use crate::effects::{Effects, Functions, scan};
 use crate::limits::{SEEN_ONCE_MAX, STATEMENT_TEXTS_MAX};
+use crate::memory::{given, table_len};
 use crate::params::Params;
 
 /// A statement: its text, the parameter types that its client declared, and how it is read.
@@ -55,14 +56,20 @@ impl Statement {
 
     /// What it may leave behind in a session: judged once for each state of knowledge.
     pub fn effects(&self, functions: &Functions) -> Effects {
-        let version = u64::from(functions.version());
-        let judged = self.judged.load(Ordering::Relaxed);
-        if judged >> 32 == version && version > 0 {
-            return Effects::from_bits((judged & 0xffff_ffff) as u32);
+        if let Some(known) = self.judged_by(functions.version()) {
+            return known;
         }
         let effects = scan(self.sql(), functions);
+        let version = u64::from(functions.version());
         self.judged.store(version << 32 | u64::from(effects.bits()), Ordering::Relaxed);
         effects
+    }
+
+    /// The same, if it was judged by that version of the knowledge.
+    pub fn judged_by(&self, version: u32) -> Option<Effects> {
+        let judged = self.judged.load(Ordering::Relaxed);
+        let known = judged >> 32 == u64::from(version) && version > 0;
+        known.then(|| Effects::from_bits((judged & 0xffff_ffff) as u32))
     }
 
     /// What keeping it is worth where it comes unnamed; `None` where it cannot be kept so.
@@ -171,13 +178,26 @@ impl Texts {
         self.by_hash.len()
     }
 
+    /// The memory behind the texts, in bytes. Looks at each.
+    #[expect(clippy::disallowed_methods, reason = "the sum does not depend on the order")]
+    pub fn heap_len(&self) -> usize {
+        let entry = size_of::<Statement>() + 2 * size_of::<usize>();
+        let texts = self.by_hash.values().map(|of| {
+            let worth = of.known_worth().map_or(0, |_| given(size_of::<Worth>()));
+            given(of.tail.len()) + given(entry) + worth
+        });
+        table_len::<(u64, Arc<Statement>)>(self.by_hash.capacity())
+            + texts.sum::<usize>()
+            + self.seen.0.len() * size_of::<u32>()
+    }
+
     /// Whether none is kept.
     pub fn is_empty(&self) -> bool {
         self.by_hash.is_empty()
     }
 
-    /// Drops texts that nobody refers to, and that have not come unnamed since the last time. Where all are in use the map is emptied: its users keep
-    /// their statements, only equal texts that come later get a second id.
+    /// Drops texts that nobody refers to, and that have not come unnamed since the last time. Where
+    /// all are in use the map is emptied: its users keep their statements, only equal texts that come later get a second id.
     fn make_room(&mut self) {
         if self.by_hash.len() < self.sweep_at.max(64) {
             return;

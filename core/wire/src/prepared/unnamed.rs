@@ -106,6 +106,11 @@ impl Unnamed {
         }
     }
 
+    /// The memory behind the text, in bytes.
+    pub(super) const fn heap_len(&self) -> usize {
+        self.tail.capacity()
+    }
+
     /// What the client's next server would need, empty where there is nothing.
     pub(super) fn tail(&self) -> &[u8] {
         &self.tail

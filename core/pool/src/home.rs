@@ -1,0 +1,51 @@
+//! Homes: which thread of the shell a client and a server's socket are with.
+//!
+//! A server costs least where its socket is watched already, so among those that may be lent, and
+//! among the clients whose turn it nearly is, one of the same home is preferred. It is a preference
+//! and no partition: caps and queues are of the whole, and a server serves every home.
+//! Invariant: nobody is overtaken by a client that came more than [`HOME_MARGIN`] later, nobody
+//! waits beside an idle server of another home, and a choice looks at [`HOME_LOOK_MAX`] at most.
+
+use std::time::{Duration, Instant};
+
+use crate::id::{Home, PoolId, WaiterId};
+use crate::pools::Pools;
+use crate::waiters::Waiter;
+
+/// How much later a waiter may have come than the first of its pool and be served before it,
+/// because the server that is free is of its home.
+///
+/// Moving a socket costs some microseconds, a fairness that users see is one of milliseconds.
+pub const HOME_MARGIN: Duration = Duration::from_millis(2);
+
+/// At how many idle servers, or waiters, a choice looks: with two homes the chance that none of so
+/// many is of the one is one in 256.
+pub const HOME_LOOK_MAX: usize = 8;
+
+impl Pools {
+    /// The idle server that a client gets, if it needs no probe: the last that came to rest of its
+    /// own home, else the last of all.
+    pub(crate) fn choose_idle(&self, pool: PoolId, home: Home, now: Instant) -> Option<u32> {
+        let newest = self.slots.idle_newest(pool)?;
+        let mut near = self.slots.idle_from_newest(pool).take(HOME_LOOK_MAX);
+        let near = near.find(|&at| self.slots.get(at).home == home);
+        Some(near.filter(|&at| self.is_fresh(at, now)).unwrap_or(newest))
+    }
+
+    /// Takes the waiter whose turn it is out of its queue, for a server of that home.
+    pub(crate) fn next_waiter(&mut self, pool: PoolId, home: Home) -> Option<Waiter> {
+        let id = self.whose_turn(pool, home)?;
+        self.waiters.remove(id)
+    }
+
+    fn whose_turn(&self, pool: PoolId, home: Home) -> Option<WaiterId> {
+        let first = self.waiters.first(pool)?;
+        let since = first.place.since;
+        let in_turn =
+            |other: &&Waiter| other.place.since.saturating_duration_since(since) <= HOME_MARGIN;
+        let mut near = self.waiters.walk(pool).take(HOME_LOOK_MAX).take_while(in_turn);
+        let chosen = near.find(|waiter| waiter.home == home).unwrap_or(first);
+        assert_eq!(chosen.pool, pool, "a queue is of one pool");
+        Some(chosen.id)
+    }
+}
