@@ -38,8 +38,6 @@ pub(crate) struct Firewall {
     /// Its version, and [`Self::hidden_effects`], to be looked at without taking a turn.
     version: AtomicU32,
     hidden: AtomicU32,
-    /// [`Self::defines_hidden`].
-    defines_hidden: AtomicBool,
     /// Whether the catalog has been read, and nothing points to a change.
     settled: AtomicBool,
     learnt: Lock<Option<Instant>>,
@@ -67,7 +65,6 @@ impl Firewall {
             known: (0..workers.get()).map(|_| AtHand::default()).collect(),
             version: AtomicU32::new(0),
             hidden: AtomicU32::new(0),
-            defines_hidden: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             learnt: Lock::new(None),
         }
@@ -103,11 +100,6 @@ impl Firewall {
     /// What each statement of this database may do, whatever it says.
     pub(crate) fn hidden_effects(&self) -> Effects {
         Effects::from_bits(self.hidden.load(Ordering::Relaxed))
-    }
-
-    /// Whether any statement of this database may define something anew, whatever it says.
-    pub(crate) fn defines_hidden(&self) -> bool {
-        self.defines_hidden.load(Ordering::Relaxed)
     }
 
     /// A client changed the catalog, or may have.
@@ -153,7 +145,6 @@ impl Firewall {
 
     fn know(&self, functions: Functions) {
         self.version.store(functions.version(), Ordering::Relaxed);
-        self.defines_hidden.store(functions.defines_hidden(), Ordering::Relaxed);
         self.hidden.store(functions.hidden_effects().bits(), Ordering::Relaxed);
         let functions = Arc::new(functions);
         self.known.iter().for_each(|at_hand| at_hand.0.set(Arc::clone(&functions)));

@@ -36,7 +36,7 @@ impl Session {
             StatementCache::All if self.unnamed.and(KEEPABLE) != self.unnamed => {
                 UnnamedAs::Bypass(Outcome::Text)
             }
-            StatementCache::All if self.firewall.defines_hidden() => {
+            StatementCache::All if self.firewall.hidden_effects().any(Effects::HIDES) => {
                 UnnamedAs::Bypass(Outcome::Session)
             }
             StatementCache::All => UnnamedAs::Shared,
@@ -62,7 +62,8 @@ impl Session {
     pub(super) fn effects_of(&mut self, tail: &[u8], sql: &[u8]) -> Effects {
         if self.broker.config.kept_statements() == StatementCache::All {
             let reading = self.reading();
-            if let Some(known) = self.broker.texts.lock().find(reading, tail) {
+            let texts = self.broker.texts.lock();
+            if let Some(known) = texts.find(reading, tail) {
                 return self.firewall.effects_of(known);
             }
         }

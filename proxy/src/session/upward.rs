@@ -395,8 +395,13 @@ pub(super) fn books<'a>(
     link: &'a mut Link,
     terms: Terms,
 ) -> Statements<'a> {
-    let (server, ledger) = (&mut link.statements, &mut link.ledger);
-    Statements { texts, client: names, server, ledger, terms }
+    Statements {
+        texts,
+        client: names,
+        server: &mut link.statements,
+        ledger: &mut link.ledger,
+        terms,
+    }
 }
 
 fn pass_untranslated(

@@ -119,15 +119,12 @@ impl Functions {
         }
     }
 
-    /// Whether any statement of this database may define something anew, whatever it says.
-    pub const fn defines_hidden(&self) -> bool {
-        self.defines_hidden
-    }
-
     /// What each statement may do whatever it says: nothing, unless a function that touches the
-    /// session runs without being named.
+    /// session, or may define something anew, runs without being named.
     pub const fn hidden_effects(&self) -> Effects {
-        if self.hidden { Effects::UNKNOWN } else { Effects::NONE }
+        let touches = if self.hidden { Effects::UNKNOWN } else { Effects::NONE };
+        let defines = if self.defines_hidden { Effects::HIDES } else { Effects::NONE };
+        touches.union(defines)
     }
 
     /// The memory behind the names, in bytes: of all databases together, and of this one. Looks at

@@ -73,9 +73,9 @@ fn functions_that_may_define_something_are_told_from_those_that_people_made() {
     assert!(!hides("plain") && hides("maker") && hides("caller") && hides("runs"));
     assert!(hides("nobody_knows") && !hides("now") && !hides("audit"));
     assert!(scan(b"select plain()", &functions).any(Effects::MADE));
-    assert!(!functions.defines_hidden());
+    assert!(functions.hidden_effects().is_none());
     let hidden = [definition("partitions", "execute 'create table x'", Called::Unnamed)];
-    assert!(Functions::learn(builtin(), &hidden, 3).defines_hidden());
+    assert_eq!(Functions::learn(builtin(), &hidden, 3).hidden_effects(), Effects::HIDES);
 }
 
 #[test]

@@ -128,8 +128,8 @@ impl ClientStatements {
 
     /// Gives a name its statement. The name must be free.
     pub(crate) fn insert(&mut self, name: &[u8], statement: Arc<Statement>, parsed: u64) {
-        self.names_len = self.names_len.saturating_add(name_len(name));
         let names = self.names.get_or_insert_with(Box::default);
+        self.names_len = self.names_len.saturating_add(name_len(name));
         let name: Arc<[u8]> = name.into();
         let before = names.by_id.insert(statement.id(), Arc::clone(&name));
         let named = Named { statement, parsed, told: None, before };
@@ -157,9 +157,8 @@ impl ClientStatements {
         let (id, before) =
             names.by_name.get(name).map(|of| (of.statement.id(), of.before.clone()))?;
         names.unchain(id, name, before);
-        let removed = names.by_name.remove(name)?;
         self.names_len = self.names_len.saturating_sub(name_len(name));
-        Some(removed.statement)
+        names.by_name.remove(name).map(|named| named.statement)
     }
 
     /// Frees a name if it still means that statement.
@@ -185,9 +184,9 @@ impl ClientStatements {
     }
 }
 
-/// The memory of one name with the counters of its `Arc`, in bytes.
+/// What the allocator gives for a name, with its counts.
 fn name_len(name: &[u8]) -> u32 {
-    given(name.len() + 2 * size_of::<usize>()) as u32
+    given((2 * size_of::<usize>() + name.len()).next_multiple_of(size_of::<usize>())) as u32
 }
 
 #[cfg(test)]

@@ -182,13 +182,13 @@ impl Texts {
     #[expect(clippy::disallowed_methods, reason = "the sum does not depend on the order")]
     pub fn heap_len(&self) -> usize {
         let entry = size_of::<Statement>() + 2 * size_of::<usize>();
-        let len = |text: &Arc<Statement>| {
-            let worth = text.known_worth().map_or(0, |_| given(size_of::<Worth>()));
-            given(text.tail.len()) + given(entry) + worth
-        };
-        let texts: usize = self.by_hash.values().map(len).sum();
-        let seen = self.seen.0.len() * size_of::<u32>();
-        table_len::<(u64, Arc<Statement>)>(self.by_hash.capacity()) + texts + seen
+        let texts = self.by_hash.values().map(|of| {
+            let worth = of.known_worth().map_or(0, |_| given(size_of::<Worth>()));
+            given(of.tail.len()) + given(entry) + worth
+        });
+        table_len::<(u64, Arc<Statement>)>(self.by_hash.capacity())
+            + texts.sum::<usize>()
+            + self.seen.0.len() * size_of::<u32>()
     }
 
     /// Whether none is kept.
@@ -196,8 +196,8 @@ impl Texts {
         self.by_hash.is_empty()
     }
 
-    /// Drops texts that nobody refers to, and that have not come unnamed since the last time. Where all are in use the map is emptied: its users keep
-    /// their statements, only equal texts that come later get a second id.
+    /// Drops texts that nobody refers to, and that have not come unnamed since the last time. Where
+    /// all are in use the map is emptied: its users keep their statements, only equal texts that come later get a second id.
     fn make_room(&mut self) {
         if self.by_hash.len() < self.sweep_at.max(64) {
             return;
