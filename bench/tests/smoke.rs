@@ -88,6 +88,21 @@ fn e2e_curves_are_measured_in_front_of_a_server_that_answers_at_once() {
 }
 
 #[test]
+fn every_variant_of_stent_is_found_and_starts() {
+    let lab = Lab::start(1).unwrap();
+    for kind in [Kind::Stent, Kind::StentNamed, Kind::StentAll] {
+        let version = kind.version(&lab).unwrap();
+        assert!(version.is_some_and(|version| version.contains("stent")), "{kind:?} is not here");
+        let endpoint = Running::start(kind, Setup::PLAIN, &lab).unwrap();
+        let mut client = lab.login(&endpoint).unwrap().client().unwrap();
+        client.ask(&message::extended("select $1", "7"), &mut [0; 1024]).unwrap();
+        let named =
+            endpoint.settings().iter().any(|line| line.starts_with("STENT_STATEMENT_CACHE"));
+        assert_eq!(named, kind != Kind::Stent, "{:?}", endpoint.settings());
+    }
+}
+
+#[test]
 fn clients_of_a_swarm_that_get_errors_count_them() {
     let lab = Lab::start(1).unwrap();
     let endpoint = Running::start(Kind::Direct, Setup::PLAIN, &lab).unwrap();
