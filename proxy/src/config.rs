@@ -73,8 +73,40 @@ pub struct Config {
     pub forbidden_state: Causes,
     /// Users of the admin console (`admin_users` and `stats_users`); empty: nobody over TCP.
     pub console_users: Vec<String>,
-    /// The most named statements kept on one server; 0 turns their translation off.
+    /// The most statements kept on one server; 0 turns their translation off.
     pub max_prepared_statements: u32,
+    /// Which statements are kept on servers.
+    pub statement_cache: StatementCache,
+}
+
+impl Config {
+    /// Which statements are kept on servers, the number of them considered.
+    pub const fn kept_statements(&self) -> StatementCache {
+        if self.max_prepared_statements == 0 { StatementCache::Off } else { self.statement_cache }
+    }
+}
+
+/// Which statements are kept on servers, whoever parsed them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StatementCache {
+    /// None: Parse, Bind, Describe and Close go as they are.
+    Off,
+    /// Those with a name.
+    #[default]
+    Named,
+    /// Unnamed ones too.
+    All,
+}
+
+impl StatementCache {
+    /// As it is written in a configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Named => "named",
+            Self::All => "all",
+        }
+    }
 }
 
 /// Where an admin listener is.

@@ -8,11 +8,16 @@ use stent_contract::snapshot::Disconnect;
 use tracing::{debug, info, warn};
 
 use stent_wire::auth::lookup::BadLookup;
+use stent_wire::fingerprint::fingerprint;
+use stent_wire::prepared::{Change, Statement, Way};
 
 use crate::auth_query::LookupError;
 use crate::connect::OpenError;
 use crate::disconnects::{Cause, Disconnects, Side};
 use crate::exchange::ExchangeError;
+
+/// How long a fingerprint may be.
+const FINGERPRINT_MAX: usize = 200;
 
 /// A server stays with its client, because its session holds state.
 pub(crate) struct Pinned<'a> {
@@ -28,6 +33,36 @@ impl Pinned<'_> {
     pub(crate) fn emit(&self) {
         let Self { database, user, causes, statement, backend_pid } = self;
         info!(database, user, causes, statement, backend_pid, "server stays with its client");
+    }
+}
+
+/// A statement is parsed anew each time from here on, or is not any more.
+pub(crate) struct PlanSwitched<'a> {
+    pub(crate) database: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) statement: &'a Statement,
+    pub(crate) change: Change,
+}
+
+impl PlanSwitched<'_> {
+    /// Logs it; the statements' counts count it.
+    pub(crate) fn emit(&self) {
+        let Self { database, user, statement, change } = self;
+        let median = |way| statement.known_worth().and_then(|worth| worth.median_us(way));
+        let (kept_us, anew_us) = (median(Way::Kept), median(Way::Anew));
+        let statement = fingerprint(statement.sql(), FINGERPRINT_MAX);
+        match change {
+            Change::None => {}
+            Change::SwitchedOff => {
+                warn!(
+                    database,
+                    user, statement, kept_us, anew_us, "kept plan is slower: switched off"
+                );
+            }
+            Change::SwitchedOn => {
+                info!(database, user, statement, kept_us, anew_us, "kept plan is tried again");
+            }
+        }
     }
 }
 

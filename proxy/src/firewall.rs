@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use stent_wire::effects::{
@@ -37,7 +37,9 @@ pub(crate) struct Firewall {
     known: Box<[AtHand]>,
     /// Its version, and [`Self::hidden_effects`], to be looked at without taking a turn.
     version: AtomicU32,
-    hidden: AtomicU16,
+    hidden: AtomicU32,
+    /// [`Self::defines_hidden`].
+    defines_hidden: AtomicBool,
     /// Whether the catalog has been read, and nothing points to a change.
     settled: AtomicBool,
     learnt: Lock<Option<Instant>>,
@@ -64,7 +66,8 @@ impl Firewall {
         Self {
             known: (0..workers.get()).map(|_| AtHand::default()).collect(),
             version: AtomicU32::new(0),
-            hidden: AtomicU16::new(0),
+            hidden: AtomicU32::new(0),
+            defines_hidden: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             learnt: Lock::new(None),
         }
@@ -100,6 +103,11 @@ impl Firewall {
     /// What each statement of this database may do, whatever it says.
     pub(crate) fn hidden_effects(&self) -> Effects {
         Effects::from_bits(self.hidden.load(Ordering::Relaxed))
+    }
+
+    /// Whether any statement of this database may define something anew, whatever it says.
+    pub(crate) fn defines_hidden(&self) -> bool {
+        self.defines_hidden.load(Ordering::Relaxed)
     }
 
     /// A client changed the catalog, or may have.
@@ -145,6 +153,7 @@ impl Firewall {
 
     fn know(&self, functions: Functions) {
         self.version.store(functions.version(), Ordering::Relaxed);
+        self.defines_hidden.store(functions.defines_hidden(), Ordering::Relaxed);
         self.hidden.store(functions.hidden_effects().bits(), Ordering::Relaxed);
         let functions = Arc::new(functions);
         self.known.iter().for_each(|at_hand| at_hand.0.set(Arc::clone(&functions)));

@@ -11,6 +11,7 @@ use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit
 use metrics_exporter_prometheus::PrometheusBuilder;
 use stent_contract::metric::{CONNECT_BUCKETS, LATENCY_BUCKETS, MetricId, MetricKind};
 use stent_contract::snapshot::ProxySnapshot;
+use stent_wire::prepared::Outcome;
 
 use crate::broker::Broker;
 use crate::histogram::Histogram;
@@ -85,6 +86,13 @@ impl Page<'_> {
         for (side, cause, count) in inner.disconnects.counts() {
             self.set(MetricId::Disconnects, &[side.as_str(), cause.as_str()], count as f64);
         }
+        let texts = broker.texts.lock();
+        for outcome in Outcome::ALL {
+            let count = texts.counts.of(outcome);
+            self.set(MetricId::StatementCache, &[outcome.as_str()], count as f64);
+        }
+        self.set(MetricId::PlansSwitchedOff, &[], texts.counts.switched_off as f64);
+        drop(texts);
         let cancels = inner.cancels;
         let outcomes = [
             ("forwarded", cancels.forwarded),

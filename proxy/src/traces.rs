@@ -4,7 +4,7 @@
 
 use stent_wire::effects::{Effects, custom_settings};
 use stent_wire::fingerprint::fingerprint;
-use stent_wire::inspect::Causes;
+use stent_wire::inspect::{Cause, Causes};
 
 /// How much of a statement is kept.
 const STATEMENT_KEPT: usize = 400;
@@ -18,6 +18,8 @@ const CUSTOM_MAX: usize = 64;
 pub(crate) struct Traces {
     /// What may have happened since PostgreSQL was last asked.
     effects: Effects,
+    /// What was sent since the end of the last transaction.
+    passing: Effects,
     /// The beginning of the first statement that raised the suspicion.
     statement: Vec<u8>,
     /// Custom settings that statements have named.
@@ -50,6 +52,7 @@ impl Traces {
             self.statement.extend_from_slice(&sql[..sql.len().min(STATEMENT_KEPT)]);
         }
         self.effects.add(effects);
+        self.passing.add(effects);
         if effects.any(Effects::SETTING) {
             for name in custom_settings(sql) {
                 if self.custom.len() < CUSTOM_MAX && !self.custom.contains(&name) {
@@ -62,6 +65,25 @@ impl Traces {
     /// What may have happened.
     pub(crate) const fn effects(&self) -> Effects {
         self.effects
+    }
+
+    /// Whether a text that is parsed now may mean something else than to other clients with the same
+    /// settings.
+    pub(crate) fn bends(&self) -> bool {
+        const CAUSES: [Cause; 5] =
+            [Cause::TempTable, Cause::Role, Cause::Setting, Cause::Load, Cause::Unknown];
+        self.passing.any(Effects::BENDS)
+            || !self.pins.is_empty() && CAUSES.into_iter().any(|cause| self.pins.has(cause))
+    }
+
+    /// What was sent since the end of the last transaction.
+    pub(crate) const fn passing(&self) -> Effects {
+        self.passing
+    }
+
+    /// A transaction has ended, and nothing was sent behind it.
+    pub(crate) const fn ended(&mut self) {
+        self.passing = Effects::NONE;
     }
 
     /// Whether the server may be given away as it is.

@@ -113,6 +113,10 @@ metrics! {
         "Bytes received from clients and sent to servers.";
     SentBytes: "stent_client_sent_bytes_total", None, Counter, Bytes, POOL, Proxy,
         "Bytes received from servers and sent to clients.";
+    StatementCache: "stent_statement_cache_total", None, Counter, Count, &["outcome"], Proxy,
+        "Unnamed Parses with statement_cache = all: hit and miss, or why the statement went as it was (first, text, session, uncertain, sample, off).";
+    PlansSwitchedOff: "stent_plans_switched_off_total", None, Counter, Count, &[], Proxy,
+        "Statements that are parsed anew for a while because the plan that was kept for them was slower.";
     ConnectFailures: "stent_server_connect_failures_total", Some("ServerConnectFailures"), Counter,
         Count, &["database", "user", "sqlstate"], Proxy, "Server logins that failed, by SQLSTATE.";
     Pins: "stent_pins_total", Some("Pins"), Counter, Count, &["database", "user", "cause"], Proxy,

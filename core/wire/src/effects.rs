@@ -25,7 +25,7 @@ use crate::lexer::{Lexer, Token};
 
 /// A set of kinds of effects.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Effects(u16);
+pub struct Effects(u32);
 
 impl Effects {
     /// Nothing is left behind.
@@ -59,6 +59,27 @@ impl Effects {
 
     /// Begins a transaction block.
     pub const BLOCK: Self = Self(1 << 13);
+    /// Calls a function that people have made, which leaves nothing behind.
+    pub const MADE: Self = Self(1 << 14);
+    /// Changes a setting in any way, also for no longer than the transaction.
+    pub const SETS: Self = Self(1 << 15);
+    /// May define something anew by a way that its command tag does not tell.
+    pub const HIDES: Self = Self(1 << 16);
+
+    /// After what the rest of a transaction may read a text in another way than others do.
+    pub const BENDS: Self = Self(
+        Self::SETS.0
+            | Self::SETTING.0
+            | Self::ROLE.0
+            | Self::TEMP.0
+            | Self::PREPARE.0
+            | Self::LOAD.0
+            | Self::UNKNOWN.0
+            | Self::UNDOES.0
+            | Self::DEFINES.0
+            | Self::RESETS.0
+            | Self::HIDES.0,
+    );
 
     /// What can make state that must not reach another client.
     pub const MAKES: Self = Self(
@@ -102,21 +123,21 @@ impl Effects {
     }
 
     /// The set as a number, to be kept where only numbers can be.
-    pub const fn bits(self) -> u16 {
+    pub const fn bits(self) -> u32 {
         self.0
     }
 
     /// The set of such a number.
-    pub const fn from_bits(bits: u16) -> Self {
+    pub const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
 }
 
 impl std::fmt::Debug for Effects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const NAMES: [&str; 14] = [
+        const NAMES: [&str; 17] = [
             "SETTING", "ROLE", "TEMP", "LOCK", "LISTEN", "CURSOR", "PREPARE", "LOAD", "UNKNOWN",
-            "UNDOES", "DEFINES", "SEQUENCE", "RESETS", "BLOCK",
+            "UNDOES", "DEFINES", "SEQUENCE", "RESETS", "BLOCK", "MADE", "SETS", "HIDES",
         ];
         let named = NAMES.iter().enumerate().filter(|(bit, _)| self.0 & (1 << bit) != 0);
         f.debug_set().entries(named.map(|(_, name)| name)).finish()
@@ -238,6 +259,12 @@ impl Scan<'_> {
         (self.before, self.kept, self.word) = (self.kept, Before::Other, Some(range));
     }
 
+    /// Whether INTO behind this word names a table that is there.
+    fn takes_rows(&self, before: Range<usize>) -> bool {
+        let mut name = Name::default();
+        matches!(name.fold(&self.sql[before]), b"insert" | b"merge")
+    }
+
     /// A word that may tell something wherever it stands; whether it names what follows.
     fn take_telling(&mut self, range: &Range<usize>) -> bool {
         let mut name = Name::default();
@@ -248,6 +275,11 @@ impl Scan<'_> {
             self.effects.add(Effects::TEMP);
         }
         self.holds |= words::holds(lower);
+        if lower == b"into" && !self.previous.clone().is_some_and(|before| self.takes_rows(before))
+        {
+            // SELECT INTO: a table, with the command tag of a SELECT.
+            self.effects.add(Effects::HIDES);
+        }
         words::names_something(lower)
     }
 

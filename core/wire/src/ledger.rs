@@ -13,6 +13,8 @@
 //!      └──────────────────────────────┴──────────────────────────┘
 //! ```
 
+mod front;
+
 use std::collections::VecDeque;
 
 use crate::limits::OWED_MAX;
@@ -31,12 +33,21 @@ pub enum Owed {
     Sync,
     /// Parse: ParseComplete. Carries what must be undone if it is never parsed.
     Parse(Option<Box<Registration>>),
+    /// A Parse of the unnamed statement that goes to the server as this one of the book:
+    /// ParseComplete.
+    SharedParse(u64),
+    /// The same that the server need not see: we say ParseComplete when its turn comes.
+    KnownUnnamed(u64),
     /// A Parse of a name that is taken: an error, whatever its text. Carries the name.
     Taken(Box<[u8]>),
     /// Bind: BindComplete. Carries the number of its statement; 0 where that is not one of ours.
     Bind(u64),
     /// Describe: RowDescription or NoData. Carries the number of its statement; 0 for a portal.
     Describe(u64),
+    /// The same of the unnamed statement, which is this one of the book.
+    BindUnnamed(u64),
+    /// The same of the unnamed statement, which is this one of the book.
+    DescribeUnnamed(u64),
     /// Execute: CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute,
     /// Close: CloseComplete.
@@ -65,7 +76,7 @@ impl Owed {
 
     /// Whether the reply is ours to give.
     const fn is_own(&self) -> bool {
-        matches!(self, Self::OwnParse(_) | Self::OwnClose(_))
+        matches!(self, Self::OwnParse(_) | Self::OwnClose(_) | Self::KnownUnnamed(_))
     }
 }
 
@@ -273,6 +284,8 @@ impl Ledger {
                 self.copy = Copy::Both;
                 Ok(Pass::Forward)
             }
+            // The client was told when it parsed the statement itself.
+            b'N' if matches!(self.owed.front(), Some(Owed::InjectedParse(_))) => Ok(Pass::Swallow),
             b'A' | b'N' | b'S' | b'K' | b'R' | b'v' => Ok(Pass::Forward),
             b'd' | b'c' if self.copy == Copy::Both => Ok(Pass::Forward),
             _ if self.owed.is_empty() && !self.doubtful => Err(OutOfStep { tag }),
@@ -310,37 +323,12 @@ impl Ledger {
 
     /// Appends the replies that are ours to give and whose turn has come.
     pub fn own_replies(&mut self, out: &mut Vec<u8>) {
-        while let Some(Owed::OwnParse(_) | Owed::OwnClose(_)) = self.owed.front() {
+        while self.owes_own_reply() {
             let tag = match self.owed.pop_front() {
-                Some(Owed::OwnParse(_)) => b'1',
+                Some(Owed::OwnParse(_) | Owed::KnownUnnamed(_)) => b'1',
                 _ => b'3',
             };
             out.extend_from_slice(&[tag, 0, 0, 0, 4]);
-        }
-    }
-
-    /// The statement of ours whose Bind or Describe is answered next, replies of ours aside.
-    pub fn front_statement(&self) -> Option<u64> {
-        match self.next_of_server() {
-            Some(Owed::Bind(id) | Owed::Describe(id)) if *id > 0 => Some(*id),
-            _ => None,
-        }
-    }
-
-    /// The name of the Parse that is answered next, replies of ours aside, if it was taken.
-    pub fn front_taken(&self) -> Option<&[u8]> {
-        match self.next_of_server() {
-            Some(Owed::Taken(name)) => Some(name),
-            _ => None,
-        }
-    }
-
-    /// The statement of ours whose description comes next, replies of ours aside, and who asked.
-    pub fn front_described(&self) -> Option<(u64, Pass)> {
-        match self.next_of_server() {
-            Some(Owed::Describe(id)) if *id > 0 => Some((*id, Pass::Forward)),
-            Some(Owed::InjectedDescribe(id)) => Some((*id, Pass::Swallow)),
-            _ => None,
         }
     }
 
@@ -361,12 +349,15 @@ impl Ledger {
 
     /// Whether the client will be told the shape of a result.
     pub fn describes(&self) -> bool {
-        self.owed.iter().any(|owed| matches!(owed, Owed::Describe(_)))
+        self.owed.iter().any(|owed| matches!(owed, Owed::Describe(_) | Owed::DescribeUnnamed(_)))
     }
 
     /// Whether the server is to execute a statement of ours under one of our names.
     pub fn binds_named(&self) -> bool {
-        self.owed.iter().any(|owed| matches!(owed, Owed::Bind(id) | Owed::Describe(id) if *id > 0))
+        self.owed.iter().any(|owed| match owed {
+            Owed::Bind(id) | Owed::Describe(id) => *id > 0,
+            owed => matches!(owed, Owed::BindUnnamed(_) | Owed::DescribeUnnamed(_)),
+        })
     }
 
     /// Whether one Sync, and nothing behind it, ends what is owed.
@@ -422,10 +413,10 @@ impl Ledger {
             | (b'3', Some(Owed::InjectedClose(_)))
             | (b'n', Some(Owed::InjectedDescribe(_))) => Pass::Swallow,
             (b'1', Some(Owed::Parse(_)))
-            | (b'1', Some(Owed::Taken(_)))
-            | (b'2', Some(Owed::Bind(_)))
+            | (b'1', Some(Owed::Taken(_) | Owed::SharedParse(_)))
+            | (b'2', Some(Owed::Bind(_) | Owed::BindUnnamed(_)))
             | (b'3', Some(Owed::Close))
-            | (b'n', Some(Owed::Describe(_)))
+            | (b'n', Some(Owed::Describe(_) | Owed::DescribeUnnamed(_)))
             | (b's', Some(Owed::Execute)) => Pass::Forward,
             _ => return Err(OutOfStep { tag }),
         };
@@ -450,7 +441,7 @@ impl Ledger {
 
     fn row_description(&mut self) -> Pass {
         match self.owed.front() {
-            Some(Owed::Describe(_)) => {
+            Some(Owed::Describe(_) | Owed::DescribeUnnamed(_)) => {
                 self.owed.pop_front();
                 Pass::Forward
             }

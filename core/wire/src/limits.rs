@@ -23,3 +23,12 @@ pub const CLIENT_STATEMENTS_MAX: usize = 10_000;
 
 /// The most distinct statement texts kept for all clients together.
 pub const STATEMENT_TEXTS_MAX: usize = 100_000;
+
+/// The longest text, parameter types included, of an unnamed statement that servers keep.
+pub const SHARED_TEXT_MAX: usize = 16 * 1024;
+
+/// The most sets of settings under which texts are read that are told apart.
+pub const READINGS_MAX: usize = 1_024;
+
+/// How many unnamed texts that were seen once are remembered, to know them when they come again.
+pub const SEEN_ONCE_MAX: usize = 8_192;

@@ -150,6 +150,11 @@ impl<'a> Fields<'a> {
             && self.get(b'R') == Some(b"RevalidateCachedQuery")
     }
 
+    /// Whether it is about names and definitions: class 42.
+    pub fn is_of_definitions(&self) -> bool {
+        self.get(b'C').is_some_and(|code| code.starts_with(b"42"))
+    }
+
     fn text(&self, kind: u8) -> Option<Cow<'a, str>> {
         let value = self.get(kind)?;
         Some(String::from_utf8_lossy(&value[..value.len().min(FIELD_LEN_MAX)]))

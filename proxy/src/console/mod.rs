@@ -12,6 +12,7 @@ mod access;
 mod mem;
 mod pools;
 mod show;
+mod statements;
 mod table;
 
 use std::io;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use stent_wire::report::{Report, SqlState};
 
 use super::table::{Table, text};
-use super::{mem, pools};
+use super::{mem, pools, statements};
 use crate::broker::Broker;
 
 /// What tables are made from.
@@ -34,6 +34,11 @@ const SHOWS: &[Show] = &[
     Show { name: "HELP", about: "this list", table: help },
     Show { name: "MEM", about: "memory by what it is for, in bytes", table: mem::table },
     Show { name: "POOLS", about: "clients and servers of each pool", table: pools::table },
+    Show {
+        name: "STATEMENTS",
+        about: "the busiest unnamed statements that servers keep, with statement_cache = all",
+        table: statements::table,
+    },
     Show { name: "VERSION", about: "the version of Stent", table: version },
 ];
 

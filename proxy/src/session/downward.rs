@@ -5,7 +5,8 @@
 
 use std::task::{Context, Poll};
 
-use stent_wire::frame::{Frame, Sender, frame_at, put_message};
+use stent_wire::effects::Effects;
+use stent_wire::frame::{Frame, Sender, frame_at, put_message, run_end};
 use stent_wire::ledger::{OutOfStep, Pass};
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
 use stent_wire::prepared::{Shape, rename};
@@ -22,8 +23,9 @@ use crate::pool_stats::add;
 use crate::scratch::{self, Scratch};
 use crate::stash;
 
-/// Command tags of statements that define something anew.
-const DEFINES: [&[u8]; 3] = [b"ALTER ", b"CREATE ", b"DROP "];
+/// Command tags of statements that define something anew, or change who may look up what.
+const DEFINES: [&[u8]; 7] =
+    [b"ALTER ", b"CREATE ", b"DROP ", b"GRANT", b"REVOKE", b"IMPORT ", b"REASSIGN "];
 
 /// How a look at a message ended.
 enum Heard {
@@ -96,6 +98,11 @@ impl Session {
             }
             at = frame.all.end;
             link.rest = frame.missing;
+            if matches!(frame.tag, b'D' | b'd') && frame.is_whole() {
+                let end = run_end(chunk, at, frame.tag);
+                splice.keep(at..end);
+                at = end;
+            }
         }
         if link.ledger.owes_only_own() {
             link.ledger.own_replies(splice.edit());
@@ -115,6 +122,9 @@ impl Session {
         }
         if matches!(outcome, Moved::Ended(_)) {
             link.writing = Writing::Failed;
+        }
+        if link.ledger.awaits_client() {
+            self.measured(link);
         }
         outcome
     }
@@ -178,7 +188,7 @@ impl Session {
                 return Ok(Heard::On(Pass::Forward));
             }
             b'S' => self.parameter_down(link, body),
-            b'C' if matches!(body.first(), Some(b'A' | b'C' | b'D')) => {
+            b'C' if matches!(body.first(), Some(b'A' | b'C' | b'D' | b'G' | b'I' | b'R')) => {
                 self.command_down(link, body);
             }
             b'T' | b'n' => {
@@ -190,6 +200,7 @@ impl Session {
                     }
                 }
             }
+            b'N' => self.notice_down(link),
             _ => {}
         }
         let pass = link.ledger.backend(frame.tag, body.first().copied())?;
@@ -198,6 +209,9 @@ impl Session {
             if link.ledger.status() == TransactionStatus::Idle {
                 add(&self.stats.transactions, 1);
                 self.redefined_at_end(link);
+                if link.ledger.is_settled() {
+                    link.traces.ended();
+                }
             }
         }
         Ok(Heard::On(pass))
@@ -213,7 +227,8 @@ impl Session {
         if link.ledger.refuses() {
             return as_stale(body);
         }
-        rename(body, &self.names, link.ledger.front_taken())
+        let unnamed = link.ledger.front_unnamed();
+        rename(body, &self.names, link.ledger.front_taken(), unnamed)
     }
 
     pub(super) fn error_down(&mut self, link: &mut Link, body: &[u8]) {
@@ -243,6 +258,7 @@ impl Session {
             return;
         }
         self.params = std::sync::Arc::new(params);
+        self.reading = None;
         link.applied = std::sync::Arc::clone(&self.params);
         let params = std::sync::Arc::clone(&self.params);
         self.broker.inner().clients.get_mut(self.id).params = Some(params);
@@ -263,7 +279,8 @@ impl Session {
 
     /// Others see what a transaction has defined from its end on, and have parsed meanwhile.
     fn redefined_at_end(&self, link: &mut Link) {
-        if link.definitions == Definitions::Changed {
+        let hidden = link.traces.passing().any(Effects::HIDES);
+        if hidden || link.definitions == Definitions::Changed {
             link.definitions = Definitions::Same;
             self.broker.texts.lock().redefined();
         }

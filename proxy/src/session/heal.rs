@@ -56,7 +56,10 @@ impl Session {
             _ => return false,
         }
         let body = &chunk[frame.body.clone()];
-        if !Fields::new(body).is_stale_plan() {
+        let fields = Fields::new(body);
+        // The client's own Parse was not sent: PostgreSQL may have had the same to say of that.
+        let known = link.ledger.front_known().filter(|_| may_be_of_the_parse(&fields));
+        if known.is_none() && !fields.is_stale_plan() {
             return false;
         }
         let Some(id) = link.ledger.front_statement() else { return false };
@@ -65,12 +68,19 @@ impl Session {
             && !link.replay.bytes.is_empty()
             && link.ledger.status() == TransactionStatus::Idle
             && link.ledger.ends_in_one_sync();
-        let younger = link.statements.spoil(id, &self.names);
+        let of_definitions = fields.is_stale_plan() || fields.is_of_definitions();
+        let younger = match of_definitions {
+            true => link.statements.spoil(id, &self.names),
+            false => Younger::Plan,
+        };
+        if !fields.is_stale_plan() && !heal {
+            return false;
+        }
         // A client that relies on the old shape of the rows and does not ask for the new one must
         // get the error, as it would from PostgreSQL: it would take the rows for what they are not.
         // Where it was told the shape, the repetition looks whether it is the same still.
         let sees = link.ledger.describes() || self.names.knows_shape(id);
-        let heal = heal && (younger == Younger::Client || sees);
+        let heal = heal && (younger == Younger::Client || sees || known.is_some());
         if heal {
             self.error_down(link, body);
             link.replay.state = Healing::UntilReady;
@@ -89,10 +99,9 @@ impl Session {
             Ok(None) => Hold::Wait,
             Ok(Some(next)) if next.tag == b'E' && !next.is_whole() => Hold::Wait,
             Ok(Some(next)) if next.tag == b'E' => {
-                match Fields::new(&chunk[next.body]).is_stale_plan() {
-                    true => Hold::Drop,
-                    false => Hold::No,
-                }
+                let fields = Fields::new(&chunk[next.body]);
+                let known = link.ledger.front_known().is_some() && may_be_of_the_parse(&fields);
+                if fields.is_stale_plan() || known { Hold::Drop } else { Hold::No }
             }
             Ok(Some(_)) | Err(_) => Hold::No,
         }
@@ -110,6 +119,16 @@ impl Session {
         self.carry = bytes;
         self.carried = Carried::Unread;
     }
+}
+
+/// Whether an error at the first use of a statement may be one that its Parse would have drawn.
+/// What ends the session, what was asked for from outside and what was waited for in vain is not
+/// tried twice.
+fn may_be_of_the_parse(fields: &Fields<'_>) -> bool {
+    const NOT_TWICE: [&str; 4] = ["40", "53", "55", "57"];
+    let ends = fields.severity().is_none_or(|severity| severity.ends_session());
+    let code = fields.code().map(|code| code.to_string()).unwrap_or_default();
+    !ends && !NOT_TWICE.iter().any(|class| code.starts_with(class))
 }
 
 /// What PostgreSQL says of a plan whose rows have changed, and where.

@@ -63,15 +63,6 @@ impl Session {
         self.suspect_of(link, effects, sql)
     }
 
-    /// The same for a text that is likely to come again.
-    pub(super) fn suspect_again(&self, link: &mut Link, sql: &[u8]) -> Result<(), Forbidden> {
-        if self.mode == PoolMode::Session {
-            return Ok(());
-        }
-        let effects = self.firewall.effects_again(sql);
-        self.suspect_of(link, effects, sql)
-    }
-
     /// Enters known effects.
     pub(super) fn suspect_of(
         &self,
@@ -106,6 +97,9 @@ impl Session {
 
     /// Asks PostgreSQL.
     pub(super) fn ask(&mut self, mut link: Box<Link>) {
+        // The question is a Query: it takes the unnamed statement away.
+        self.keep_unnamed(&mut link);
+        link.statements.unnamed.lent();
         let (mut effects, mut custom) = link.traces.take();
         effects.add(self.firewall.hidden_effects());
         if effects.any(Effects::DEFINES) {
@@ -236,6 +230,7 @@ impl Session {
             }
         }
         self.params = Arc::new(params);
+        self.reading = None;
         let params = Arc::clone(&self.params);
         self.broker.inner().clients.get_mut(self.id).params = Some(params);
     }

@@ -25,6 +25,7 @@ mod mail;
 mod notify;
 mod prepare;
 mod refuse;
+mod share;
 mod upward;
 
 use std::future::Future;
@@ -33,8 +34,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use stent_pool::PoolId;
+use stent_wire::effects::Effects;
 use stent_wire::params::Params;
-use stent_wire::prepared::ClientStatements;
+use stent_wire::prepared::{ClientStatements, Reading};
 use stent_wire::report::Report;
 
 use crate::broker::{Broker, Draining};
@@ -75,6 +77,10 @@ pub(crate) struct Session {
     names: ClientStatements,
     /// How many of them the register knows of.
     noted: u32,
+    /// The number of its settings, once it was asked for.
+    reading: Option<Reading>,
+    /// What its unnamed statement does when it is executed.
+    unnamed: Effects,
     /// What is listened on for it, wherever it has a server.
     listening: Option<Box<Listening>>,
     phase: Phase,
@@ -187,6 +193,8 @@ impl Session {
             firewall,
             names: ClientStatements::default(),
             noted: 0,
+            reading: None,
+            unnamed: Effects::NONE,
             listening: None,
             phase: server.map_or(Phase::Idle, Phase::Linked),
             carry: unread,

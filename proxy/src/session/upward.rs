@@ -7,11 +7,11 @@ use std::io;
 use std::task::{Context, Poll};
 
 use stent_wire::effects::Effects;
-use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at};
+use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at, run_end};
 use stent_wire::ledger::Owed;
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
 use stent_wire::prepared::{
-    ClientStatements, Statement, Statements, Texts, Translation, drop_unnamed,
+    ClientStatements, Statement, Statements, Terms, Texts, Timing, Translation, drop_unnamed,
 };
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
@@ -21,7 +21,8 @@ use super::heal::put_stale;
 use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
 use crate::broker::Acquired;
-use crate::config::PoolMode;
+use crate::clock;
+use crate::config::{PoolMode, StatementCache};
 use crate::disconnects::Cause;
 use crate::link::{Link, Writing};
 use crate::pool_stats::add;
@@ -193,6 +194,13 @@ impl Session {
             }
             at = frame.all.end;
             self.rest = frame.missing;
+            if frame.tag == b'd' && self.rest == 0 {
+                let end = run_end(chunk, at, b'd');
+                if self.fate == Fate::Forward {
+                    splice.keep(at..end);
+                }
+                at = end;
+            }
         }
         self.undo_skipped(link);
         // Behind them comes what the server says: then they wait for their turn in front of it.
@@ -273,14 +281,16 @@ impl Session {
             self.skip = Skip::ToSync;
             return Passed::Dropped;
         }
-        if self.mode == PoolMode::Session || self.broker.config.max_prepared_statements == 0 {
+        let kept = self.broker.config.kept_statements();
+        if self.mode == PoolMode::Session || kept == StatementCache::Off {
             return pass_untranslated(link, chunk, frame, splice);
         }
         if frame.tag == b'P' {
             note_parse(link, &chunk[frame.body.clone()]);
         }
+        let terms = self.terms(link);
         let mut texts = self.broker.texts.lock();
-        let mut statements = books(&mut texts, &mut self.names, link);
+        let mut statements = books(&mut texts, &mut self.names, link, terms);
         let translation = match frame.tag {
             b'P' => statements.parse(chunk, frame, splice),
             b'B' => statements.bind(chunk, frame, splice),
@@ -294,7 +304,11 @@ impl Session {
                 self.suspect_bind(link, frame.tag, &statement);
                 Passed::On
             }
-            Translation::Done(None) => Passed::On,
+            Translation::Done(None) => {
+                drop(texts);
+                self.suspect_unnamed(link, frame.tag, &chunk[frame.body.clone()], terms);
+                Passed::On
+            }
             Translation::Incomplete if frame.len() > WHOLE_MESSAGE_LEN_MAX && frame.tag == b'P' => {
                 Passed::Refused(too_long(frame.len()))
             }
@@ -315,18 +329,24 @@ impl Session {
     }
 
     /// A Parse: of a named one only whether it is allowed, for it does nothing before its Bind.
-    fn suspect_parse(&self, link: &mut Link, body: &[u8], frame: &Frame) -> Result<(), Forbidden> {
+    fn suspect_parse(
+        &mut self,
+        link: &mut Link,
+        body: &[u8],
+        frame: &Frame,
+    ) -> Result<(), Forbidden> {
         let Some((name, tail)) = cstr(body) else { return Ok(()) };
         let sql = cstr(tail).map_or(tail, |(sql, _)| sql);
         self.broker.make_way(self.pool, sql);
         if cstr(tail).is_none() && !frame.is_whole() {
             link.traces.note(Effects::UNKNOWN, sql);
         }
+        if name.is_empty() && self.mode != PoolMode::Session {
+            self.unnamed = self.effects_of(tail, sql);
+            return self.suspect_of(link, self.unnamed, sql);
+        }
         if name.is_empty() || !self.forbids() {
-            return match name.is_empty() {
-                true => self.suspect_again(link, sql),
-                false => Ok(()),
-            };
+            return Ok(());
         }
         let before = link.traces.effects();
         let result = self.suspect(link, sql);
@@ -352,8 +372,9 @@ impl Session {
         if self.mode == PoolMode::Session {
             return;
         }
+        let terms = self.plain_terms();
         let mut texts = self.broker.texts.lock();
-        books(&mut texts, &mut self.names, link).keep_unnamed();
+        books(&mut texts, &mut self.names, link, terms).keep_unnamed();
     }
 
     /// Takes back what the server has skipped, if it has.
@@ -361,18 +382,21 @@ impl Session {
         if !link.ledger.has_undone() {
             return;
         }
+        let terms = self.plain_terms();
         let mut texts = self.broker.texts.lock();
-        books(&mut texts, &mut self.names, link).undo();
+        books(&mut texts, &mut self.names, link, terms).undo();
     }
 }
 
 /// The books of a client and of its server.
-fn books<'a>(
+pub(super) fn books<'a>(
     texts: &'a mut Texts,
     names: &'a mut ClientStatements,
     link: &'a mut Link,
+    terms: Terms,
 ) -> Statements<'a> {
-    Statements { texts, client: names, server: &mut link.statements, ledger: &mut link.ledger }
+    let (server, ledger) = (&mut link.statements, &mut link.ledger);
+    Statements { texts, client: names, server, ledger, terms }
 }
 
 fn pass_untranslated(
@@ -398,6 +422,9 @@ fn pass_untranslated(
 /// noted: the server's last words may still be there to be read.
 fn send_to_server(link: &mut Link, out: &[u8]) {
     debug_assert!(link.to_server.is_empty(), "requests are read only when the last have gone");
+    if let Timing::One(_) = link.statements.timing {
+        link.sent_at = clock::now();
+    }
     link.show(HolderState::Active);
     match link.stream.try_write(out) {
         Ok(n) if n < out.len() => link.to_server = stash::keep(&out[n..]),

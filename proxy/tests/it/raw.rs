@@ -24,7 +24,8 @@ impl Raw {
         Self::connect_at(proxy.port)
     }
 
-    fn connect_at(port: u16) -> Self {
+    /// A connection to any port of this machine on which nothing was said.
+    pub(crate) fn connect_at(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream, buffer: Vec::new() }

@@ -71,6 +71,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         forbidden_state: stent_wire::inspect::Causes::NONE,
         console_users: Vec::new(),
         max_prepared_statements: 200,
+        statement_cache: Default::default(),
     }
 }
 

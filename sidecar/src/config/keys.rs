@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 
 use secrecy::{ExposeSecret, SecretString};
-use stent_proxy::config::{AuthMethod, PoolMode, PortUse, TlsMode};
+use stent_proxy::config::{AuthMethod, PoolMode, PortUse, StatementCache, TlsMode};
 
 use super::address::{ListenAddr, OptionalAddress, Targets};
 use super::console::UserNames;
@@ -242,7 +242,9 @@ keys! {
     server_connect_timeout: PositiveSeconds = "15", "seconds", Proxy, Public,
         "Time for opening a server connection, login included. Also read from connect_timeout in the database URL.";
     max_prepared_statements: u32 = "200", "statements", Proxy, Public,
-        "The most named prepared statements kept on one server in transaction mode; 0 turns their translation off.";
+        "The most prepared statements kept on one server in transaction mode, named or not; 0 is statement_cache = off.";
+    statement_cache: StatementCache = "named", "", Proxy, Public,
+        "Which prepared statements servers keep in transaction mode, whoever parsed them; off: none, a statement must be used in the transaction that prepared it; named: those with a name; all: unnamed ones too, from the second time on that their text is seen.";
     // HTTP and logs.
     admin_listen: OptionalAddress = "127.0.0.1:9187", "", All, Public,
         "Where /metrics, /livez, /readyz and /snapshot are served: by the supervisor in up and run, else by the proxy. The agent asks the proxy there. Empty: nowhere.";

@@ -117,6 +117,7 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         forbidden_state: settings.forbidden_state.value.0,
         console_users: super::console::users(settings),
         max_prepared_statements: settings.max_prepared_statements.value,
+        statement_cache: settings.statement_cache.value,
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use stent_proxy::config::{AuthMethod, PoolMode, PortUse, TlsMode, WORKERS_MAX};
+use stent_proxy::config::{AuthMethod, PoolMode, PortUse, StatementCache, TlsMode, WORKERS_MAX};
 use stent_wire::inspect::{Cause, Causes};
 
 /// How a value is written in TOML.
@@ -297,6 +297,8 @@ words!(AuthMethod, "trust, password (or plain), md5, scram-sha-256, cert or hba"
     "md5" => AuthMethod::Md5, "scram-sha-256" => AuthMethod::ScramSha256,
     "cert" => AuthMethod::Cert, "hba" => AuthMethod::Hba);
 
+words!(StatementCache, "off, named or all", Text,
+    "off" => StatementCache::Off, "named" => StatementCache::Named, "all" => StatementCache::All);
 words!(PoolMode, "session, transaction or statement", Text,
     "session" => PoolMode::Session, "transaction" => PoolMode::Transaction,
     "statement" => PoolMode::Statement);

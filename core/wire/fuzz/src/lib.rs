@@ -147,7 +147,7 @@ pub fn error_raw(bytes: &[u8]) {
     let _ = (fields.is_stale_plan(), format!("{fields:?}"));
     let _ = (parse_parameter_status(bytes), parse_backend_key_data(bytes));
     // A client without names: at most the underscore that we put in front of one goes.
-    let renamed = rename(bytes, &ClientStatements::default(), None);
+    let renamed = rename(bytes, &ClientStatements::default(), None, Some(1));
     assert!(renamed.is_none_or(|renamed| renamed.len() <= bytes.len()));
     if let Some(row) = parse_data_row(bytes) {
         let _ = Definition::from_row(&row);

@@ -10,7 +10,8 @@ mod postgres;
 use stent_wire::frame::{HEADER_LEN, Sender, frame_at, put_message};
 use stent_wire::ledger::{Ledger, Owed, Pass};
 use stent_wire::prepared::{
-    ClientStatements, ServerStatements, Shape, Statements, Texts, Translation, drop_unnamed,
+    ClientStatements, ServerStatements, Shape, Statements, Terms, Texts, Translation, UnnamedAs,
+    drop_unnamed,
 };
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Fields, Severity};
@@ -30,8 +31,14 @@ const TEXTS: [&[u8]; 8] =
 const FORGETS: &[u8] = b"deallocate all";
 
 /// Any bytes are a schedule of clients, messages and deliveries.
+/// It is run with unnamed statements as they are, and with unnamed statements of the book.
 pub fn sessions(bytes: &[u8]) {
-    let mut world = World::default();
+    run(bytes, Terms::NAMED);
+    run(bytes, Terms { unnamed: UnnamedAs::Shared, ..Terms::NAMED });
+}
+
+fn run(bytes: &[u8], terms: Terms) {
+    let mut world = World::new(terms);
     let mut bytes = bytes.iter().copied();
     while let (Some(what), Some(which)) = (bytes.next(), bytes.next()) {
         let at = usize::from(what >> 5) % CLIENTS;
@@ -75,8 +82,8 @@ fn message(kind: u8, which: u8) -> Vec<u8> {
     out
 }
 
-#[derive(Default)]
 struct World {
+    terms: Terms,
     texts: Texts,
     clients: [Client; CLIENTS],
     servers: [Server; SERVERS],
@@ -112,6 +119,15 @@ impl Default for Server {
 }
 
 impl World {
+    fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            texts: Texts::default(),
+            clients: Default::default(),
+            servers: Default::default(),
+        }
+    }
+
     fn client_says(&mut self, at: usize, message: &[u8]) {
         let client = &mut self.clients[at];
         let uses_unnamed = match message[0] {
@@ -169,7 +185,7 @@ impl World {
         if self.clients[at].server.is_none() && !self.idle(at) {
             return;
         }
-        let Self { texts, clients, servers } = self;
+        let Self { texts, clients, servers, terms } = self;
         let client = &mut clients[at];
         let server = &mut servers[client.server.expect("a server was lent")];
         let chunk = std::mem::take(&mut client.sent);
@@ -181,6 +197,7 @@ impl World {
                 client: &mut client.names,
                 server: &mut server.statements,
                 ledger: &mut server.ledger,
+                terms: *terms,
             };
             let translation = match frame.tag {
                 b'P' => books.parse(&chunk, &frame, &mut splice),
@@ -246,7 +263,7 @@ impl World {
 
     /// The proxy reads what a server has said.
     fn down(&mut self, at: usize) {
-        let Self { texts, clients, servers } = self;
+        let Self { texts, clients, servers, .. } = self;
         let server = &mut servers[at];
         let chunk = std::mem::take(&mut server.postgres.said);
         let Some(lent_to) = server.client else {
@@ -294,7 +311,7 @@ impl World {
 
     /// The server goes back as soon as its book is quiet.
     fn release(&mut self, at: usize) {
-        let Self { texts, clients, servers } = self;
+        let Self { texts, clients, servers, .. } = self;
         let client = &mut clients[at];
         let Some(server) = client.server else { return };
         let server = &mut servers[server];
@@ -309,6 +326,7 @@ impl World {
             client: &mut client.names,
             server: &mut server.statements,
             ledger: &mut server.ledger,
+            terms: Terms::NAMED,
         }
         .keep_unnamed();
         client.server = None;
@@ -323,6 +341,7 @@ fn undo(texts: &mut Texts, client: &mut Client, server: &mut Server) {
             client: &mut client.names,
             server: &mut server.statements,
             ledger: &mut server.ledger,
+            terms: Terms::NAMED,
         }
         .undo();
     }

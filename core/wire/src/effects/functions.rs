@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Effects;
 use crate::memory::{given, table_len};
@@ -23,9 +23,14 @@ pub struct Builtin(FxHashSet<Box<[u8]>>);
 #[derive(Debug, Default)]
 pub struct Functions {
     builtin: Arc<Builtin>,
-    harmless: FxHashSet<Box<[u8]>>,
+    /// With what is to be said of each.
+    harmless: FxHashMap<Box<[u8]>, Effects>,
     doubtful: FxHashSet<Box<[u8]>>,
     hidden: bool,
+    /// Functions that may define tables, types or functions anew, and those that call them.
+    defining: FxHashSet<Box<[u8]>>,
+    /// Whether one of them runs without being named.
+    defines_hidden: bool,
     /// Tells one state of knowledge from every other, for those who keep what followed from it.
     version: u32,
 }
@@ -82,17 +87,41 @@ impl Functions {
         let hidden = definitions
             .iter()
             .any(|of| of.called == Called::Unnamed && doubtful.contains(&*of.name));
+        let defining = defining(definitions);
+        let defines_hidden = definitions
+            .iter()
+            .any(|of| of.called == Called::Unnamed && defining.contains(&*of.name));
+        let own = definitions.iter().filter(|of| !matches!(of.source, Source::Extension));
+        let made: FxHashSet<_> = own.map(|of| of.name.clone().into_boxed_slice()).collect();
         let names = definitions.iter().map(|of| of.name.clone().into_boxed_slice());
-        let harmless: FxHashSet<_> =
-            names.filter(|name| !doubtful.contains(name)).take(FUNCTIONS_MAX).collect();
+        let harmless = names.filter(|name| !doubtful.contains(name)).take(FUNCTIONS_MAX);
+        let harmless: FxHashMap<_, _> = harmless
+            .map(|name| {
+                let effects = if made.contains(&name) { Effects::MADE } else { Effects::NONE };
+                (name, effects)
+            })
+            .collect();
         assert!(harmless.len() <= FUNCTIONS_MAX, "the limit holds");
-        Self { builtin, harmless, doubtful, hidden, version }
+        Self { builtin, harmless, doubtful, hidden, defining, defines_hidden, version }
     }
 
     /// The effects of calling a function of this name, in lower case unless it was quoted.
     pub(super) fn effects(&self, name: &[u8]) -> Effects {
-        let known = self.builtin.0.contains(name) || self.harmless.contains(name);
-        if known && !self.doubtful.contains(name) { Effects::NONE } else { Effects::UNKNOWN }
+        if self.doubtful.contains(name) {
+            let hides = self.defining.contains(name);
+            return Effects::UNKNOWN.union(if hides { Effects::HIDES } else { Effects::NONE });
+        }
+        match self.harmless.get(name) {
+            Some(_) if self.defining.contains(name) => Effects::HIDES.union(Effects::MADE),
+            Some(effects) => *effects,
+            None if self.builtin.0.contains(name) => Effects::NONE,
+            None => Effects::UNKNOWN.union(Effects::HIDES),
+        }
+    }
+
+    /// Whether any statement of this database may define something anew, whatever it says.
+    pub const fn defines_hidden(&self) -> bool {
+        self.defines_hidden
     }
 
     /// What each statement may do whatever it says: nothing, unless a function that touches the
@@ -109,7 +138,9 @@ impl Functions {
             table_len::<Box<[u8]>>(names.capacity())
                 + names.iter().map(|name| given(name.len())).sum::<usize>()
         };
-        (of(&self.builtin.0), of(&self.harmless) + of(&self.doubtful))
+        let harmless = table_len::<(Box<[u8]>, Effects)>(self.harmless.capacity())
+            + self.harmless.keys().map(|name| given(name.len())).sum::<usize>();
+        (of(&self.builtin.0), harmless + of(&self.doubtful) + of(&self.defining))
     }
 
     /// Different for each state of knowledge.
@@ -120,13 +151,26 @@ impl Functions {
 
 /// The names of functions that may touch the session, and of those that call them.
 fn doubtful(definitions: &[Definition]) -> FxHashSet<Box<[u8]>> {
+    closure(definitions, |_, text| touches_session(text))
+}
+
+/// The names of functions that may define something anew, and of those that call them.
+fn defining(definitions: &[Definition]) -> FxHashSet<Box<[u8]>> {
+    closure(definitions, may_define)
+}
+
+/// The names of the functions of which `is_one` says so, and of those that call them.
+fn closure(
+    definitions: &[Definition],
+    is_one: impl Fn(Called, &[u8]) -> bool,
+) -> FxHashSet<Box<[u8]>> {
     let mut doubtful: FxHashSet<Box<[u8]>> = FxHashSet::default();
     let mut sources = Vec::new();
-    for Definition { name, source, .. } in definitions {
+    for Definition { name, source, called } in definitions {
         match source {
             Source::Extension => {}
             Source::Opaque => drop(doubtful.insert(name.as_slice().into())),
-            Source::Text(text) if touches_session(text) => {
+            Source::Text(text) if is_one(*called, text) => {
                 doubtful.insert(name.as_slice().into());
             }
             Source::Text(text) => sources.push((name, text)),
@@ -199,6 +243,17 @@ fn is_suspicious(word: &[u8], before: &[u8], gap: &[u8]) -> bool {
     ];
     WORDS.iter().any(|text| is(text))
         || word.get(..7).is_some_and(|head| head.eq_ignore_ascii_case(b"pg_temp"))
+}
+
+/// Whether a function's source holds a word of DDL, literals and comments included. One that runs
+/// what it is given may define too; a trigger is not given statements.
+fn may_define(called: Called, source: &[u8]) -> bool {
+    const WORDS: [&str; 8] =
+        ["create", "alter", "drop", "import", "grant", "revoke", "reassign", "rename"];
+    words(source).any(|word| {
+        WORDS.iter().any(|text| word.eq_ignore_ascii_case(text.as_bytes()))
+            || called == Called::ByName && word.eq_ignore_ascii_case(b"execute")
+    })
 }
 
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -37,7 +37,7 @@ pub fn custom_settings(sql: &[u8]) -> Vec<Vec<u8>> {
                     Some(name) if name.is_empty() => name.extend_from_slice(word),
                     _ => name = (word == b"set").then(Vec::new),
                 }
-                called = words::builtin(word) == Some(super::Effects::SETTING);
+                called = words::builtin(word).is_some_and(|of| of.any(super::Effects::SETTING));
             }
             Token::Symbol(b'.') => {
                 if let Some(name) = name.as_mut().filter(|name| !name.is_empty()) {

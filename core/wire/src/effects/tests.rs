@@ -14,7 +14,68 @@ fn known() -> Functions {
 }
 
 fn of(sql: &str) -> Effects {
-    scan(sql.as_bytes(), &known())
+    lasting(scan(sql.as_bytes(), &known()))
+}
+
+/// What reaches beyond the transaction.
+fn lasting(effects: Effects) -> Effects {
+    let passing = Effects::MADE.union(Effects::SETS).union(Effects::HIDES);
+    Effects::from_bits(effects.bits() & !passing.bits())
+}
+
+#[test]
+fn what_bends_the_rest_of_a_transaction_is_seen() {
+    let bends = |sql: &str| scan(sql.as_bytes(), &known()).any(Effects::BENDS);
+    for sql in [
+        "set local datestyle = german",
+        "set time zone 'UTC'",
+        "select set_config('datestyle', 'german', true)",
+        "select 1 into t",
+        "with x as (select 1) select * into y from x",
+        "select mystery()",
+        "do $$ begin end $$",
+        "call p()",
+        "create table t (a int)",
+        "reset all",
+    ] {
+        assert!(bends(sql), "{sql}");
+    }
+    for sql in [
+        "insert into t values (1)",
+        "with x as (insert /* c */ into t values (1) returning a) select * from x",
+        "begin",
+        "set transaction isolation level serializable",
+        "set constraints all deferred",
+        "savepoint s",
+        "select now()",
+    ] {
+        assert!(!bends(sql), "{sql}");
+    }
+}
+
+#[test]
+fn functions_that_may_define_something_are_told_from_those_that_people_made() {
+    let definition = |name: &str, text: &str, called| Definition {
+        name: name.into(),
+        source: Source::Text(text.into()),
+        called,
+    };
+    let made = [
+        definition("plain", "select 1", Called::ByName),
+        definition("maker", "begin create table t (a int); end", Called::ByName),
+        definition("caller", "select maker()", Called::ByName),
+        definition("runs", "begin execute what; end", Called::ByName),
+        definition("audit", "begin execute format('insert into %I', a); end", Called::Unnamed),
+    ];
+    let functions = Functions::learn(builtin(), &made, 2);
+    let hides =
+        |name: &str| scan(format!("select {name}()").as_bytes(), &functions).any(Effects::HIDES);
+    assert!(!hides("plain") && hides("maker") && hides("caller") && hides("runs"));
+    assert!(hides("nobody_knows") && !hides("now") && !hides("audit"));
+    assert!(scan(b"select plain()", &functions).any(Effects::MADE));
+    assert!(!functions.defines_hidden());
+    let hidden = [definition("partitions", "execute 'create table x'", Called::Unnamed)];
+    assert!(Functions::learn(builtin(), &hidden, 3).defines_hidden());
 }
 
 #[test]
@@ -140,7 +201,7 @@ fn functions_are_judged_by_their_source_and_by_whom_they_call() {
         ("select distance(1)", Effects::NONE),
         ("select odd(1)", Effects::UNKNOWN),
     ] {
-        assert_eq!(scan(sql.as_bytes(), &functions), effects, "{sql}");
+        assert_eq!(lasting(scan(sql.as_bytes(), &functions)), effects, "{sql}");
     }
     assert!(functions.hidden_effects().is_none());
     let trigger = Definition { called: Called::Unnamed, ..own("trigger", "begin set x = 1; end") };

@@ -148,7 +148,7 @@ pub(super) fn is_pair(before: &[u8], word: &[u8]) -> bool {
 /// PostgreSQL's own functions that leave something behind; `None` for all others.
 pub(super) fn builtin(name: &[u8]) -> Option<Effects> {
     Some(match name {
-        b"set_config" => Effects::SETTING,
+        b"set_config" => Effects::SETTING.union(Effects::SETS),
         b"pg_advisory_lock"
         | b"pg_advisory_lock_shared"
         | b"pg_try_advisory_lock"
@@ -164,7 +164,7 @@ pub(super) fn builtin(name: &[u8]) -> Option<Effects> {
         | b"query_to_xml_and_xmlschema"
         | b"cursor_to_xml"
         | b"ts_stat"
-        | b"ts_rewrite" => Effects::UNKNOWN,
+        | b"ts_rewrite" => Effects::UNKNOWN.union(Effects::HIDES),
         _ => return None,
     })
 }
@@ -212,7 +212,8 @@ pub(super) fn of_statement(words: [&[u8]; 4]) -> Effects {
         _ if is_harmless(first) => Effects::NONE,
         b"begin" | b"start" => Effects::BLOCK,
         b"explain" => explained(words),
-        b"set" => set(second, third),
+        b"set" if matches!(second, b"transaction" | b"constraints") => Effects::NONE,
+        b"set" => Effects::SETS.union(set(second, third)),
         b"reset" => match second {
             b"role" => Effects::UNDOES,
             b"session" if third == b"authorization" => Effects::UNDOES,
@@ -225,6 +226,8 @@ pub(super) fn of_statement(words: [&[u8]; 4]) -> Effects {
         b"listen" => Effects::LISTEN,
         b"prepare" if second == b"transaction" => Effects::NONE,
         b"prepare" => Effects::PREPARE.union(Effects::UNKNOWN),
+        // What can be prepared defines nothing.
+        b"execute" => Effects::UNKNOWN,
         // The scan takes it back where the statement does not say HOLD.
         b"declare" => Effects::CURSOR,
         b"load" => Effects::LOAD,
@@ -233,21 +236,21 @@ pub(super) fn of_statement(words: [&[u8]; 4]) -> Effects {
         }
         b"create" | b"alter" => Effects::UNKNOWN.union(Effects::DEFINES),
         b"drop" => Effects::UNKNOWN.union(Effects::UNDOES).union(Effects::DEFINES),
-        // DO, CALL, EXECUTE, IMPORT, what is new, and what is no SQL.
-        _ => Effects::UNKNOWN,
+        // DO, CALL, IMPORT, what is new, and what is no SQL.
+        _ => Effects::UNKNOWN.union(Effects::HIDES),
     }
 }
 
 /// EXPLAIN ANALYZE runs what it explains.
 fn explained(words: [&[u8]; 4]) -> Effects {
     let runs_more = words.iter().any(|word| matches!(*word, b"execute" | b"create" | b"declare"));
-    if runs_more { Effects::UNKNOWN } else { Effects::NONE }
+    if runs_more { Effects::UNKNOWN.union(Effects::HIDES) } else { Effects::NONE }
 }
 
 fn set(second: &[u8], third: &[u8]) -> Effects {
     let (name, next) = if second == b"session" { (third, &b""[..]) } else { (second, third) };
     match name {
-        b"local" | b"transaction" | b"constraints" => Effects::NONE,
+        b"local" => Effects::NONE,
         b"role" | b"authorization" => Effects::ROLE,
         b"time" if next == b"zone" || next.is_empty() => Effects::NONE,
         b"names" => Effects::NONE,

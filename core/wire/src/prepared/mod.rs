@@ -1,4 +1,4 @@
-//! Named prepared statements that survive a change of server in transaction mode.
+//! Prepared statements that survive a change of server in transaction mode, named or not.
 //!
 //! Owns: which statement a client means by a name ([`ClientStatements`]), which statements a
 //! server knows ([`ServerStatements`]), the texts behind both ([`Texts`]), and the rewriting of
@@ -8,22 +8,30 @@
 //! until its Close; whatever PostgreSQL skips after an error is undone.
 
 mod client;
+mod constant;
 mod names;
 mod pending;
+mod reading;
 mod rename;
 mod server;
 mod shape;
+mod share;
 mod texts;
 pub mod translate;
+mod undo;
 mod unnamed;
+mod worth;
 
 pub use client::ClientStatements;
+pub use reading::Reading;
 pub use rename::rename;
 pub use server::{ServerStatements, Younger};
 pub use shape::Shape;
+pub use share::{Bent, Counts, Outcome, Terms, Timed, Timing, UnnamedAs};
 pub use texts::{Statement, Texts};
 pub use translate::{Statements, Translation, drop_unnamed};
 pub use unnamed::Unnamed;
+pub use worth::{Change, RETRY_AFTER, SAMPLE_EVERY, Standing, Way, Worth};
 
 use std::sync::Arc;
 

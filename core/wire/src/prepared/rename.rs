@@ -8,8 +8,14 @@ use super::ClientStatements;
 use super::names::{DECOY, PREFIX, number};
 
 /// The body of a report with the client's names in it; `None` where it quotes no name of ours.
-/// `taken` is the name of the Parse that the report answers, if that one was taken.
-pub fn rename(body: &[u8], client: &ClientStatements, taken: Option<&[u8]>) -> Option<Vec<u8>> {
+/// `taken` is the name of the Parse that the report answers, if that one was taken, and `unnamed`
+/// the number of the statement that it is about, if the client used that without a name.
+pub fn rename(
+    body: &[u8],
+    client: &ClientStatements,
+    taken: Option<&[u8]>,
+    unnamed: Option<u64>,
+) -> Option<Vec<u8>> {
     let mut renamed = None;
     let mut rest = body;
     while let Some(at) = memchr::memmem::find(rest, PREFIX) {
@@ -18,7 +24,11 @@ pub fn rename(body: &[u8], client: &ClientStatements, taken: Option<&[u8]>) -> O
         let end = at + PREFIX.len() + digits;
         let (before, quoted) = (&rest[..at], rest.get(end) == Some(&b'"'));
         let out = renamed.get_or_insert_with(Vec::new);
-        let name = number(&behind[..digits]).and_then(|id| name_of(id, client, taken));
+        let name = number(&behind[..digits]).and_then(|id| match id {
+            DECOY => taken,
+            id if Some(id) == unnamed => Some(&b""[..]),
+            id => client.name_of(id),
+        });
         if quoted && before.ends_with(b"\"_") {
             // A client asked for a name of our form: it went with one underscore more.
             out.extend_from_slice(&before[..before.len() - 1]);
@@ -37,24 +47,20 @@ pub fn rename(body: &[u8], client: &ClientStatements, taken: Option<&[u8]>) -> O
     Some(renamed)
 }
 
-fn name_of<'a>(id: u64, client: &'a ClientStatements, taken: Option<&'a [u8]>) -> Option<&'a [u8]> {
-    if id == DECOY { taken } else { client.name_of(id) }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::prepared::Texts;
+    use crate::prepared::{Reading, Texts};
 
     fn renamed(text: &str) -> Option<String> {
         let (mut client, mut texts) = (ClientStatements::default(), Texts::default());
         for name in ["first", "second"] {
-            let statement = texts.intern(format!("{name}\0\0\0").as_bytes());
-            client.insert(name.as_bytes().into(), Arc::clone(&statement), texts.tick());
+            let statement = texts.intern(Reading::PLAIN, format!("{name}\0\0\0").as_bytes());
+            client.insert(name.as_bytes(), Arc::clone(&statement), texts.tick());
         }
-        rename(text.as_bytes(), &client, Some(b"twice"))
+        rename(text.as_bytes(), &client, Some(b"twice"), Some(7))
             .map(|text| String::from_utf8(text).unwrap())
     }
 
@@ -64,6 +70,7 @@ mod tests {
             ("statement \"_stent_2\" is gone", "statement \"second\" is gone"),
             ("\"_stent_1\" and \"_stent_2\"", "\"first\" and \"second\""),
             ("\"_stent_ffffffffffffffff\" already exists", "\"twice\" already exists"),
+            ("statement \"_stent_7\" requires 1", "statement \"\" requires 1"),
             ("\"__stent_1\" does not exist", "\"_stent_1\" does not exist"),
         ] {
             assert_eq!(renamed(theirs).as_deref(), Some(ours));

@@ -6,7 +6,7 @@
 use rustc_hash::FxHashMap;
 
 use super::pending::Pending;
-use super::{ClientStatements, Shape, Unnamed};
+use super::{ClientStatements, Shape, Timing, Unnamed};
 use crate::ledger::Ledger;
 use crate::memory::table_len;
 
@@ -20,6 +20,8 @@ pub struct ServerStatements {
     stale: Vec<u64>,
     /// The unnamed statement.
     pub unnamed: Unnamed,
+    /// Whose time is measured.
+    pub timing: Timing,
     /// The statement whose shape was asked for by a request that waits for the answer.
     inspected: Option<u64>,
     /// What a pipeline would change of these statements, and of its client's names.
@@ -31,10 +33,12 @@ pub struct ServerStatements {
 struct Use {
     /// When it was last used, by this server's count.
     used: u64,
-    /// When it was parsed, in ticks of the texts.
+    /// When it was parsed, in ticks of the texts; 0: as only one client reads it.
     parsed: u64,
     /// The shape of its rows, once somebody has asked.
     shape: Option<Shape>,
+    /// Whether PostgreSQL had something to say when it parsed it: it says so at each Parse.
+    commented: bool,
 }
 
 impl ServerStatements {
@@ -47,6 +51,7 @@ impl ServerStatements {
             limit,
             stale: Vec::new(),
             unnamed: Unnamed::default(),
+            timing: Timing::None,
             inspected: None,
             pending: Pending::default(),
         }
@@ -64,9 +69,23 @@ impl ServerStatements {
         }
     }
 
-    /// Whether the server's statement was parsed before a moment.
+    /// Whether a Parse that comes now must not be answered from the server's statement: that was
+    /// parsed before a moment, or as others would not read it, or not without a word.
     pub(super) fn is_older(&self, id: u64, than: u64) -> bool {
-        self.last_used.get(&id).is_some_and(|known| known.parsed < than)
+        let is_older = |known: &Use| known.parsed == 0 || known.parsed < than || known.commented;
+        self.last_used.get(&id).is_some_and(is_older)
+    }
+
+    /// PostgreSQL has said something about a statement that it parses or plans.
+    pub fn commented(&mut self, id: u64) {
+        if let Some(known) = self.last_used.get_mut(&id) {
+            known.commented = true;
+        }
+    }
+
+    /// Whether the server's statement was parsed as others would not read it.
+    pub(super) fn is_private(&self, id: u64) -> bool {
+        self.last_used.get(&id).is_some_and(|known| known.parsed == 0)
     }
 
     /// Whether an answer to come decides if the server knows a statement, or one that would have to
@@ -87,7 +106,9 @@ impl ServerStatements {
         }
         assert!(self.last_used.len() < self.limit, "there is room for one more");
         self.clock += 1;
-        let previous = self.last_used.insert(id, Use { used: self.clock, parsed, shape: None });
+        let previous = self
+            .last_used
+            .insert(id, Use { used: self.clock, parsed, shape: None, commented: false });
         debug_assert!(previous.is_none(), "a statement is brought to a server once");
         assert!(self.last_used.len() <= self.limit);
         evicted
@@ -142,7 +163,12 @@ impl ServerStatements {
     /// evictions of one pipeline; the next insertion brings the number down again.
     pub(crate) fn restore(&mut self, id: u64) {
         assert!(id > 0, "statements are numbered from 1");
-        self.last_used.entry(id).or_insert(Use { used: 0, parsed: 0, shape: None });
+        self.last_used.entry(id).or_insert(Use {
+            used: 0,
+            parsed: 0,
+            shape: None,
+            commented: false,
+        });
     }
 
     /// A statement that may make the server forget all is about to go: what is sent behind it waits

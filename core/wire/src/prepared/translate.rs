@@ -10,9 +10,9 @@ use std::sync::Arc;
 use super::names::{DECOY, ServerName, is_ours};
 use super::pending::Pending;
 use super::server::{Fit, Known};
-use super::unnamed::Claim;
 use super::{
-    ClientStatements, OnServer, Registration, Removal, ServerStatements, Statement, Texts,
+    Bent, ClientStatements, OnServer, Registration, Removal, ServerStatements, Statement, Terms,
+    Texts, Timing,
 };
 use crate::frame::{Frame, cstr, put_message};
 use crate::ledger::{Ledger, Owed};
@@ -29,6 +29,8 @@ pub struct Statements<'a> {
     pub server: &'a mut ServerStatements,
     /// What the server owes.
     pub ledger: &'a mut Ledger,
+    /// How the client's texts are read now.
+    pub terms: Terms,
 }
 
 /// What became of a message.
@@ -54,9 +56,7 @@ impl Statements<'_> {
             return self.pass(frame, splice, Owed::Parse(None));
         };
         if name.is_empty() {
-            let kept = if frame.is_whole() { tail } else { b"" };
-            self.server.unnamed.parsed(kept, self.ledger);
-            return self.pass(frame, splice, Owed::Parse(None));
+            return self.parse_unnamed(tail, frame, splice);
         }
         if !frame.is_whole() {
             return Translation::Incomplete;
@@ -83,12 +83,12 @@ impl Statements<'_> {
         if !self.client.has_room() {
             return Translation::TooManyNames;
         }
-        let statement = self.texts.intern(tail);
+        let statement = self.texts.intern(self.terms.reading, tail);
         if self.server.is_undecided(statement.id(), self.ledger) {
             return Translation::Undecided;
         }
         let now = self.texts.tick();
-        self.client.insert(name.into(), Arc::clone(&statement), now);
+        self.client.insert(name, Arc::clone(&statement), now);
         self.register(name, &statement, splice);
         Translation::Done(Some(statement))
     }
@@ -104,9 +104,14 @@ impl Statements<'_> {
             return Translation::Undecided;
         }
         if name.is_empty() {
+            if let Some(id) = self.shared_here() {
+                self.ledger.extended(Owed::BindUnnamed(id));
+                put_bind(frame, portal, name, &ServerName::numbered(id), splice);
+                return Translation::Done(None);
+            }
             self.bring_unnamed(splice);
         }
-        let statement = self.client.get(name).cloned();
+        let statement = self.meant(name);
         if statement.is_none() && !is_ours(name) {
             return self.pass(frame, splice, Owed::Bind(0));
         }
@@ -118,17 +123,7 @@ impl Statements<'_> {
         self.ledger.extended(Owed::Bind(id(statement.as_deref())));
         assert!(self.ledger.has_undone() || !self.ledger.is_settled(), "a Bind is on the book");
         let server_name = ServerName::of(statement.as_deref(), name);
-        let server_name = server_name.bytes();
-        let values = frame.body.start + portal.len() + 1 + name.len() + 1;
-        let len = frame.len() - 1 - name.len() + server_name.len();
-        let out = splice.edit();
-        out.push(b'B');
-        out.extend_from_slice(&(len as u32).to_be_bytes());
-        out.extend_from_slice(portal);
-        out.push(0);
-        out.extend_from_slice(server_name);
-        out.push(0);
-        splice.copy(values..frame.body.end);
+        put_bind(frame, portal, name, &server_name, splice);
         Translation::Done(statement)
     }
 
@@ -143,6 +138,11 @@ impl Statements<'_> {
             if self.is_undecided(b"") {
                 return Translation::Undecided;
             }
+            if let Some(id) = self.shared_here() {
+                self.ledger.extended(Owed::DescribeUnnamed(id));
+                put_statement(splice.edit(), b'D', ServerName::numbered(id).bytes());
+                return Translation::Done(None);
+            }
             self.bring_unnamed(splice);
         }
         let Some(name) = statement_name(&chunk[frame.body.clone()]) else {
@@ -151,7 +151,7 @@ impl Statements<'_> {
         if self.is_undecided(name) {
             return Translation::Undecided;
         }
-        let statement = self.client.get(name).cloned();
+        let statement = self.meant(name);
         if statement.is_none() && !is_ours(name) {
             return self.pass(frame, splice, Owed::Describe(0));
         }
@@ -187,51 +187,6 @@ impl Statements<'_> {
         Translation::Done(None)
     }
 
-    /// Takes back what the server has skipped after an error, newest first.
-    pub fn undo(&mut self) {
-        let undone: Vec<Owed> = self.ledger.take_undone().collect();
-        assert!(!self.ledger.has_undone(), "each skipped request is undone once");
-        for owed in undone.into_iter().rev() {
-            match owed {
-                Owed::Parse(Some(registration)) | Owed::OwnParse(registration) => {
-                    let id = registration.statement.id();
-                    self.client.remove_if(&registration.name, id);
-                    if registration.on_server == OnServer::Sent {
-                        self.server.remove(id);
-                    }
-                }
-                Owed::InjectedParse(0) | Owed::InjectedClose(0) => {
-                    self.server.unnamed.skipped(self.ledger);
-                }
-                Owed::InjectedParse(id) => self.server.remove(id),
-                Owed::InjectedDescribe(_) => {}
-                Owed::InjectedClose(id) => self.server.restore(id),
-                // It may have been the unnamed statement's, and whether it failed or was skipped is
-                // not known: the client parses again.
-                Owed::Parse(None) | Owed::Close | Owed::Query => {
-                    if self.server.unnamed.skipped(self.ledger) == Claim::Lost {
-                        self.client.unnamed = None;
-                    }
-                }
-                Owed::OwnClose(Some(removal)) => {
-                    if self.client.get(&removal.name).is_none() {
-                        let now = self.texts.tick();
-                        self.client.insert(removal.name, removal.statement, now);
-                    }
-                }
-                Owed::Call
-                | Owed::Sync
-                | Owed::Bind(_)
-                | Owed::Describe(_)
-                | Owed::Execute
-                | Owed::Taken(_)
-                | Owed::OwnClose(None)
-                | Owed::Refusal
-                | Owed::CopyEnd => {}
-            }
-        }
-    }
-
     /// The server said that it has forgotten every statement (DEALLOCATE ALL, DISCARD ALL).
     pub fn deallocated_all(&mut self) {
         self.client.clear();
@@ -245,7 +200,9 @@ impl Statements<'_> {
     /// Whether what a name means, or the statement behind it, depends on an answer to come.
     fn is_undecided(&mut self, name: &[u8]) -> bool {
         if name.is_empty() {
-            return self.server.unnamed.is_undecided(self.ledger);
+            let shared = self.server.unnamed.shared_id();
+            return self.server.unnamed.is_undecided(self.ledger)
+                || shared.is_some_and(|id| self.server.is_undecided(id, self.ledger));
         }
         let statement = self.client.get(name);
         self.server.pending.is_undecided(Pending::name(name), self.ledger)
@@ -257,12 +214,37 @@ impl Statements<'_> {
         if self.server.unnamed.is_foreign() {
             return;
         }
+        self.server.timing = Timing::None;
+        if let Some(shared) = self.server.unnamed.take_shared() {
+            self.client.unnamed = Some(shared);
+            return;
+        }
         let tail = self.server.unnamed.tail();
         if tail.is_empty() {
             self.client.unnamed = None;
         } else if self.client.unnamed.as_ref().is_none_or(|known| known.tail() != tail) {
-            self.client.unnamed = Some(self.texts.intern(tail));
+            self.client.unnamed = Some(self.texts.intern(self.terms.reading, tail));
         }
+    }
+
+    /// The statement that a client means by a name. Where the client's settings have changed since
+    /// its Parse and this server does not know the statement, it is read as it would be now: a
+    /// server keeps no statement that was read otherwise than its number says.
+    fn meant(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
+        let statement = self.client.get(name)?;
+        let reading = self.terms.reading;
+        if statement.reading() == reading || self.terms.bent == Bent::Yes {
+            return Some(Arc::clone(statement));
+        }
+        let statement = Arc::clone(statement);
+        if self.server.touch(statement.id()) == Known::Yes
+            && !self.server.is_private(statement.id())
+        {
+            return Some(statement);
+        }
+        let now = self.texts.intern(reading, statement.tail());
+        self.client.reread(name, Arc::clone(&now));
+        Some(now)
     }
 
     /// Makes the server's unnamed statement this client's.
@@ -299,7 +281,9 @@ impl Statements<'_> {
         self.server.pending.note(Pending::name(name), self.ledger);
         // Whether a transaction has failed, or will have by then, is PostgreSQL's to say.
         // In an open one there may have been DDL that the server's plan does not know.
-        let certain = self.ledger.status() == TransactionStatus::Idle && !self.ledger.owes_round();
+        let certain = self.ledger.status() == TransactionStatus::Idle
+            && !self.ledger.owes_round()
+            && self.terms.bent == Bent::No;
         let id = statement.id();
         let known = self.server.touch(id);
         let certain = certain && !self.server.is_older(id, self.texts.last_redefined());
@@ -356,12 +340,19 @@ impl Statements<'_> {
     /// Brings a statement to the server if it is not there.
     fn bring(&mut self, statement: &Arc<Statement>, splice: &mut Splice<'_>) {
         assert!(!statement.tail().is_empty(), "a statement has at least its terminators");
-        if self.server.touch(statement.id()) == Known::Yes {
-            return;
+        let (id, bent) = (statement.id(), self.terms.bent);
+        if self.server.touch(id) == Known::Yes {
+            if bent == Bent::Yes || !self.server.is_private(id) {
+                return;
+            }
+            // It was parsed as only some client's transaction read it.
+            self.server.remove(id);
+            self.ledger.extended(Owed::InjectedClose(id));
+            put_statement_close(splice.edit(), id);
         }
-        self.make_room_for(statement.id(), splice);
-        self.ledger.extended(Owed::InjectedParse(statement.id()));
-        put_parse(splice.edit(), statement.id(), statement.tail());
+        self.make_room_for(id, splice);
+        self.ledger.extended(Owed::InjectedParse(id));
+        put_parse(splice.edit(), id, statement.tail());
     }
 
     /// Makes sure that the server has the decoy. PostgreSQL takes an empty text always.
@@ -373,13 +364,14 @@ impl Statements<'_> {
         }
     }
 
-    fn make_room_for(&mut self, id: u64, splice: &mut Splice<'_>) {
+    pub(super) fn make_room_for(&mut self, id: u64, splice: &mut Splice<'_>) {
         self.server.pending.note(id, self.ledger);
         if self.server.take_stale(id) {
             self.ledger.extended(Owed::InjectedClose(id));
             put_statement(splice.edit(), b'C', ServerName::numbered(id).bytes());
         }
-        let now = self.texts.tick();
+        // What is parsed as only this client reads it is good for nobody else.
+        let now = if self.terms.bent == Bent::Yes { 0 } else { self.texts.tick() };
         for evicted in self.server.insert(id, now) {
             self.server.pending.note(evicted, self.ledger);
             self.ledger.extended(Owed::InjectedClose(evicted));
@@ -419,7 +411,33 @@ fn id(statement: Option<&Statement>) -> u64 {
     statement.map_or(0, Statement::id)
 }
 
-fn put_parse(out: &mut Vec<u8>, id: u64, tail: &[u8]) {
+/// Appends a Bind under another name: its values are copied from the chunk.
+fn put_bind(
+    frame: &Frame,
+    portal: &[u8],
+    name: &[u8],
+    server_name: &ServerName,
+    splice: &mut Splice<'_>,
+) {
+    let server_name = server_name.bytes();
+    let values = frame.body.start + portal.len() + 1 + name.len() + 1;
+    let len = frame.len() - 1 - name.len() + server_name.len();
+    let out = splice.edit();
+    out.push(b'B');
+    out.extend_from_slice(&(len as u32).to_be_bytes());
+    out.extend_from_slice(portal);
+    out.push(0);
+    out.extend_from_slice(server_name);
+    out.push(0);
+    splice.copy(values..frame.body.end);
+}
+
+/// Appends the Close of a statement of ours.
+pub(super) fn put_statement_close(out: &mut Vec<u8>, id: u64) {
+    put_statement(out, b'C', ServerName::numbered(id).bytes());
+}
+
+pub(super) fn put_parse(out: &mut Vec<u8>, id: u64, tail: &[u8]) {
     put_message(out, b'P', |out| {
         out.extend_from_slice(ServerName::numbered(id).bytes());
         out.push(0);

@@ -3,6 +3,9 @@
 //! Invariant: a Bind or Describe of the unnamed statement reaches a server only when the server's is
 //! the one that this client has parsed, or none where the client has none.
 
+use std::sync::Arc;
+
+use super::Statement;
 use crate::ledger::Ledger;
 
 /// The longest text that is brought along to another server.
@@ -14,6 +17,8 @@ pub struct Unnamed {
     whose: Whose,
     /// What the client parsed, if it can be parsed again: the Parse message after the name.
     tail: Vec<u8>,
+    /// What the client parsed, if it is one of the book: its Binds go to that one's name.
+    shared: Option<Arc<Statement>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +35,34 @@ impl Unnamed {
     pub fn lent(&mut self) {
         self.whose = Whose::Foreign;
         self.tail.clear();
+        self.shared = None;
+    }
+
+    /// The client parses one that is of the book.
+    pub(super) fn shared(&mut self, statement: Arc<Statement>, ledger: &Ledger) {
+        self.dropped(ledger);
+        self.shared = Some(statement);
+    }
+
+    /// The number of the client's, if it is one of the book.
+    pub fn shared_id(&self) -> Option<u64> {
+        self.shared.as_ref().map(|statement| statement.id())
+    }
+
+    /// The client's, if it is one of the book.
+    pub const fn shared_statement(&self) -> Option<&Arc<Statement>> {
+        self.shared.as_ref()
+    }
+
+    /// The text of what the client parsed, if it is all there.
+    pub(super) fn sql(&self) -> &[u8] {
+        let end = memchr::memchr(0, &self.tail).unwrap_or(self.tail.len());
+        self.shared.as_ref().map_or(&self.tail[..end], |statement| statement.sql())
+    }
+
+    /// The client's, if it is one of the book.
+    pub(super) fn take_shared(&mut self) -> Option<Arc<Statement>> {
+        self.shared.take()
     }
 
     /// Whether it may be another client's.
@@ -55,6 +88,7 @@ impl Unnamed {
     pub(super) fn dropped(&mut self, ledger: &Ledger) {
         self.whose = Whose::Own { round: ledger.round() };
         self.tail.clear();
+        self.shared = None;
     }
 
     /// A request that would have made it the client's was skipped. Returns whether no later one
