@@ -104,8 +104,10 @@ impl Session {
         let Timing::One(timed) = std::mem::take(&mut link.statements.timing) else { return };
         let Timed { statement, way } = timed;
         let Some(worth) = statement.known_worth() else { return };
+        // The server is at work since the request was sent.
+        let Some(checkout) = link.facts.checkout() else { return };
         let now = clock::now();
-        let took = now.saturating_duration_since(link.sent_at);
+        let took = now.saturating_duration_since(checkout.state_since);
         let change = worth.observe(way, took, now.saturating_duration_since(self.broker.started));
         match change {
             Change::None => {}
