@@ -1,85 +1,120 @@
-//! `stent-bench`: measures, prints the table, keeps the raw figures.
+//! `stent-bench`: measures, prints the tables, keeps the raw figures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
-use serde_json::json;
-use stent_bench::endpoint::Endpoint;
-use stent_bench::idle::{self, IdleCost};
-use stent_bench::meter::{self, Load, Sample};
-use stent_bench::table;
-use stent_testkit::Postgres;
+use stent_bench::lab::Lab;
+use stent_bench::plan::Plan;
+use stent_bench::report::{self, Raw};
+use stent_bench::session::Session;
+use stent_bench::{cells, curves};
 
 #[derive(Parser)]
-#[command(name = "stent-bench", about = "Stent against a direct connection and PgBouncer")]
+#[command(name = "stent-bench", about = "Stent against a direct connection and its peers")]
 struct Arguments {
-    /// Seconds a measurement.
-    #[arg(long, default_value_t = 3)]
-    seconds: u32,
-    /// Rounds: each measures every load at every endpoint once.
+    /// Kinds of cells, commas between them: tps, latency, tls, streaming, connect, syscalls,
+    /// memory, storm. All without.
+    #[arg(long, default_value = "")]
+    cells: String,
+    /// Cases, by how they begin: simple/16, extended, TLS.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Endpoints: direct, stent, stent-named, stent-all, pgbouncer, pgbouncer-64k,
+    /// pgbouncer-debian, pg_doorman. PGBOUNCER and PG_DOORMAN name their programs.
+    #[arg(long, default_value = "")]
+    endpoints: String,
+    /// Seconds a measurement of throughput; others are shorter.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Rounds: each measures every case at every endpoint once.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Folder for the raw figures (JSON) and the table (Markdown).
+    /// How often a measurement that others disturbed is repeated.
+    #[arg(long, default_value_t = 2)]
+    retries: u32,
+    /// Numbers of idle clients.
+    #[arg(long, default_value = "1000,5000,10000", value_delimiter = ',')]
+    idle: Vec<u32>,
+    /// Folder for the raw figures (JSON) and the tables (Markdown).
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Measure what a transaction costs as clients, pools, statements and age grow, and no cells.
+    #[arg(long)]
+    curves: bool,
+    /// Measure nothing: make the tables of --out again, and the README's part.
+    #[arg(long)]
+    render: bool,
 }
 
-const PROTOCOLS: [&str; 3] = ["simple", "extended", "prepared"];
-const CLIENTS: [u32; 3] = [1, 16, 64];
-const IDLE: [u32; 2] = [1_000, 5_000];
-/// Both ends of 5,000 connections are ours.
-const DESCRIPTORS: u64 = 20_000;
+/// pgbench's, of a hundred thousand rows each.
+const SCALE: u32 = 10;
+/// What is committed; a run that writes there writes the README's part too.
+const RESULTS: &str = "bench/results";
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.render {
+        return render(arguments.out.as_deref().unwrap_or_else(|| Path::new(RESULTS)));
+    }
     raise_descriptor_limit();
-    let postgres = Postgres::builder().max_connections(200).start()?;
-    let init = postgres.client("pgbench")?.args(["-i", "-q", "-s", "10"]).output()?;
-    anyhow::ensure!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
-    let mut endpoints = vec![Endpoint::direct(&postgres), Endpoint::stent(&postgres)?];
-    endpoints.extend(Endpoint::pgbouncer(&postgres)?);
-    let mut samples: Vec<Sample> = Vec::new();
-    for round in 1..=arguments.rounds {
-        for protocol in PROTOCOLS {
-            for clients in CLIENTS {
-                let load = Load { protocol, clients };
-                for endpoint in &endpoints {
-                    samples.push(meter::measure(&postgres, endpoint, load, arguments.seconds)?);
-                }
-                eprintln!("round {round}: {protocol}, {clients} clients");
-            }
-        }
+    let mut plan = Plan::of(&arguments.cells, &arguments.only, &arguments.endpoints)?;
+    plan.rounds = arguments.rounds;
+    plan.seconds = arguments.seconds;
+    plan.retries = arguments.retries;
+    plan.idle.clone_from(&arguments.idle);
+    let mut session = Session::open(Lab::start(SCALE)?, plan)?;
+    let said: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.curves {
+        curves::run(&mut session, &curves::Size::whole())?;
+        let raw = Raw::of(&session, &said);
+        let page = raw.curves();
+        return keep(arguments.out.as_deref(), "curves", &raw, &page);
     }
-    let mut idle_costs: Vec<IdleCost> = Vec::new();
-    for clients in IDLE {
-        for endpoint in &endpoints {
-            idle_costs.extend(idle::measure(&postgres, endpoint, clients)?);
-        }
+    cells::run(&mut session)?;
+    let raw = Raw::of(&session, &said);
+    let page = raw.tables();
+    keep(arguments.out.as_deref(), "raw", &raw, &page)?;
+    match arguments.out {
+        Some(out) if out == Path::new(RESULTS) => render(&out),
+        Some(_) | None => Ok(()),
     }
-    let text = table::markdown(&samples, &idle_costs);
-    println!("{text}");
-    if let Some(folder) = &arguments.out {
-        std::fs::create_dir_all(folder)?;
-        let command: Vec<String> = std::env::args().skip(1).collect();
-        let raw = json!({
-            "command": format!("./x bench {}", command.join(" ")),
-            "stent": env!("CARGO_PKG_VERSION"),
-            "postgresql": postgres.version().to_string(),
-            "cores": std::thread::available_parallelism()?.get(),
-            "samples": samples,
-            "idle": idle_costs,
-        });
-        std::fs::write(folder.join("raw.json"), format!("{raw:#}\n"))?;
-        std::fs::write(folder.join("table.md"), text)?;
+}
+
+/// Prints a page, and writes it beside the figures that it was made of.
+fn keep(folder: Option<&Path>, name: &str, raw: &Raw, page: &str) -> Result<()> {
+    println!("{page}");
+    let Some(folder) = folder else { return Ok(()) };
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join(format!("{name}.json")), raw.text()?)?;
+    std::fs::write(folder.join(page_of(name)), page)?;
+    Ok(())
+}
+
+fn page_of(name: &str) -> &'static str {
+    match name {
+        "curves" => "curves.md",
+        _ => "table.md",
     }
+}
+
+/// What follows from the raw figures, written again.
+fn render(folder: &Path) -> Result<()> {
+    let raw = Raw::read(&folder.join("raw.json"))?;
+    std::fs::write(folder.join(page_of("raw")), raw.tables())?;
+    let curves = folder.join("curves.json");
+    if curves.exists() {
+        std::fs::write(folder.join(page_of("curves")), Raw::read(&curves)?.curves())?;
+    }
+    let readme = std::fs::read_to_string("README.md").context("run it where the README is")?;
+    std::fs::write("README.md", report::spliced(&readme, &raw.summary())?)?;
     Ok(())
 }
 
 /// As far as the hard limit lets us; where that is too low the idle clients say so.
 fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    use rustix::process::{Resource, getrlimit, setrlimit};
     let now = getrlimit(Resource::Nofile);
-    let wanted = now.maximum.map_or(DESCRIPTORS, |most| most.min(DESCRIPTORS));
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: now.maximum });
+    let most = rustix::process::Rlimit { current: now.maximum, maximum: now.maximum };
+    let _ = setrlimit(Resource::Nofile, most);
 }

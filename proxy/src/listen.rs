@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::{AdminAddr, PortUse};
 use crate::error::Error;
-use crate::stream::{Peer, Stream};
+use crate::stream::{Peer, Stream, set_options};
 
 /// How many connections the kernel may queue.
 const BACKLOG: i32 = 1024;
@@ -64,7 +64,7 @@ impl Listener {
             let accepted = match self {
                 Self::Tcp(listener) => {
                     let accepted = listener.accept().await;
-                    accepted.map(|(stream, addr)| (Stream::tcp(stream), Peer::Tcp(addr)))
+                    accepted.map(|(stream, addr)| (Stream::accepted(stream), Peer::Tcp(addr)))
                 }
                 Self::Unix(listener, _) => {
                     let accepted = listener.accept().await;
@@ -111,6 +111,7 @@ fn bind_tcp(addr: SocketAddr, port_use: PortUse) -> io::Result<TcpListener> {
     if port_use == PortUse::Shared {
         socket.set_reuse_port(true)?;
     }
+    set_options(&socket);
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
@@ -120,4 +121,23 @@ fn bind_tcp(addr: SocketAddr, port_use: PortUse) -> io::Result<TcpListener> {
 fn is_socket(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_accepted_socket_has_the_options_that_the_proxy_wants() {
+        let listener = Listener::tcp("127.0.0.1:0".parse().unwrap(), PortUse::Exclusive).unwrap();
+        let Listener::Tcp(socket) = &listener else { panic!("it listens on TCP") };
+        let _client = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        let (Stream::Tcp(accepted), _) = listener.accept().await else {
+            panic!("it came over TCP")
+        };
+        let accepted = socket2::SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        assert!(accepted.tcp_user_timeout().unwrap().is_some());
+    }
 }

@@ -39,19 +39,16 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// A TCP socket with the options that the proxy wants on both sides. Options that the system
-    /// refuses are left as they are: none of them is needed for correctness.
+    /// A TCP socket, with [`set_options`].
     pub(crate) fn tcp(stream: TcpStream) -> Self {
-        let socket = socket2::SockRef::from(&stream);
-        let keepalive = socket2::TcpKeepalive::new()
-            .with_time(KEEPALIVE_IDLE)
-            .with_interval(KEEPALIVE_INTERVAL)
-            .with_retries(KEEPALIVE_RETRIES);
-        let _ = socket.set_tcp_nodelay(true);
-        let _ = socket.set_tcp_keepalive(&keepalive);
-        #[cfg(target_os = "linux")]
-        let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+        set_options(&socket2::SockRef::from(&stream));
         Self::Tcp(stream)
+    }
+
+    /// The same for a socket that was accepted from a listener with [`set_options`].
+    pub(crate) fn accepted(stream: TcpStream) -> Self {
+        // Linux hands a listener's options down; six system calls less for each client.
+        if cfg!(target_os = "linux") { Self::Tcp(stream) } else { Self::tcp(stream) }
     }
 
     /// Takes a TCP socket out, for a handshake.
@@ -224,6 +221,19 @@ fn or_at_once(written: io::Result<usize>, socket: &impl AsFd, bytes: &[u8]) -> i
         }
         written => written,
     }
+}
+
+/// Sets the options that the proxy wants on TCP sockets of both sides. Those that the system refuses
+/// are left as they are: none of them is needed for correctness.
+pub(crate) fn set_options(socket: &socket2::Socket) {
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
 }
 
 /// The other end of a client's connection, as far as it can be known.

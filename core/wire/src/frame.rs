@@ -94,6 +94,21 @@ pub fn frame_at(chunk: &[u8], at: usize, sender: Sender) -> Result<Option<Frame>
     Ok(Some(frame))
 }
 
+/// Where the run of whole messages of this type that begins at `at` ends: rows and COPY data come in
+/// thousands, and to whom one of them belongs the next does too.
+pub fn run_end(chunk: &[u8], mut at: usize, tag: u8) -> usize {
+    assert!(at <= chunk.len(), "a run is looked for inside its chunk");
+    while let Some(header) = chunk.get(at..at + HEADER_LEN) {
+        let len = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
+        // What is not as it should be is for `frame_at` to judge.
+        if header[0] != tag || !(4..=MESSAGE_LEN_MAX).contains(&len) || len >= chunk.len() - at {
+            break;
+        }
+        at += 1 + len;
+    }
+    at
+}
+
 /// The longest message of a type that a logged-in client may send; `None`: not such a type.
 const fn frontend_len_max(tag: u8) -> Option<usize> {
     match tag {
@@ -146,6 +161,33 @@ mod tests {
         let frame = frame_at(&message, 0, Sender::Frontend).unwrap().unwrap();
         assert!(frame.is_whole());
         assert_eq!((frame.body, frame.all), (5..7, 0..7));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_run_ends_where_walking_message_by_message_ends(
+            lens in proptest::collection::vec(0_u32..12, 0..8),
+            tags in proptest::collection::vec(proptest::sample::select(vec![b'D', b'd', b'C']), 8),
+            cut in 0_usize..80,
+        ) {
+            let mut chunk = Vec::new();
+            for (len, tag) in lens.iter().zip(&tags) {
+                chunk.push(*tag);
+                chunk.extend_from_slice(&(len + 3).to_be_bytes());
+                chunk.resize(chunk.len() + len.saturating_sub(1) as usize, 0);
+            }
+            chunk.truncate(cut);
+            for tag in [b'D', b'd'] {
+                let mut at = 0;
+                while let Ok(Some(frame)) = frame_at(&chunk, at, Sender::Backend) {
+                    if frame.tag != tag || !frame.is_whole() {
+                        break;
+                    }
+                    at = frame.all.end;
+                }
+                proptest::prop_assert_eq!(run_end(&chunk, 0, tag), at);
+            }
+        }
     }
 
     #[test]

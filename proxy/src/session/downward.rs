@@ -6,7 +6,7 @@
 use std::task::{Context, Poll};
 
 use stent_wire::effects::Effects;
-use stent_wire::frame::{Frame, Sender, frame_at, put_message};
+use stent_wire::frame::{Frame, Sender, frame_at, put_message, run_end};
 use stent_wire::ledger::{OutOfStep, Pass};
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
 use stent_wire::prepared::{Shape, rename};
@@ -98,6 +98,11 @@ impl Session {
             }
             at = frame.all.end;
             link.rest = frame.missing;
+            if matches!(frame.tag, b'D' | b'd') && frame.is_whole() {
+                let end = run_end(chunk, at, frame.tag);
+                splice.keep(at..end);
+                at = end;
+            }
         }
         if link.ledger.owes_only_own() {
             link.ledger.own_replies(splice.edit());

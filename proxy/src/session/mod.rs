@@ -75,12 +75,12 @@ pub(crate) struct Session {
     own: Arc<Params>,
     firewall: Arc<Firewall>,
     names: ClientStatements,
+    /// How many of them the register knows of.
+    noted: u32,
     /// The number of its settings, once it was asked for.
     reading: Option<Reading>,
     /// What its unnamed statement does when it is executed.
     unnamed: Effects,
-    /// How many of them the register knows of.
-    noted: u32,
     /// What is listened on for it, wherever it has a server.
     listening: Option<Box<Listening>>,
     phase: Phase,

@@ -7,7 +7,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use stent_wire::effects::Effects;
-use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at};
+use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at, run_end};
 use stent_wire::ledger::Owed;
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
 use stent_wire::prepared::{
@@ -193,6 +193,13 @@ impl Session {
             }
             at = frame.all.end;
             self.rest = frame.missing;
+            if frame.tag == b'd' && self.rest == 0 {
+                let end = run_end(chunk, at, b'd');
+                if self.fate == Fate::Forward {
+                    splice.keep(at..end);
+                }
+                at = end;
+            }
         }
         self.undo_skipped(link);
         // Behind them comes what the server says: then they wait for their turn in front of it.

@@ -18,9 +18,9 @@ use super::support::{PATIENCE, config};
 use super::{count_this_thread, reset, tally};
 
 /// Transactions of one client before anything is counted: buffers find their size.
-const WARM_UP: usize = 300;
+const WARM_UP: usize = 150;
 /// Transactions of all clients in the first window, and in those after it.
-const WINDOWS: [usize; 4] = [200, 2_000, 200, 2_000];
+const WINDOWS: [usize; 4] = [100, 1_000, 100, 1_000];
 /// The most allocations of a window, for what is done by the clock.
 const BY_THE_CLOCK_MAX: u64 = 150;
 

@@ -1,0 +1,53 @@
+//! Select-only transactions as fast as they go, by protocol and clients; the same over TLS.
+
+use anyhow::Result;
+
+use super::{Turns, is_plain, protocol_and_clients, speaks};
+use crate::endpoint::{Running, Setup};
+use crate::figure::values;
+use crate::lab::Lab;
+use crate::load::pgbench::{self, Call, Length};
+use crate::session::{Session, Work};
+
+const CASES: [&str; 9] = [
+    "simple/1",
+    "simple/16",
+    "simple/64",
+    "extended/1",
+    "extended/16",
+    "extended/64",
+    "prepared/1",
+    "prepared/16",
+    "prepared/64",
+];
+const TLS_CASES: [&str; 2] = ["simple/16", "prepared/16"];
+
+pub(super) fn run(session: &mut Session) -> Result<()> {
+    let (rounds, seconds) = (session.plan.rounds, session.plan.seconds);
+    let turns = Turns { cell: "tps", cases: &CASES, setup: Setup::PLAIN, rounds };
+    turns.run(
+        session,
+        |kind, case| protocol_and_clients(case).is_ok_and(|(protocol, _)| speaks(kind, protocol)),
+        move |lab, endpoint, case| pgbench_run(lab, endpoint, case, seconds),
+    )
+}
+
+pub(super) fn run_tls(session: &mut Session) -> Result<()> {
+    let (rounds, seconds) = (session.plan.rounds, session.plan.seconds.min(2.0));
+    let turns = Turns { cell: "tls", cases: &TLS_CASES, setup: Setup::TLS, rounds };
+    turns.run(
+        session,
+        |kind, case| {
+            let (protocol, _) = protocol_and_clients(case).unwrap_or(("simple", 1));
+            is_plain(kind) && speaks(kind, protocol)
+        },
+        move |lab, endpoint, case| pgbench_run(lab, endpoint, case, seconds),
+    )
+}
+
+fn pgbench_run(lab: &Lab, endpoint: &Running, case: &str, seconds: f64) -> Result<Work> {
+    let (protocol, clients) = protocol_and_clients(case)?;
+    let call = Call { protocol, clients, length: Length::Seconds(seconds), rate: None };
+    let report = pgbench::run(&lab.postgres, endpoint, call)?;
+    Ok(Work { units: report.transactions, values: values([("tps", report.tps)]) })
+}
