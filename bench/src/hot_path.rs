@@ -113,7 +113,9 @@ impl Baseline {
         }
         let moved = |(name, now): (&String, &u64)| {
             let Some(before) = self.instructions.get(name) else {
-                return Some(format!("{name}: {now} instructions a transaction, and no figure before"));
+                return Some(format!(
+                    "{name}: {now} instructions a transaction, and no figure before"
+                ));
             };
             let change = *now as f64 / *before as f64 - 1.0;
             let text = format!("{name}: {now} instructions a transaction, {before} before");
@@ -140,13 +142,7 @@ pub fn measure(stent: &Path, shape: Shape, keep: Option<&Path>) -> Result<f64> {
 }
 
 /// One life of the proxy; all instructions of it.
-fn run(
-    stent: &Path,
-    stub: &Stub,
-    shape: Shape,
-    transactions: u32,
-    profile: &Path,
-) -> Result<f64> {
+fn run(stent: &Path, stub: &Stub, shape: Shape, transactions: u32, profile: &Path) -> Result<f64> {
     let port = free_port()?;
     let mut command = Command::new("valgrind");
     command

@@ -100,7 +100,7 @@ impl Session {
     }
 
     /// The server has answered: how long did that take?
-    pub(super) fn measured(&mut self, link: &mut Link) {
+    pub(super) fn measured(&self, link: &mut Link) {
         let Timing::One(timed) = std::mem::take(&mut link.statements.timing) else { return };
         let Timed { statement, way } = timed;
         let Some(worth) = statement.known_worth() else { return };

@@ -159,7 +159,7 @@ impl Worth {
         let (Some(kept), Some(anew)) = (self.kept.median(), self.anew.median()) else {
             return false;
         };
-        const { assert!(KEPT_MIN <= RING as u64 && ANEW_MIN <= RING as u64) };
+        const { assert!(KEPT_MIN + ANEW_MIN <= 2 * RING as u64, "enough times are kept") };
         let anew = anew.max(newest);
         kept >= anew.saturating_mul(RATIO) && kept - anew >= MARGIN_US
     }
