@@ -254,11 +254,10 @@ async fn a_kept_plan_that_is_slower_is_switched_off_and_shown() {
     assert_eq!(count(&proxy, "off"), before + 1);
     let console = proxy.connect(&proxy.dsn("postgres", "stent")).await.unwrap();
     let shown = console.simple_query("show statements").await.unwrap();
-    let row = shown.iter().find_map(|message| match message {
-        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
+    let rows = shown.iter().filter_map(|message| {
+        if let tokio_postgres::SimpleQueryMessage::Row(row) = message { Some(row) } else { None }
     });
-    let row = row.unwrap();
+    let row = rows.take(1).next().unwrap();
     assert_eq!(row.get("statement"), Some("select count(n), ? from big where k = $1"));
     assert_eq!(row.get("state"), Some("switched off"));
     let shown = |column: &str| row.get(column).unwrap().parse::<u64>().unwrap();
