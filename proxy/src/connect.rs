@@ -421,7 +421,6 @@ impl Attempt<'_> {
             applied: Arc::new(Params::default()),
             shown: HolderState::Active,
             facts: Arc::new(Facts::new(self.backend_pid, self.key, cancel_by, Instant::now())),
-            sent_at: Instant::now(),
             carry: Vec::new(),
             rest: 0,
             to_server: Vec::new(),

@@ -5,7 +5,6 @@
 //! its thread goes with its owner.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use stent_contract::snapshot::HolderState;
 use stent_pool::{Home, PoolId, ServerId};
@@ -63,8 +62,6 @@ pub(crate) struct Link {
     pub(crate) replay: Replay,
     /// Whether its transaction has changed definitions.
     pub(crate) definitions: Definitions,
-    /// When it was last sent a request.
-    pub(crate) sent_at: Instant,
     /// With what it was started.
     pub(crate) started: Start,
     /// What it said of itself then, kept where clients are told (session mode).

@@ -354,10 +354,9 @@ impl Ledger {
 
     /// Whether the server is to execute a statement of ours under one of our names.
     pub fn binds_named(&self) -> bool {
-        self.owed.iter().any(|owed| match owed {
-            Owed::Bind(id) | Owed::Describe(id) => *id > 0,
-            owed => matches!(owed, Owed::BindUnnamed(_) | Owed::DescribeUnnamed(_)),
-        })
+        let named = |owed: &Owed| matches!(owed, Owed::Bind(id) | Owed::Describe(id) if *id > 0);
+        let unnamed = |owed: &Owed| matches!(owed, Owed::BindUnnamed(_) | Owed::DescribeUnnamed(_));
+        self.owed.iter().any(|owed| named(owed) || unnamed(owed))
     }
 
     /// Whether one Sync, and nothing behind it, ends what is owed.

@@ -1,5 +1,7 @@
 //! When the Parse of an unnamed statement is answered from what a server knows, and when it goes on.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use stent_wire::frame::{Sender, frame_at, put_message};
 use stent_wire::ledger::{Ledger, Owed};
 use stent_wire::params::Params;

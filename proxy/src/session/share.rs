@@ -100,12 +100,14 @@ impl Session {
     }
 
     /// The server has answered: how long did that take?
-    pub(super) fn measured(&mut self, link: &mut Link) {
+    pub(super) fn measured(&self, link: &mut Link) {
         let Timing::One(timed) = std::mem::take(&mut link.statements.timing) else { return };
         let Timed { statement, way } = timed;
         let Some(worth) = statement.known_worth() else { return };
+        // The server is at work since the request was sent.
+        let Some(checkout) = link.facts.checkout() else { return };
         let now = clock::now();
-        let took = now.saturating_duration_since(link.sent_at);
+        let took = now.saturating_duration_since(checkout.state_since);
         let change = worth.observe(way, took, now.saturating_duration_since(self.broker.started));
         match change {
             Change::None => {}

@@ -11,7 +11,7 @@ use stent_wire::frame::{Frame, FrameError, HEADER_LEN, Sender, cstr, frame_at, r
 use stent_wire::ledger::Owed;
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
 use stent_wire::prepared::{
-    ClientStatements, Statement, Statements, Terms, Texts, Timing, Translation, drop_unnamed,
+    ClientStatements, Statement, Statements, Terms, Texts, Translation, drop_unnamed,
 };
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
@@ -21,7 +21,6 @@ use super::heal::put_stale;
 use super::inspect::{Forbidden, note_effects, put_refusal};
 use super::{Carried, End, Ended, Fate, Hearing, Moved, Phase, Session, Skip, Step};
 use crate::broker::Acquired;
-use crate::clock;
 use crate::config::{PoolMode, StatementCache};
 use crate::disconnects::Cause;
 use crate::link::{Link, Writing};
@@ -427,9 +426,6 @@ fn pass_untranslated(
 /// noted: the server's last words may still be there to be read.
 fn send_to_server(link: &mut Link, out: &[u8]) {
     debug_assert!(link.to_server.is_empty(), "requests are read only when the last have gone");
-    if let Timing::One(_) = link.statements.timing {
-        link.sent_at = clock::now();
-    }
     link.show(HolderState::Active);
     match link.stream.try_write(out) {
         Ok(n) if n < out.len() => link.to_server = stash::keep(&out[n..]),

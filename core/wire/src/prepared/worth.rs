@@ -17,8 +17,6 @@ const RING: usize = 16;
 /// How many of each kind there must be before they are compared.
 const KEPT_MIN: u64 = 8;
 const ANEW_MIN: u64 = 3;
-/// With every so many of the kept ones they are compared, and with each of the others.
-const COMPARED_EVERY: u64 = 8;
 /// The kept plan is clearly slower from this ratio on ...
 const RATIO: u32 = 2;
 /// ... where it also costs this much more, in microseconds.
@@ -134,7 +132,7 @@ impl Worth {
         }
         match self.standing() {
             Standing::Never => Change::None,
-            Standing::On if self.is_slower(way) => {
+            Standing::On if way == Way::Anew && self.is_slower(took) => {
                 self.off_since.store(now, Relaxed);
                 self.standing.store(Standing::Off.number(), Relaxed);
                 Change::SwitchedOff
@@ -152,17 +150,17 @@ impl Worth {
         }
     }
 
-    /// Whether the kept plan is clearly slower. Medians cost a sort of a few numbers, so they are
-    /// not looked at each time.
-    fn is_slower(&self, way: Way) -> bool {
-        let due = way == Way::Anew || self.kept.count().is_multiple_of(COMPARED_EVERY);
-        if !due || self.kept.count() < KEPT_MIN || self.anew.count() < ANEW_MIN {
+    /// Whether the kept plan is clearly slower: than the others usually are, and than the one that
+    /// was just seen, so that a time when everything is slow does not count against it.
+    fn is_slower(&self, newest: u32) -> bool {
+        if self.kept.count() < KEPT_MIN || self.anew.count() < ANEW_MIN {
             return false;
         }
         let (Some(kept), Some(anew)) = (self.kept.median(), self.anew.median()) else {
             return false;
         };
-        const { assert!(KEPT_MIN <= RING as u64 && ANEW_MIN <= RING as u64) };
+        const { assert!(KEPT_MIN + ANEW_MIN <= 2 * RING as u64, "enough times are kept") };
+        let anew = anew.max(newest);
         kept >= anew.saturating_mul(RATIO) && kept - anew >= MARGIN_US
     }
 
@@ -249,12 +247,15 @@ mod tests {
     fn a_kept_plan_that_is_clearly_slower_is_switched_off_and_tried_again() {
         let worth = Worth::default();
         assert!(observe(&worth, Way::Anew, 300, 3, 0).is_empty());
-        assert_eq!(observe(&worth, Way::Kept, 20_000, 8, 1), [Change::SwitchedOff]);
+        assert!(observe(&worth, Way::Kept, 20_000, 8, 1).is_empty());
+        assert!(observe(&worth, Way::Anew, 20_000, 1, 1).is_empty(), "everything is slow");
+        assert_eq!(observe(&worth, Way::Anew, 300, 1, 1), [Change::SwitchedOff]);
         assert_eq!((worth.standing(), worth.next()), (Standing::Off, Way::Anew));
         assert!(observe(&worth, Way::Anew, 300, 100, 300).is_empty());
         assert_eq!(observe(&worth, Way::Anew, 300, 1, 301), [Change::SwitchedOn]);
         assert_eq!(worth.next(), Way::Kept);
-        assert_eq!(observe(&worth, Way::Kept, 20_000, 8, 302), [Change::SwitchedOff]);
+        assert!(observe(&worth, Way::Kept, 20_000, 8, 302).is_empty());
+        assert_eq!(observe(&worth, Way::Anew, 300, 1, 302), [Change::SwitchedOff]);
     }
 
     #[test]
@@ -265,12 +266,14 @@ mod tests {
             let worth = Worth::default();
             observe(&worth, Way::Anew, anew, 3, 0);
             assert!(observe(&worth, Way::Kept, kept, times, 1).is_empty(), "{anew} {kept}");
+            assert!(observe(&worth, Way::Anew, anew, 1, 1).is_empty(), "{anew} {kept}");
         }
         let worth = Worth::default();
         observe(&worth, Way::Anew, 300, 3, 0);
         for _ in 0..10 {
             assert!(observe(&worth, Way::Kept, 90_000, 3, 0).is_empty());
             assert!(observe(&worth, Way::Kept, 200, 13, 0).is_empty());
+            assert!(observe(&worth, Way::Anew, 300, 1, 0).is_empty());
         }
     }
 

@@ -178,7 +178,7 @@ impl Schedule {
             Status::Open if local => LOCAL_SETTINGS[self.below(LOCAL_SETTINGS.len())],
             // Else no two clients would ever have the same.
             _ if local => "reset all",
-            _ => SETTINGS[self.below(SETTINGS.len())],
+            Status::Idle | Status::Open | Status::Failed => SETTINGS[self.below(SETTINGS.len())],
         };
         if self.one_in(2) { self.query(round, sql) } else { self.say(round, sql, 0) }
     }
@@ -363,12 +363,12 @@ impl Schedule {
         round.bytes.extend(execute());
     }
 
-    fn describe(&mut self, round: &mut Round, kind: u8, name: &str) {
+    fn describe(&self, round: &mut Round, kind: u8, name: &str) {
         round.story.push(format!("Describe {} {name:?}", char::from(kind)));
         round.bytes.extend(message(b'D', &[&[kind], name.as_bytes(), b"\0"].concat()));
     }
 
-    fn sync(&mut self, round: &mut Round) {
+    fn sync(&self, round: &mut Round) {
         round.story.push("Sync".to_owned());
         round.bytes.extend(sync());
         round.readies += 1;
