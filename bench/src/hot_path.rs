@@ -21,8 +21,8 @@ use crate::stub::Stub;
 const RUNS: [u32; 2] = [500, 2_500];
 /// Under callgrind everything takes fifty times as long.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How far a figure may move before somebody has to look, of the whole.
-const TOLERANCE: f64 = 0.02;
+/// How far a figure may move before somebody has to look, in percent.
+const TOLERANCE: u64 = 2;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,9 +117,10 @@ impl Baseline {
                     "{name}: {now} instructions a transaction, and no figure before"
                 ));
             };
-            let change = *now as f64 / *before as f64 - 1.0;
             let text = format!("{name}: {now} instructions a transaction, {before} before");
-            (change.abs() > TOLERANCE).then(|| format!("{text} ({:+.1} %)", 100.0 * change))
+            let change = 100.0 * (*now as f64 / *before as f64 - 1.0);
+            let moved = now.abs_diff(*before) * 100 > before * TOLERANCE;
+            moved.then(|| format!("{text} ({change:+.1} %)"))
         };
         let moved: Vec<String> = measured.instructions.iter().filter_map(moved).collect();
         if moved.is_empty() { Compared::Same } else { Compared::Moved(moved) }
