@@ -21,6 +21,10 @@ const ANEW_MIN: u64 = 3;
 const RATIO: u32 = 2;
 /// ... where it also costs this much more, in microseconds.
 const MARGIN_US: u32 = 500;
+/// So many samples in a row must say so: a machine that stalls for a moment says it once.
+const IN_A_ROW: u32 = 4;
+/// Every so many uses one is a sample while there is a suspicion.
+const SUSPECTED_EVERY: u64 = 8;
 /// How long a statement that was switched off is parsed anew each time.
 pub const RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -91,6 +95,8 @@ pub struct Worth {
     kept: Ring,
     anew: Ring,
     standing: AtomicU32,
+    /// How many samples in a row have found the kept plan slower.
+    suspicion: AtomicU32,
     /// When it was switched off, in milliseconds of the shell's clock.
     off_since: AtomicU64,
 }
@@ -100,7 +106,9 @@ impl Worth {
     pub(super) fn next(&self) -> Way {
         let uses = self.uses.load(Relaxed) + 1;
         self.uses.store(uses, Relaxed);
-        let sample = uses.is_multiple_of(SAMPLE_EVERY);
+        let suspected = self.suspicion.load(Relaxed) > 0;
+        let every = if suspected { SUSPECTED_EVERY } else { SAMPLE_EVERY };
+        let sample = uses.is_multiple_of(every);
         if sample || self.standing() != Standing::On { Way::Anew } else { Way::Kept }
     }
 
@@ -132,7 +140,7 @@ impl Worth {
         }
         match self.standing() {
             Standing::Never => Change::None,
-            Standing::On if way == Way::Anew && self.is_slower(took) => {
+            Standing::On if way == Way::Anew && self.is_surely_slower(took) => {
                 self.off_since.store(now, Relaxed);
                 self.standing.store(Standing::Off.number(), Relaxed);
                 Change::SwitchedOff
@@ -148,6 +156,15 @@ impl Worth {
                 Change::SwitchedOn
             }
         }
+    }
+
+    /// Whether the kept plan has now been slower often enough.
+    fn is_surely_slower(&self, newest: u32) -> bool {
+        let before = self.suspicion.load(Relaxed);
+        let now = if self.is_slower(newest) { before + 1 } else { 0 };
+        let sure = now >= IN_A_ROW;
+        self.suspicion.store(if sure { 0 } else { now }, Relaxed);
+        sure
     }
 
     /// Whether the kept plan is clearly slower: than the others usually are, and than the one that
@@ -249,13 +266,14 @@ mod tests {
         assert!(observe(&worth, Way::Anew, 300, 3, 0).is_empty());
         assert!(observe(&worth, Way::Kept, 20_000, 8, 1).is_empty());
         assert!(observe(&worth, Way::Anew, 20_000, 1, 1).is_empty(), "everything is slow");
+        assert!(observe(&worth, Way::Anew, 300, 3, 1).is_empty(), "not often enough yet");
         assert_eq!(observe(&worth, Way::Anew, 300, 1, 1), [Change::SwitchedOff]);
         assert_eq!((worth.standing(), worth.next()), (Standing::Off, Way::Anew));
         assert!(observe(&worth, Way::Anew, 300, 100, 300).is_empty());
         assert_eq!(observe(&worth, Way::Anew, 300, 1, 301), [Change::SwitchedOn]);
         assert_eq!(worth.next(), Way::Kept);
         assert!(observe(&worth, Way::Kept, 20_000, 8, 302).is_empty());
-        assert_eq!(observe(&worth, Way::Anew, 300, 1, 302), [Change::SwitchedOff]);
+        assert_eq!(observe(&worth, Way::Anew, 300, 4, 302), [Change::SwitchedOff]);
     }
 
     #[test]
@@ -275,6 +293,29 @@ mod tests {
             assert!(observe(&worth, Way::Kept, 200, 13, 0).is_empty());
             assert!(observe(&worth, Way::Anew, 300, 1, 0).is_empty());
         }
+    }
+
+    #[test]
+    fn a_machine_that_stalls_for_a_moment_switches_nothing_off() {
+        let worth = Worth::default();
+        observe(&worth, Way::Anew, 300, 3, 0);
+        for _ in 0..100 {
+            // Sixteen slow ones, three samples that are not, and the next kept ones are as ever.
+            assert!(observe(&worth, Way::Kept, 20_000, 16, 0).is_empty());
+            assert!(observe(&worth, Way::Anew, 300, 3, 0).is_empty());
+            assert!(observe(&worth, Way::Kept, 200, 16, 0).is_empty());
+            assert!(observe(&worth, Way::Anew, 300, 1, 0).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_suspicion_is_looked_into_at_once() {
+        let worth = Worth::default();
+        observe(&worth, Way::Anew, 300, 3, 0);
+        observe(&worth, Way::Kept, 20_000, 16, 0);
+        observe(&worth, Way::Anew, 300, 1, 0);
+        let samples = (0..SAMPLE_EVERY).filter(|_| worth.next() == Way::Anew).count();
+        assert_eq!(samples as u64, SAMPLE_EVERY / SUSPECTED_EVERY);
     }
 
     #[test]
