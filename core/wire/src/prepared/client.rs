@@ -10,12 +10,15 @@ use super::{Shape, Statement};
 use crate::limits::CLIENT_STATEMENTS_MAX;
 use crate::memory::{given, table_len};
 
-/// A client's names. They are shared by both maps; names of one statement are chained, the one that
-/// was parsed last first.
+/// Up to how many names a statement's are looked for among all.
+const SCANNED_MAX: usize = 128;
+
+/// A client's names.
 #[derive(Debug, Default)]
 struct Names {
-    by_name: FxHashMap<Arc<[u8]>, Named>,
-    by_id: FxHashMap<u64, Arc<[u8]>>,
+    by_name: FxHashMap<Box<[u8]>, Named>,
+    /// The names of each statement, where there are too many to look at all.
+    by_id: Option<FxHashMap<u64, Vec<Box<[u8]>>>>,
 }
 
 /// A statement, and when the client parsed it.
@@ -25,32 +28,47 @@ struct Named {
     parsed: u64,
     /// What the client was told of its rows.
     told: Option<Shape>,
-    /// The name that the client gave to the same statement before.
-    before: Option<Arc<[u8]>>,
 }
 
 impl Names {
-    /// The names of a statement, the one that was parsed last first.
-    fn of(&self, id: u64) -> impl Iterator<Item = (&Arc<[u8]>, &Named)> {
-        let mut next = self.by_id.get(&id);
-        std::iter::from_fn(move || {
-            let name = next?;
-            let named = self.by_name.get(name).expect("a name in a chain is the client's");
-            next = named.before.as_ref();
-            Some((name, named))
-        })
+    /// The names of a statement, in no order.
+    #[expect(clippy::disallowed_methods, reason = "who asks needs all, or the latest")]
+    fn of(&self, id: u64) -> impl Iterator<Item = (&[u8], &Named)> {
+        let known = self.by_id.as_ref().and_then(|index| index.get(&id)).into_iter().flatten();
+        let known = known.filter_map(|name| self.by_name.get_key_value(name));
+        let all = self.by_id.is_none().then(|| self.by_name.iter()).into_iter().flatten();
+        let scanned = all.filter(move |(_, named)| named.statement.id() == id);
+        known.chain(scanned).map(|(name, named)| (&**name, named))
     }
 
-    /// Takes a name out of its chain. `before` is the rest of the chain behind it.
-    fn unchain(&mut self, id: u64, name: &[u8], before: Option<Arc<[u8]>>) {
-        let later = self.of(id).map(|(of, _)| of).take_while(|of| &***of != name).last().cloned();
-        match (later, before) {
-            (Some(later), before) => {
-                let later = self.by_name.get_mut(&later).expect("it is in the chain");
-                later.before = before;
+    /// The name that was parsed last.
+    fn latest(&self, id: u64) -> Option<(&[u8], &Named)> {
+        self.of(id).max_by_key(|(_, named)| named.parsed)
+    }
+
+    /// A name has become a statement's.
+    #[expect(clippy::iter_over_hash_type, reason = "the index does not depend on the order")]
+    fn index(&mut self, name: &[u8], id: u64) {
+        match &mut self.by_id {
+            Some(index) => index.entry(id).or_default().push(name.into()),
+            None if self.by_name.len() <= SCANNED_MAX => {}
+            None => {
+                let mut index: FxHashMap<u64, Vec<Box<[u8]>>> = FxHashMap::default();
+                for (name, named) in &self.by_name {
+                    index.entry(named.statement.id()).or_default().push(name.clone());
+                }
+                self.by_id = Some(index);
             }
-            (None, Some(before)) => drop(self.by_id.insert(id, before)),
-            (None, None) => drop(self.by_id.remove(&id)),
+        }
+    }
+
+    /// A name is a statement's no longer.
+    fn unindex(&mut self, name: &[u8], id: u64) {
+        let Some(index) = &mut self.by_id else { return };
+        let Some(names) = index.get_mut(&id) else { return };
+        names.retain(|of| **of != *name);
+        if names.is_empty() {
+            index.remove(&id);
         }
     }
 }
@@ -71,28 +89,32 @@ impl ClientStatements {
         self.names.as_ref()?.by_name.get(name).map(|named| &named.statement)
     }
 
-    fn of(&self, id: u64) -> impl Iterator<Item = (&Arc<[u8]>, &Named)> {
-        self.names.iter().flat_map(move |names| names.of(id))
-    }
-
     /// Whether the client has given a name to a statement.
     pub fn names(&self, id: u64) -> bool {
-        self.names.as_ref().is_some_and(|names| names.by_id.contains_key(&id))
+        self.names.as_ref().is_some_and(|names| names.of(id).next().is_some())
     }
 
     /// When the client last parsed a statement, under whatever name; 0 where it did not.
     pub(crate) fn parsed(&self, id: u64) -> u64 {
-        self.of(id).next().map_or(0, |(_, named)| named.parsed)
+        let latest = self.names.as_ref().and_then(|names| names.latest(id));
+        latest.map_or(0, |(_, named)| named.parsed)
     }
 
     /// The client is told the shape of a statement's rows. What it was told of a name holds as long
     /// as the name does: PostgreSQL refuses to change it.
+    #[expect(clippy::disallowed_methods, reason = "each entry is changed for itself")]
     pub fn described(&mut self, id: u64, shape: Shape) {
-        let mut next = self.names.as_ref().and_then(|names| names.by_id.get(&id).cloned());
-        while let (Some(name), Some(names)) = (next, &mut self.names) {
-            let named = names.by_name.get_mut(&name).expect("a name in a chain is the client's");
-            named.told.get_or_insert(shape);
-            next = named.before.clone();
+        let Some(names) = &mut self.names else { return };
+        let Some(index) = &names.by_id else {
+            let all = names.by_name.values_mut();
+            let own = all.filter(|named| named.statement.id() == id);
+            own.for_each(|named| named.told = named.told.or(Some(shape)));
+            return;
+        };
+        for name in index.get(&id).into_iter().flatten() {
+            if let Some(named) = names.by_name.get_mut(name) {
+                named.told.get_or_insert(shape);
+            }
         }
     }
 
@@ -103,12 +125,13 @@ impl ClientStatements {
 
     /// Whether the client was told the shape of a statement's rows, under whatever name.
     pub fn knows_shape(&self, id: u64) -> bool {
-        self.of(id).any(|(_, named)| named.told.is_some())
+        let mut names = self.names.iter().flat_map(|names| names.of(id));
+        names.any(|(_, named)| named.told.is_some())
     }
 
     /// The name that the client last gave to a statement.
     pub(super) fn name_of(&self, id: u64) -> Option<&[u8]> {
-        self.of(id).next().map(|(name, _)| &**name)
+        self.names.as_ref()?.latest(id).map(|(name, _)| name)
     }
 
     /// Whether there is room for one more name.
@@ -129,36 +152,34 @@ impl ClientStatements {
     /// Gives a name its statement. The name must be free.
     pub(crate) fn insert(&mut self, name: &[u8], statement: Arc<Statement>, parsed: u64) {
         let names = self.names.get_or_insert_with(Box::default);
-        self.names_len = self.names_len.saturating_add(name_len(name));
-        let name: Arc<[u8]> = name.into();
-        let before = names.by_id.insert(statement.id(), Arc::clone(&name));
-        let named = Named { statement, parsed, told: None, before };
-        let previous = names.by_name.insert(name, named);
+        self.names_len = self.names_len.saturating_add(given(name.len()) as u32);
+        let id = statement.id();
+        let previous = names.by_name.insert(name.into(), Named { statement, parsed, told: None });
         debug_assert!(previous.is_none(), "a name is given away once");
-        assert!(names.by_id.len() <= names.by_name.len(), "each statement in here has a name");
+        names.index(name, id);
+        assert!(names.by_id.is_some() || names.by_name.len() <= SCANNED_MAX, "many are indexed");
     }
 
     /// A name means another statement of the same text from here on.
     pub(super) fn reread(&mut self, name: &[u8], statement: Arc<Statement>) {
         let Some(names) = &mut self.names else { return };
-        let Some((name, named)) = names.by_name.get_key_value(name) else { return };
-        let (name, old, before) = (Arc::clone(name), named.statement.id(), named.before.clone());
-        assert_ne!(old, statement.id(), "it is read anew because it is another");
-        names.unchain(old, &name, before);
-        let before = names.by_id.insert(statement.id(), Arc::clone(&name));
-        if let Some(named) = names.by_name.get_mut(&name) {
-            (named.statement, named.before) = (statement, before);
+        let Some(named) = names.by_name.get_mut(name) else { return };
+        let new = statement.id();
+        let old = std::mem::replace(&mut named.statement, statement);
+        assert_ne!(old.id(), new, "it is read anew because it is another");
+        if names.by_id.is_some() {
+            names.unindex(name, old.id());
+            names.index(name, new);
         }
     }
 
     /// Frees a name.
     pub(crate) fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
         let names = self.names.as_mut()?;
-        let (id, before) =
-            names.by_name.get(name).map(|of| (of.statement.id(), of.before.clone()))?;
-        names.unchain(id, name, before);
-        self.names_len = self.names_len.saturating_sub(name_len(name));
-        names.by_name.remove(name).map(|named| named.statement)
+        let removed = names.by_name.remove(name)?.statement;
+        self.names_len = self.names_len.saturating_sub(given(name.len()) as u32);
+        names.unindex(name, removed.id());
+        Some(removed)
     }
 
     /// Frees a name if it still means that statement.
@@ -177,16 +198,15 @@ impl ClientStatements {
     /// The memory behind the names, in bytes; the texts are everybody's.
     pub fn heap_len(&self) -> usize {
         let Some(names) = &self.names else { return 0 };
+        let index = names.by_id.as_ref().map_or(0, |index| {
+            let entries = index.len() * given(size_of::<Box<[u8]>>());
+            table_len::<(u64, Vec<Box<[u8]>>)>(index.capacity()) + entries + self.names_len as usize
+        });
         given(size_of::<Names>())
-            + table_len::<(Arc<[u8]>, Named)>(names.by_name.capacity())
-            + table_len::<(u64, Arc<[u8]>)>(names.by_id.capacity())
+            + table_len::<(Box<[u8]>, Named)>(names.by_name.capacity())
             + self.names_len as usize
+            + index
     }
-}
-
-/// What the allocator gives for a name, with its counts.
-fn name_len(name: &[u8]) -> u32 {
-    given((2 * size_of::<usize>() + name.len()).next_multiple_of(size_of::<usize>())) as u32
 }
 
 #[cfg(test)]
@@ -196,7 +216,17 @@ mod tests {
 
     #[test]
     fn names_of_one_statement_are_found_by_it_the_latest_first() {
+        for others in [0, SCANNED_MAX, 10 * SCANNED_MAX] {
+            found_by_statement(others);
+        }
+    }
+
+    fn found_by_statement(others: usize) {
         let (mut client, mut texts) = (ClientStatements::default(), Texts::default());
+        for n in 0..others {
+            let other = texts.intern(Reading::PLAIN, format!("other {n}\0\0\0").as_bytes());
+            client.insert(format!("other {n}").as_bytes(), other, texts.tick());
+        }
         let one = texts.intern(Reading::PLAIN, b"select 1\0\0\0");
         let two = texts.intern(Reading::PLAIN, b"select 2\0\0\0");
         for (name, of) in [("a", &one), ("x", &two), ("b", &one), ("c", &one)] {
@@ -212,9 +242,11 @@ mod tests {
             assert_eq!(client.name_of(one.id()), latest.map(str::as_bytes), "{gone}");
             assert!(client.parsed(one.id()) <= parsed && client.remove(b"b").is_none());
         }
-        client.reread(b"x", texts.intern(Reading::PLAIN, b"select 3\0\0\0"));
-        assert!(client.name_of(two.id()).is_none() && client.names(3));
+        let three = texts.intern(Reading::PLAIN, b"select 3\0\0\0");
+        client.reread(b"x", Arc::clone(&three));
+        assert!(client.name_of(two.id()).is_none() && client.names(three.id()));
         client.reread(b"x", Arc::clone(&two));
-        assert!(!client.knows_shape(one.id()) && client.names(two.id()) && client.len() == 1);
+        assert!(!client.knows_shape(one.id()) && client.names(two.id()));
+        assert_eq!(client.len(), others + 1);
     }
 }
