@@ -21,8 +21,9 @@ const ANEW_MIN: u64 = 3;
 const RATIO: u32 = 2;
 /// ... where it also costs this much more, in microseconds.
 const MARGIN_US: u32 = 500;
-/// So many samples in a row must say so: a machine that stalls for a moment says it once.
-const IN_A_ROW: u32 = 4;
+/// So many samples more must say so than say the contrary: a machine that stalls for a moment says it
+/// once.
+const SURE_FROM: u32 = 4;
 /// Every so many uses one is a sample while there is a suspicion.
 const SUSPECTED_EVERY: u64 = 8;
 /// How long a statement that was switched off is parsed anew each time.
@@ -95,7 +96,7 @@ pub struct Worth {
     kept: Ring,
     anew: Ring,
     standing: AtomicU32,
-    /// How many samples in a row have found the kept plan slower.
+    /// How many more samples have found the kept plan slower than have not, since none had.
     suspicion: AtomicU32,
     /// When it was switched off, in milliseconds of the shell's clock.
     off_since: AtomicU64,
@@ -161,8 +162,8 @@ impl Worth {
     /// Whether the kept plan has now been slower often enough.
     fn is_surely_slower(&self, newest: u32) -> bool {
         let before = self.suspicion.load(Relaxed);
-        let now = if self.is_slower(newest) { before + 1 } else { 0 };
-        let sure = now >= IN_A_ROW;
+        let now = if self.is_slower(newest) { before + 1 } else { before.saturating_sub(1) };
+        let sure = now >= SURE_FROM;
         self.suspicion.store(if sure { 0 } else { now }, Relaxed);
         sure
     }
@@ -300,9 +301,9 @@ mod tests {
         let worth = Worth::default();
         observe(&worth, Way::Anew, 300, 3, 0);
         for _ in 0..100 {
-            // Sixteen slow ones, three samples that are not, and the next kept ones are as ever.
+            // Sixteen slow ones, a sample that is not, and what follows is as ever.
             assert!(observe(&worth, Way::Kept, 20_000, 16, 0).is_empty());
-            assert!(observe(&worth, Way::Anew, 300, 3, 0).is_empty());
+            assert!(observe(&worth, Way::Anew, 300, 1, 0).is_empty());
             assert!(observe(&worth, Way::Kept, 200, 16, 0).is_empty());
             assert!(observe(&worth, Way::Anew, 300, 1, 0).is_empty());
         }
