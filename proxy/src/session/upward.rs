@@ -194,11 +194,7 @@ impl Session {
             at = frame.all.end;
             self.rest = frame.missing;
             if frame.tag == b'd' && self.rest == 0 {
-                let end = run_end(chunk, at, b'd');
-                if self.fate == Fate::Forward {
-                    splice.keep(at..end);
-                }
-                at = end;
+                self.rest = run_end(chunk, at, b'd') - at;
             }
         }
         self.undo_skipped(link);
