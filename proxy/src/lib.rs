@@ -51,8 +51,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::LocalSet;
-
 pub use config::Config;
 pub use error::Error;
 
@@ -68,16 +66,14 @@ const DRAIN_STEP: Duration = Duration::from_millis(20);
 
 /// Runs the proxy until `shutdown` completes and clients have finished their transactions.
 ///
-/// To be called on a current-thread runtime. Fails only at the start: an address that cannot be
+/// To be called on a `LocalRuntime`. Fails only at the start: an address that cannot be
 /// listened on, a secret that cannot be used.
 pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + 'static,
 ) -> Result<(), Error> {
-    let tasks = LocalSet::new();
-    // A task of its own: what is awaited here is polled whenever any task has something to do.
-    let proxy = tasks.spawn_local(run_local(config, shutdown));
-    match tasks.run_until(proxy).await {
+    // A task of its own: what a runtime blocks on is polled at its every turn.
+    match tokio::task::spawn_local(serve(config, shutdown)).await {
         Ok(ended) => ended,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -86,7 +82,7 @@ pub async fn run(
     }
 }
 
-async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     // First what may be wrong with the configuration: nobody connects to a proxy that cannot start.
     let broker = Broker::new(config)?;
     let listeners = listen_for_clients(&broker.config)?;

@@ -13,6 +13,7 @@ mod ear;
 mod idle;
 mod lend;
 mod make_way;
+mod role;
 mod warm;
 mod welcome;
 
@@ -24,7 +25,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stent_pool::{
-    Limits, OPENING_MAX, PoolId, Pools, RETRY_MAX, RETRY_MIN, ServerId, TooManyPools,
+    Failover, Limits, OPENING_MAX, PoolId, Pools, RETRY_MAX, RETRY_MIN, ServerId, TooManyPools,
 };
 use stent_wire::auth::scram::MockSecret;
 use stent_wire::prepared::Texts;
@@ -56,6 +57,7 @@ use decide::Queues;
 
 pub(crate) use dedicate::{Lent, Own, Start};
 pub(crate) use lend::Acquired;
+pub(crate) use role::{is_role, role_of};
 pub(crate) use welcome::{BaseWelcome, Welcome, WelcomeCache};
 
 /// See the module's documentation.
@@ -123,6 +125,10 @@ pub(crate) struct Inner {
     pub(crate) disconnects: Disconnects,
     /// Cancel requests by outcome.
     pub(crate) cancels: crate::cancel::Counts,
+    /// How often a client got another server, unnoticed.
+    pub(crate) repeated: u64,
+    /// Whether the database has moved.
+    pub(crate) failover: Failover,
     queues: Queues,
 }
 
@@ -251,6 +257,8 @@ impl Broker {
                 clients: Clients::default(),
                 disconnects: Disconnects::default(),
                 cancels: crate::cancel::Counts::default(),
+                repeated: 0,
+                failover: Failover::default(),
                 queues: Queues::new(started),
             }),
             texts: Lock::default(),

@@ -25,6 +25,7 @@ mod mail;
 mod notify;
 mod prepare;
 mod refuse;
+mod retry;
 mod share;
 mod upward;
 
@@ -294,10 +295,12 @@ impl Session {
             self.give_back(link);
             return self.leave_for_shutdown();
         }
-        let up = self.move_up(cx, &mut link);
-        let down = match up {
+        let down = self.move_down(cx, &mut link);
+        let up = match down {
+            // With the answer that was asked for the server goes back: the client is heard then.
+            Moved::Something if self.may_release(&link) => Moved::Nothing,
+            Moved::Something | Moved::Nothing => self.move_up(cx, &mut link),
             Moved::Ended(_) => Moved::Nothing,
-            Moved::Something | Moved::Nothing => self.move_down(cx, &mut link),
         };
         match (up, down) {
             (Moved::Ended(end), _) | (_, Moved::Ended(end)) => self.end_linked(link, end),

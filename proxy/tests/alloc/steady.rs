@@ -41,8 +41,8 @@ impl Counted {
         let (notified, ending) = (Arc::clone(&stop), Arc::clone(&ended));
         let thread = std::thread::spawn(move || {
             count_this_thread();
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build_local(Default::default()).unwrap();
             let stopped = async move { notified.notified().await };
             runtime.block_on(stent_proxy::run(config, stopped)).unwrap();
             ending.store(true, Ordering::SeqCst);

@@ -99,8 +99,8 @@ impl Proxy {
         let (stop, stopped) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
         let (notified, ended) = (Arc::clone(&stop), Arc::clone(&stopped));
         let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build_local(Default::default()).unwrap();
             let result = runtime
                 .block_on(async { stent_proxy::run(config, notified.notified_owned()).await });
             ended.store(true, Ordering::SeqCst);
