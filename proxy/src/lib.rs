@@ -63,6 +63,8 @@ use crate::workers::Workers;
 
 /// How often the drain looks whether they have.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// An application without a connection for so long has gone.
+const GONE_AFTER: Duration = Duration::from_millis(500);
 
 /// Runs the proxy until `shutdown` completes and clients have finished their transactions.
 ///
@@ -112,6 +114,10 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(),
         () = shutdown => {}
         error = workers.one_ends() => return Err(error),
     }
+    tokio::select! {
+        () = serve_on(&broker) => {}
+        error = workers.one_ends() => return Err(error),
+    }
     for task in accepting {
         task.abort();
     }
@@ -133,6 +139,24 @@ fn listen_for_clients(config: &Config) -> Result<Vec<Listener>, Error> {
         listeners.push(Listener::unix(&dir.join(name))?);
     }
     Ok(listeners)
+}
+
+/// Serves as before until the application has gone, up to a limit: it is stopped at the same time, and
+/// its last requests need the database.
+async fn serve_on(broker: &Arc<Broker>) {
+    broker.serve_on();
+    let begun = tokio::time::Instant::now();
+    let mut gone_since = None;
+    while begun.elapsed() < broker.config.drain_serve_timeout {
+        if broker.inner().clients.len() > 0 {
+            gone_since = None;
+        } else if gone_since.get_or_insert(begun.elapsed()).saturating_add(GONE_AFTER)
+            <= begun.elapsed()
+        {
+            return;
+        }
+        tokio::time::sleep(DRAIN_STEP).await;
+    }
 }
 
 /// Lets clients finish, up to a limit, then closes the servers.

@@ -220,7 +220,7 @@ impl Session {
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Step {
-        if self.broker.draining() == Draining::Yes {
+        if self.broker.draining() == Draining::Closing {
             return self.leave_for_shutdown();
         }
         match self.flush(cx) {
@@ -291,7 +291,7 @@ impl Session {
         let Phase::Linked(mut link) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             unreachable!("called in the phase Linked only")
         };
-        if self.broker.draining() == Draining::Yes && self.is_at_rest(&link) {
+        if self.broker.draining() == Draining::Closing && self.is_at_rest(&link) {
             self.give_back(link);
             return self.leave_for_shutdown();
         }

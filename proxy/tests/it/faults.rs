@@ -227,7 +227,9 @@ fn when_the_database_turns_read_only_writers_wait_until_there_is_one_that_is_not
 fn a_client_that_has_itself_forbidden_to_write_moves_nothing() {
     let pg = Postgres::start().unwrap();
     pg.sql("create table t (n int)").unwrap();
-    let proxy = Proxy::start(&pg, |_| {});
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+    });
     let mut client = Raw::login(&proxy);
     let pid = shown(&mut client, "select pg_backend_pid()");
     for sql in ["set default_transaction_read_only = on", "begin read only"] {
@@ -244,4 +246,74 @@ fn a_client_that_has_itself_forbidden_to_write_moves_nothing() {
     }
     assert_eq!(shown(&mut client, "select pg_backend_pid()"), pid, "the server is still there");
     assert!(proxy.get("/metrics").1.contains("\nstent_failovers_total 0\n"));
+}
+
+/// The server that a cancel request was meant for is asked for a sign of life before it is lent
+/// again; here its answer is that it ends.
+#[tokio::test]
+async fn a_cancelled_server_that_ends_while_it_is_held_back_leaves_its_place_to_another() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+    });
+    let client = proxy.client().await;
+    client.batch_execute("select 1").await.unwrap();
+    let backend = i32::try_from(pg.backends().unwrap()[0]).unwrap();
+    let token = client.cancel_token();
+    let asleep = client.batch_execute("select pg_sleep(2)");
+    let cancel = async {
+        until("it to run", || proxy.snapshot().pools[0].servers_active == 1).await;
+        // A stopped postmaster takes the connection and does not answer: the request is on its way.
+        pg.signal(Signal::STOP).unwrap();
+        token.cancel_query(tokio_postgres::NoTls).await
+    };
+    let (slept, cancelled) = tokio::join!(asleep, cancel);
+    slept.unwrap();
+    cancelled.unwrap();
+    let backend = rustix::process::Pid::from_raw(backend).unwrap();
+    rustix::process::kill_process(backend, Signal::TERM).unwrap();
+    pg.signal(Signal::CONT).unwrap();
+    client.batch_execute("select 1").await.unwrap();
+}
+
+#[test]
+fn a_proxy_that_is_told_to_stop_serves_on_until_the_application_has_gone() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| config.drain_serve_timeout = PATIENCE);
+    let mut old = Raw::login(&proxy);
+    shown(&mut old, "select 1");
+    proxy.stop();
+    wait_for("the proxy to say so", PATIENCE, || (proxy.get("/readyz").0 == 503).then_some(()))
+        .unwrap();
+    // As an application finishes: requests on what it has, and new connections.
+    for _ in 0..20 {
+        old.send(&query("begin"));
+        assert_eq!(old.tags(), "CZ");
+        assert_eq!(shown(&mut Raw::login(&proxy), "select 2"), "2");
+        old.send(&query("commit"));
+        assert_eq!(old.tags(), "CZ");
+    }
+    drop(old);
+    let stopped = std::time::Instant::now();
+    proxy.join().unwrap();
+    assert!(stopped.elapsed() < PATIENCE, "nobody is waited for who has gone");
+}
+
+#[test]
+fn an_application_that_stays_is_told_when_its_time_is_over() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.drain_serve_timeout = Duration::from_millis(200);
+        config.drain_timeout = PATIENCE;
+    });
+    let (mut idle, mut busy) = (Raw::login(&proxy), Raw::login(&proxy));
+    busy.send(&query("begin"));
+    assert_eq!(busy.tags(), "CZ");
+    proxy.stop();
+    let (tag, body) = idle.next().unwrap();
+    assert_eq!((tag, field(&body, b'C').as_str()), (b'E', "57P01"));
+    busy.send(&query("commit"));
+    assert_eq!(busy.tags(), "CZ", "a transaction may be finished");
+    drop(busy);
+    proxy.join().unwrap();
 }

@@ -67,6 +67,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         server_check_delay: Duration::from_secs(30),
         server_connect_timeout: Duration::from_secs(10),
         client_login_timeout: Duration::from_secs(10),
+        drain_serve_timeout: Duration::ZERO,
         drain_timeout: Duration::from_secs(1),
         forbidden_state: stent_wire::inspect::Causes::NONE,
         console_users: Vec::new(),
