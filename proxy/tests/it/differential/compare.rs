@@ -29,7 +29,7 @@ pub(super) fn comparable(messages: &[Message]) -> Vec<String> {
 fn without_failed_portals(messages: &[Message]) -> Vec<&Message> {
     let mut kept: Vec<&Message> = Vec::new();
     for message in messages {
-        let refuses_value = message.0 == b'E' && message.1.windows(3).any(|code| code == b"\0C22");
+        let refuses_value = message.0 == b'E' && message.1.windows(4).any(|code| code == b"\0C22");
         if refuses_value {
             let portal = kept.iter().rposition(|(tag, _)| !b"TnD".contains(tag));
             kept.truncate(portal.filter(|at| kept[*at].0 == b'2').unwrap_or(kept.len()));
