@@ -5,6 +5,7 @@
 //! Invariant: what a guard started is gone when the guard is, and soon after its process is, however
 //! that process ended: return, panic, `exit`, Ctrl-C or SIGKILL. A watchdog per guard sees to it.
 
+mod fault;
 mod port;
 mod postgres;
 pub mod proc;
@@ -13,6 +14,7 @@ mod temp;
 mod wait;
 mod watchdog;
 
+pub use fault::{Fault, FaultProxy};
 pub use port::free_port;
 pub use postgres::{Builder as PostgresBuilder, Installation, Postgres, Stop, Version};
 pub use process::Process;
