@@ -8,6 +8,7 @@
 pub mod cells;
 pub mod curves;
 pub mod endpoint;
+pub mod faults;
 pub mod figure;
 pub mod hot_path;
 pub mod lab;

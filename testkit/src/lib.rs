@@ -17,7 +17,7 @@ mod watchdog;
 pub use fault::{Fault, FaultProxy};
 pub use port::free_port;
 pub use postgres::{Builder as PostgresBuilder, Installation, Postgres, Stop, Version};
-pub use process::Process;
+pub use process::{Process, send_signal};
 pub use rustix::process::Signal;
 pub use temp::TempDir;
 pub use wait::{wait_for, wait_until, wait_until_async};
