@@ -160,7 +160,7 @@ impl Client {
         let outcome = match self.stream.write_all(request) {
             Ok(()) => self.answer(),
             // What the server has said before it closed may still be there to be read.
-            Err(error) => self.answer().and(Err(Failure::Lost(error.kind()))),
+            Err(error) => self.answer().and_then(|_| Err(Failure::Lost(error.kind()))),
         };
         if matches!(outcome, Err(Failure::Lost(_) | Failure::CalledOff | Failure::Odd)) {
             self.ended = Ended::Yes;
