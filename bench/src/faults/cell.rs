@@ -10,10 +10,11 @@ use stent_testkit::{FaultProxy, wait_until};
 use super::bank::{self, Audit, Believed};
 use super::bystanders::{Bystanders, Queue, Seen};
 use super::client::{Failure, Off};
-use super::row::{Row, Scene};
+use super::names::{NAME, Names};
+use super::row::{NEW_ADDRESS, Row, Scene};
 use super::worker::{Failed, Phase, ReadOnly, Record, Worker};
 use super::{WORKERS, gauge};
-use crate::endpoint::{Auth, Kind, Running, Setup, Tls};
+use crate::endpoint::{Auth, Kind, Running, Server, Setup, Tls};
 use crate::figure::{Values, values};
 use crate::lab::Lab;
 
@@ -51,16 +52,42 @@ pub(super) fn play(lab: &mut Lab, row: Row, kind: Kind) -> Result<(Values, Vec<S
         | Row::Terminate
         | Row::Partition
         | Row::ResetStorm
-        | Row::ConnectionsTaken => None,
+        | Row::ConnectionsTaken
+        | Row::Pause => None,
     };
     let way = FaultProxy::start(([127, 0, 0, 1], lab.postgres.port()).into())?;
-    let setup = Setup { server: Some(way.port()), databases: 1, auth: Auth::Trust, tls: Tls::Off };
-    let endpoint = Running::start(kind, setup, lab)?;
+    // A name is moved to another address, where the new primary is; a direct client of ours looks
+    // no names up, and its way is moved in place of that.
+    let names = match (&standby, kind) {
+        (None, _) | (_, Kind::Direct) => None,
+        (Some(_), _) => Names::make()?,
+    };
+    let new_way = match (&standby, &names) {
+        (Some(new), Some(_)) => {
+            let address = (NEW_ADDRESS, way.port()).into();
+            Some(FaultProxy::start_at(address, ([127, 0, 0, 1], new.port()).into())?)
+        }
+        (None, _) | (_, None) => None,
+    };
+    let host = if names.is_some() { NAME } else { "127.0.0.1" };
+    let setup = Setup {
+        server: Some(Server { host, port: way.port() }),
+        databases: 1,
+        auth: Auth::Trust,
+        tls: Tls::Off,
+    };
+    let within = |command| match &names {
+        Some(names) => names.within(command),
+        None => command,
+    };
+    let endpoint = Running::start_within(kind, setup, lab, within)?;
     let user = lab.postgres.superuser();
     let queue = if kind == Kind::Direct { Queue::None } else { Queue::Pooled };
     let off = Off::default();
     let bystanders = Bystanders::start(endpoint.port(), user, queue, &off)?;
-    let mut scene = Scene { lab, way: &way, standby };
+    let names = names.as_ref();
+    let mut scene = Scene { lab, way: &way, endpoint: &endpoint, names, standby };
+    let paused = (row == Row::Pause).then(|| f64::from(u8::from(scene.can_pause())));
     let load = Load::start(endpoint.port(), user, kind, &off);
     let moments = load.go_through(row, &mut scene)?;
     let (records, seen) = load.end(bystanders, &off)?;
@@ -68,7 +95,10 @@ pub(super) fn play(lab: &mut Lab, row: Row, kind: Kind) -> Result<(Values, Vec<S
     if row == Row::Promotion {
         scene.restore()?;
     }
-    Ok((figures(&records, &seen, audit, moments), endpoint.settings().to_vec()))
+    drop(new_way);
+    let mut values = figures(&records, &seen, audit, moments);
+    values.extend(paused.map(|paused| ("paused".to_owned(), paused)));
+    Ok((values, endpoint.settings().to_vec()))
 }
 
 /// The workers.
@@ -195,6 +225,11 @@ fn figures(records: &[Record], seen: &Seen, audit: Audit, moments: Moments) -> V
         .iter()
         .filter(|failed| failed.failure.code() == "25006" && failed.began > lifted)
         .count();
+    // Its client was between two transactions when the fault struck.
+    let began_idle = failures
+        .iter()
+        .filter(|failed| failed.phase == Phase::Begin && failed.began > struck)
+        .count();
     let wrong_of = |seen: &[Failure]| seen.iter().filter(|seen| **seen == Failure::Odd).count();
     let wrong = records.iter().map(|record| record.wrong).sum::<u64>() as usize
         + [&seen.idle, &seen.holders, &seen.waiters]
@@ -212,6 +247,7 @@ fn figures(records: &[Record], seen: &Seen, audit: Audit, moments: Moments) -> V
         ("holding_errors", seen.holders.len() as f64),
         ("login_errors", in_phase(Phase::Login)),
         ("begin_errors", in_phase(Phase::Begin)),
+        ("idle_begin_errors", began_idle as f64),
         ("transaction_errors", in_phase(Phase::Transaction)),
         ("commit_errors", in_phase(Phase::Commit)),
         ("late_25006", late as f64),

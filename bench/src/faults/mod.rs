@@ -9,6 +9,7 @@ pub mod bystanders;
 mod cell;
 pub mod client;
 pub mod gauge;
+mod names;
 pub mod row;
 pub mod worker;
 

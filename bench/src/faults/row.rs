@@ -3,7 +3,7 @@
 //! Owns: the fault from its first moment to its last. Invariant: after [`Row::strike`] the fault is
 //! over and the database can be reached by its name; how long it lasted is the same for all endpoints.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use stent_testkit::{Fault, FaultProxy, Postgres, Signal, Stop, send_signal, wait_for, wait_until};
 
 use super::client::{Client, Off};
+use super::names::Names;
+use crate::endpoint::Running;
 use crate::lab::Lab;
 
 /// How long the postmaster is away.
@@ -20,6 +22,8 @@ const PARTITION: Duration = Duration::from_secs(10);
 const STORM: Duration = Duration::from_secs(3);
 const STORM_STEP: Duration = Duration::from_millis(100);
 const TAKEN: Duration = Duration::from_secs(5);
+/// Where the new primary is reached; the old one is at 127.0.0.1, on the same port.
+pub const NEW_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A row.
@@ -41,13 +45,15 @@ pub enum Row {
     ResetStorm,
     /// The primary becomes read-only, its standby is promoted, and the name moves there.
     Promotion,
+    /// A restart while the pooler is paused; where it cannot be, a restart.
+    Pause,
     /// Others take every connection that PostgreSQL has left, and half of the endpoint's.
     ConnectionsTaken,
 }
 
 impl Row {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::KillBackend,
         Self::KillPostmaster,
         Self::StopPostmaster,
@@ -57,6 +63,7 @@ impl Row {
         Self::ResetStorm,
         Self::Promotion,
         Self::ConnectionsTaken,
+        Self::Pause,
     ];
 
     /// Its name in options and tables.
@@ -71,6 +78,7 @@ impl Row {
             Self::ResetStorm => "RST storm",
             Self::Promotion => "promotion",
             Self::ConnectionsTaken => "max_connections taken",
+            Self::Pause => "restart under PAUSE",
         }
     }
 
@@ -86,6 +94,7 @@ impl Row {
             Self::ResetStorm => "rst",
             Self::Promotion => "promotion",
             Self::ConnectionsTaken => "taken",
+            Self::Pause => "pause",
         }
     }
 
@@ -101,7 +110,7 @@ impl Row {
                 Duration::ZERO
             }
             Self::StopPostmaster => Duration::ZERO,
-            Self::KillPostmaster => RESTART,
+            Self::KillPostmaster | Self::Pause => RESTART,
             Self::StopAndTerminate => STOPPED,
             Self::Partition => PARTITION,
             Self::ResetStorm => STORM,
@@ -115,6 +124,10 @@ pub struct Scene<'a> {
     pub lab: &'a mut Lab,
     /// What every endpoint takes for PostgreSQL.
     pub way: &'a FaultProxy,
+    /// The endpoint.
+    pub endpoint: &'a Running,
+    /// The name under which it knows PostgreSQL, where names can be moved here.
+    pub names: Option<&'a Names>,
     /// The standby, made before the load began, of the row that needs one.
     pub standby: Option<Postgres>,
 }
@@ -168,6 +181,7 @@ impl Scene<'_> {
             }
             Row::Promotion => self.promote(),
             Row::ConnectionsTaken => self.take_connections(),
+            Row::Pause => self.restart_paused(),
         }
     }
 
@@ -206,7 +220,47 @@ impl Scene<'_> {
         new.promote()?;
         let count = "select count(*) from transfers";
         ensure!(old.value(count)? == new.value(count)?, "the old primary has gone on writing");
-        self.way.aim(SocketAddr::from(([127, 0, 0, 1], new.port())));
+        match self.names {
+            Some(names) => names.point_to(NEW_ADDRESS),
+            None => {
+                self.way.aim(SocketAddr::from(([127, 0, 0, 1], new.port())));
+                Ok(())
+            }
+        }
+    }
+
+    /// As for maintenance: PAUSE, a restart, RESUME.
+    fn restart_paused(&mut self) -> Result<()> {
+        let paused = self.console("PAUSE postgres");
+        if paused.is_ok() {
+            // Not every pooler waits for the transactions that are under way.
+            let busy = "select count(*) from pg_stat_activity where datname = 'postgres' \
+                        and state <> 'idle' and pid <> pg_backend_pid()";
+            wait_until("the last transactions", PATIENCE, || {
+                self.lab.postgres.value(busy).is_ok_and(|count| count == "0")
+            })?;
+        }
+        self.lab.postgres.stop(Stop::Fast)?;
+        sleep(RESTART);
+        self.lab.postgres.resume()?;
+        if paused.is_ok() {
+            self.console("RESUME postgres")?;
+        }
+        Ok(())
+    }
+
+    /// Whether the endpoint has PAUSE: the word is understood where there is nothing to pause.
+    pub fn can_pause(&self) -> bool {
+        self.console("PAUSE postgres").is_ok() && self.console("RESUME postgres").is_ok()
+    }
+
+    fn console(&self, command: &str) -> Result<()> {
+        let (user, password) = self.endpoint.kind().admin(&self.lab.postgres);
+        let mut psql = self.lab.postgres.client("psql")?;
+        psql.env("PGPORT", self.endpoint.port().to_string()).env("PGDATABASE", "pgbouncer");
+        psql.env("PGUSER", user).env("PGPASSWORD", password).env("PGCONNECT_TIMEOUT", "5");
+        let output = psql.args(["-X", "-q", "-c", command]).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
 

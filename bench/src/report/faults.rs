@@ -30,13 +30,14 @@ const fn column(title: &'static str, of: fn(&Values) -> Option<f64>, digits: usi
     Column { title, of, digits }
 }
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     column("longest time without a commit, s", |v| get(v, "gap_s"), 2),
     column("full service after, s", |v| get(v, "whole_s"), 2),
     column("errors: 10 waiting", |v| get(v, "waiting_errors"), 0),
     column("20 idle", |v| get(v, "idle_errors"), 0),
     column("20 in a transaction", |v| get(v, "holding_errors"), 0),
     column("24 at work: BEGIN", |v| get(v, "begin_errors"), 0),
+    column("of these begun later", |v| get(v, "idle_begin_errors"), 0),
     column("within, COMMIT", within, 0),
     column("login", |v| get(v, "login_errors"), 0),
 ];
@@ -86,8 +87,10 @@ pub(super) fn page(raw: &Raw) -> String {
          those (none at a direct connection, which has no queue). Of several rounds the worst \
          counts. Nothing that a fault itself makes impossible is taken off.\n\n\
          The way to PostgreSQL leads through a proxy of the harness for every endpoint. A partition \
-         is made there: connects are still answered by the kernel. A promotion moves the address \
-         behind that proxy; servers that are open stay with the old primary, which is read-only.\n\n",
+         is made there: connects are still answered by the kernel. A promotion moves a name to \
+         another address, in a hosts file that only the endpoint sees (the proxy's target where that \
+         needs rights that are not here); connections that are open stay with the old primary, \
+         which is read-only.\n\n",
         raw.command
     );
     for (name, version) in &raw.versions {
@@ -135,12 +138,22 @@ fn of_row(figures: &[Figure], row: Row) -> Vec<Bar> {
         | Row::Partition
         | Row::ResetStorm
         | Row::ConnectionsTaken => vec![relative(OTHER_S)],
+        Row::Pause => vec![relative(OTHER_S), bar("errors at work", Some(0.0), at_work(figures))],
     };
     let most = GAP_S + row.lasts().as_secs_f64();
     bars.push(bar("the bank's gap, s", Some(most), own("gap_s")));
     bars.push(bar("errors of waiting clients", Some(0.0), own("waiting_errors")));
     bars.push(bar("errors of idle clients", Some(0.0), own("idle_errors")));
     bars
+}
+
+/// Errors of the clients at work while the pooler was paused; absent where it could not be.
+fn at_work(figures: &[Figure]) -> Option<f64> {
+    let of = |values: &Values| {
+        get(values, "paused").filter(|paused| *paused > 0.0)?;
+        Some(get(values, "login_errors")? + get(values, "begin_errors")? + within(values)?)
+    };
+    worst(figures, Row::Pause.name(), OWN, of)
 }
 
 fn all<'a>(
@@ -197,7 +210,9 @@ fn row_section(page: &mut String, figures: Figures<'_>, row: &str) {
         if rounds == 0 {
             continue;
         }
-        let _ = write!(page, "| {endpoint} |");
+        let unpaused = worst(figures.0, row, endpoint, |v| get(v, "paused")) == Some(0.0);
+        let note = if unpaused { " (has no PAUSE)" } else { "" };
+        let _ = write!(page, "| {endpoint}{note} |");
         for column in &COLUMNS {
             let known = all(figures.0, row, endpoint, column.of).count();
             let text = match worst(figures.0, row, endpoint, column.of) {

@@ -66,7 +66,7 @@ enum Over {
 /// A running one; dropping it ends its connections.
 #[derive(Debug)]
 pub struct FaultProxy {
-    port: u16,
+    address: SocketAddr,
     state: watch::Sender<State>,
     open: watch::Receiver<usize>,
     thread: Option<JoinHandle<()>>,
@@ -75,27 +75,30 @@ pub struct FaultProxy {
 impl FaultProxy {
     /// Listens on a port of 127.0.0.1 in front of a target, without a fault.
     pub fn start(target: SocketAddr) -> Result<Self> {
-        let port = free_port()?;
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], free_port()?)), target)
+    }
+
+    /// Listens on an address of one's own choice.
+    pub fn start_at(address: SocketAddr, target: SocketAddr) -> Result<Self> {
         let state = State { fault: Fault::None, target, resets: 0, over: Over::No };
         let (state, seen) = watch::channel(state);
         let (count, open) = watch::channel(0);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let listener = runtime.block_on(engine::listen(address)).context("listen")?;
         let thread = std::thread::Builder::new()
             .name("fault-proxy".to_owned())
             .spawn(move || runtime.block_on(engine::serve(listener, address, seen, &count)))?;
-        Ok(Self { port, state, open, thread: Some(thread) })
+        Ok(Self { address, state, open, thread: Some(thread) })
     }
 
     /// Its port.
     pub const fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// Its address.
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Connections that are open at this moment.
