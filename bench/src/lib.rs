@@ -17,4 +17,5 @@ pub mod meter;
 pub mod plan;
 pub mod report;
 pub mod session;
+pub mod soak;
 pub mod stub;

@@ -57,7 +57,7 @@ pub(super) fn command(setup: Setup, port: u16, lab: &Lab) -> Result<Started> {
     let mut command = Command::new(program);
     command.args(["-l", "error"]).arg(&path);
     settings.extend([format!("pool_size = {POOL}"), "-l error".to_owned()]);
-    Ok(Started { command, settings, files: Some(files) })
+    Ok(Started { command, settings, files: Some(files), admin: None })
 }
 
 fn program() -> Option<String> {

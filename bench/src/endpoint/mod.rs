@@ -178,6 +178,7 @@ pub struct Running {
     kind: Kind,
     setup: Setup,
     port: u16,
+    admin: Option<u16>,
     process: Option<Process>,
     settings: Vec<String>,
     _files: Option<TempDir>,
@@ -207,7 +208,7 @@ impl Running {
             }
             Kind::PgDoorman => doorman::command(setup, port, lab),
         };
-        let Started { command, settings, files } =
+        let Started { command, settings, files, admin } =
             started.with_context(|| format!("prepare {}", kind.name()))?;
         let mut command = within(command);
         let mut process = Process::spawn(&mut command)?;
@@ -219,7 +220,7 @@ impl Running {
             bail!("{} has ended: {}", kind.name(), process.output());
         }
         listening.with_context(|| process.output())?;
-        Ok(Self { kind, setup, port, process: Some(process), settings, _files: files })
+        Ok(Self { kind, setup, port, admin, process: Some(process), settings, _files: files })
     }
 
     fn direct(setup: Setup, lab: &Lab) -> Result<Self> {
@@ -230,6 +231,7 @@ impl Running {
             kind: Kind::Direct,
             setup,
             port: setup.server(lab).port,
+            admin: None,
             process: None,
             settings: Vec::new(),
             _files: None,
@@ -256,6 +258,11 @@ impl Running {
         self.port
     }
 
+    /// The port on 127.0.0.1 of its pages, where it has any.
+    pub const fn admin_port(&self) -> Option<u16> {
+        self.admin
+    }
+
     /// Its process, where it is a pooler.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
@@ -272,6 +279,8 @@ struct Started {
     command: Command,
     settings: Vec<String>,
     files: Option<TempDir>,
+    /// The port of its pages.
+    admin: Option<u16>,
 }
 
 /// The first line that a program says with `--version`; `None` where it cannot be run.

@@ -67,7 +67,7 @@ pub(super) fn command(kind: Kind, setup: Setup, port: u16, lab: &Lab) -> Result<
     }
     command.arg(&path);
     settings.push("--quiet".to_owned());
-    Ok(Started { command, settings, files: Some(files) })
+    Ok(Started { command, settings, files: Some(files), admin: None })
 }
 
 /// Whether it can run a client's named statements in transaction mode.

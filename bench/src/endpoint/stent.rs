@@ -51,6 +51,7 @@ pub(super) fn command(kind: Kind, setup: Setup, port: u16, lab: &Lab) -> Result<
         command.env("STENT_CLIENT_TLS_CERT_FILE", lab.certificate());
         command.env("STENT_CLIENT_TLS_KEY_FILE", lab.key());
     }
+    let admin = free_port()?;
     let user = lab.postgres.superuser();
     let list = files.path().join("userlist.txt");
     std::fs::write(&list, lab.userlist())?;
@@ -59,10 +60,10 @@ pub(super) fn command(kind: Kind, setup: Setup, port: u16, lab: &Lab) -> Result<
         .env("DATABASE_URL", format!("postgres://{user}@{host}:{server}/postgres"))
         .env("STENT_AUTH_FILE", &list)
         .env("STENT_LISTEN_PORT", port.to_string())
-        .env("STENT_ADMIN_LISTEN", format!("127.0.0.1:{}", free_port()?))
+        .env("STENT_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
         .envs(settings.iter().map(|(key, value)| (*key, value)));
     let settings = settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    Ok(Started { command, settings, files: Some(files) })
+    Ok(Started { command, settings, files: Some(files), admin: Some(admin) })
 }
 
 const fn cache(kind: Kind) -> Option<&'static str> {

@@ -110,6 +110,7 @@ pub struct Client {
     stream: TcpStream,
     off: Off,
     patience: Duration,
+    key: Option<[u8; 8]>,
     buffer: Vec<u8>,
     ended: Ended,
 }
@@ -131,6 +132,7 @@ impl Client {
             stream,
             off: off.clone(),
             patience: PATIENCE,
+            key: None,
             buffer: Vec::new(),
             ended: Ended::No,
         };
@@ -154,6 +156,22 @@ impl Client {
             return Err(Failure::Lost(ErrorKind::NotConnected));
         }
         self.exchange(&message::query(sql))
+    }
+
+    /// Asks, and leaves the answer where it is; the socket, to be ended as one likes.
+    pub fn ask_and_leave(mut self, sql: &str) -> std::io::Result<TcpStream> {
+        self.stream.write_all(&message::query(sql))?;
+        Ok(self.stream)
+    }
+
+    /// Terminate, and the end.
+    pub fn close(mut self) -> std::io::Result<()> {
+        self.stream.write_all(&message::message(b'X', b""))
+    }
+
+    /// Process id and secret, with which its statement can be cancelled.
+    pub const fn key(&self) -> Option<[u8; 8]> {
+        self.key
     }
 
     fn exchange(&mut self, request: &[u8]) -> Result<Answer, Failure> {
@@ -185,8 +203,9 @@ impl Client {
                 b'E' => error = error.or_else(|| Some(said(&body))),
                 b'D' => answer.rows.push(row(&body).ok_or(Failure::Odd)?),
                 b'C' => answer.tag = text(body.split(|byte| *byte == 0).next().unwrap_or(&[])),
-                // Authentication, parameters, key, notices, row descriptions, an empty query.
-                b'R' | b'S' | b'K' | b'N' | b'T' | b'I' => {}
+                // Authentication, parameters, notices, row descriptions, an empty query.
+                b'K' => self.key = body.as_slice().try_into().ok(),
+                b'R' | b'S' | b'N' | b'T' | b'I' => {}
                 _ => return Err(Failure::Odd),
             }
         }

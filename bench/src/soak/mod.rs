@@ -1,0 +1,171 @@
+//! The soak: clients that come and go in every way there is, while the way to PostgreSQL fails at
+//! random; afterwards nothing may be left of them.
+//!
+//! Owns: the load and the two readings. Invariant: both readings are taken in the same state: no
+//! client, no server, no fault; what differs between them was leaked or was never counted.
+
+mod disturb;
+pub mod life;
+pub mod reading;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use stent_testkit::{FaultProxy, wait_until};
+
+use crate::endpoint::{Kind, Running, Server, Setup};
+use crate::faults::client::Off;
+use crate::lab::Lab;
+use life::{LIVES, Life, Way};
+use reading::{Check, Reading};
+
+/// Threads of the load: a life may take a second, and some are to be there at once.
+const THREADS: u32 = 64;
+const CALM: Duration = Duration::from_millis(100);
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// How a soak goes.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Load before the first reading, which fills what fills once.
+    pub warm: Duration,
+    /// Load between the readings.
+    pub length: Duration,
+    /// Clients a second.
+    pub rate: u32,
+    /// Decides lives and faults.
+    pub seed: u64,
+    /// What clients do; one way at least.
+    pub ways: Vec<Way>,
+    /// What happens to the way to PostgreSQL.
+    pub weather: Weather,
+}
+
+/// Whether there are faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weather {
+    /// At random.
+    Faults,
+    /// None.
+    Calm,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Connections between the readings.
+    pub connects: u64,
+    /// Lives by kind, and faults by name, in both parts.
+    pub lives: Vec<(&'static str, u64)>,
+    /// The readings.
+    pub readings: [Reading; 2],
+    /// What must be true of them.
+    pub checks: Vec<Check>,
+}
+
+/// Counts of the load.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Connections that were made.
+    pub(crate) connects: AtomicU64,
+    /// Lives, in the order of [`LIVES`].
+    pub(crate) lives: [AtomicU64; LIVES.len()],
+}
+
+/// Soaks Stent.
+pub fn run(lab: &Lab, plan: Plan) -> Result<Outcome> {
+    let way = FaultProxy::start(([127, 0, 0, 1], lab.postgres.port()).into())?;
+    let setup = Setup { server: Some(Server::local(way.port())), ..Setup::PLAIN };
+    let stent = Running::start(Kind::Stent, setup, lab)?;
+    let counts = Arc::new(Counts::default());
+    ensure!(!plan.ways.is_empty(), "no way of a client: there are {:?}", LIVES.map(Way::name));
+    let (warm, length, seed) = (plan.warm, plan.length, plan.seed);
+    let soak = Soak { lab, way: &way, stent: &stent, plan, counts: Arc::clone(&counts) };
+    soak.load(warm, seed)?;
+    let start = soak.settle()?;
+    let before = counts.connects.load(Ordering::Relaxed);
+    soak.load(length, seed.wrapping_add(1))?;
+    let end = soak.settle()?;
+    let connects = counts.connects.load(Ordering::Relaxed) - before;
+    let lives = LIVES.iter().zip(&counts.lives);
+    Ok(Outcome {
+        connects,
+        lives: lives.map(|(life, n)| (life.name(), n.load(Ordering::Relaxed))).collect(),
+        checks: reading::checks(&start, &end, connects),
+        readings: [start, end],
+    })
+}
+
+struct Soak<'a> {
+    lab: &'a Lab,
+    way: &'a FaultProxy,
+    stent: &'a Running,
+    plan: Plan,
+    counts: Arc<Counts>,
+}
+
+impl Soak<'_> {
+    /// Clients come and go, and faults too.
+    fn load(&self, length: Duration, seed: u64) -> Result<()> {
+        let off = Off::default();
+        let began = Instant::now();
+        let threads: Vec<JoinHandle<()>> = (0..THREADS)
+            .map(|number| {
+                let life = Life {
+                    port: self.stent.port(),
+                    user: self.lab.postgres.superuser(),
+                    counts: Arc::clone(&self.counts),
+                    off: off.clone(),
+                    ways: self.plan.ways.clone(),
+                };
+                let every = Duration::from_secs(1) * THREADS / self.plan.rate.max(1);
+                let random = fastrand::Rng::with_seed(seed ^ (u64::from(number) << 32));
+                std::thread::spawn(move || life.live(every, random))
+            })
+            .collect();
+        let mut random = fastrand::Rng::with_seed(seed);
+        while began.elapsed() < length {
+            match self.plan.weather {
+                Weather::Faults => disturb::disturb(&self.lab.postgres, self.way, &mut random)?,
+                Weather::Calm => std::thread::sleep(CALM),
+            }
+        }
+        off.finish();
+        for thread in threads {
+            ensure!(thread.join().is_ok(), "a client of the load panicked");
+        }
+        Ok(())
+    }
+
+    /// Waits until nobody is there and no server is open, and reads.
+    fn settle(&self) -> Result<Reading> {
+        let port = self.stent.admin_port().context("stent has pages")?;
+        let pid = self.stent.pid().context("stent has a process")?;
+        let backends = "select count(*) from pg_stat_activity \
+                        where backend_type = 'client backend' and pid <> pg_backend_pid()";
+        let mut last = None;
+        let settled = wait_until("nobody to be left", SETTLED, || {
+            let ended = self.lab.postgres.sql(
+                "select pg_terminate_backend(pid) from pg_stat_activity \
+                 where backend_type = 'client backend' and pid <> pg_backend_pid()",
+            );
+            let reading = Reading::take(port, pid);
+            let left = self.lab.postgres.value(backends);
+            if let Err(error) = &reading {
+                eprintln!("soak: {error:#}");
+            }
+            last = reading.ok();
+            let quiet = last.as_ref().is_some_and(Reading::is_quiet);
+            ended.is_ok() && quiet && left.is_ok_and(|left| left == "0")
+        });
+        match settled {
+            Ok(()) => {}
+            // What is left after a minute is what the checks are for.
+            Err(error) => eprintln!("soak: {error}"),
+        }
+        last.context("stent does not answer")
+    }
+}
