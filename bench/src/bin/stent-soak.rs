@@ -21,6 +21,9 @@ struct Arguments {
     /// Seconds of load before the first of them.
     #[arg(long, default_value_t = 60)]
     warm: u64,
+    /// Seconds of quiet before each reading.
+    #[arg(long, default_value_t = 40)]
+    quiet: u64,
     /// Clients a second.
     #[arg(long, default_value_t = 200)]
     rate: u32,
@@ -40,6 +43,7 @@ fn main() -> Result<ExitCode> {
     let plan = Plan {
         warm: Duration::from_secs(arguments.warm),
         length: Duration::from_secs_f64(arguments.minutes * 60.0),
+        quiet: Duration::from_secs(arguments.quiet),
         rate: arguments.rate,
         ways: Way::named(&arguments.ways),
         weather: if arguments.calm { Weather::Calm } else { Weather::Faults },
@@ -48,7 +52,7 @@ fn main() -> Result<ExitCode> {
     println!("seed {}", plan.seed);
     let seconds = plan.length.as_secs_f64();
     let outcome = soak::run(&Lab::for_faults(DATABASE)?, plan)?;
-    println!("{} connections, {:.0} a second", outcome.connects, outcome.connects as f64 / seconds);
+    println!("{} clients, {:.0} a second", outcome.clients, outcome.clients as f64 / seconds);
     for (life, count) in &outcome.lives {
         println!("{count:8} {life}");
     }

@@ -1,7 +1,8 @@
 //! The lives of a client of the soak: the ways to come, to ask and to go.
 //!
 //! Refuses: minding what is answered: the way to PostgreSQL is broken on purpose.
-//! Invariant: each connection that is made is counted, whatever becomes of it.
+//! Invariant: each connection that has said more than an SSLRequest or a CancelRequest is counted,
+//! whatever becomes of it: it is a client's, and its end is counted by Stent.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
@@ -152,10 +153,12 @@ impl Life {
             Way::WrongKey => self.send(&message::cancel(*b"\0\0\0\x01none"), After::Wait),
             Way::Nothing => self.send(b"", After::End),
             Way::HalfStartup => {
-                self.send(&message::startup(self.user, "postgres")[..11], After::End)
+                self.send_as_client(&message::startup(self.user, "postgres")[..11], After::End)
             }
             Way::SslRequest => self.send(b"\0\0\0\x08\x04\xd2\x16\x2f", After::Wait),
-            Way::Garbage => self.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", After::Wait),
+            Way::Garbage => {
+                self.send_as_client(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", After::Wait)
+            }
             Way::NoDatabase => self.login("nowhere")?.ask("select 1").map(drop),
         }
     }
@@ -173,7 +176,6 @@ impl Life {
     /// Sends bytes on a connection of their own, and waits for its end or for an answer.
     fn send(&self, bytes: &[u8], after: After) -> Ended {
         let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(lost)?;
-        self.counts.connects.fetch_add(1, Ordering::Relaxed);
         socket.set_read_timeout(Some(Duration::from_secs(5))).map_err(lost)?;
         socket.write_all(bytes).map_err(lost)?;
         match after {
@@ -181,6 +183,12 @@ impl Life {
             After::End => socket.shutdown(Shutdown::Write).map_err(lost)?,
         }
         socket.read(&mut [0; 512]).map(drop).map_err(lost)
+    }
+
+    /// The same, of bytes that make the connection a client's.
+    fn send_as_client(&self, bytes: &[u8], after: After) -> Ended {
+        self.counts.clients.fetch_add(1, Ordering::Relaxed);
+        self.send(bytes, after)
     }
 
     fn login(&self, database: &str) -> Result<Client, Failure> {
@@ -191,7 +199,7 @@ impl Life {
             }
             Ok(_) | Err(Failure::Said { .. } | Failure::CalledOff | Failure::Odd) => true,
         };
-        self.counts.connects.fetch_add(u64::from(connected), Ordering::Relaxed);
+        self.counts.clients.fetch_add(u64::from(connected), Ordering::Relaxed);
         client
     }
 }

@@ -36,6 +36,8 @@ pub struct Plan {
     pub length: Duration,
     /// Clients a second.
     pub rate: u32,
+    /// Quiet before each reading: buffers of a storm are given back some time after it.
+    pub quiet: Duration,
     /// Decides lives and faults.
     pub seed: u64,
     /// What clients do; one way at least.
@@ -56,8 +58,8 @@ pub enum Weather {
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Connections between the readings.
-    pub connects: u64,
+    /// Clients between the readings.
+    pub clients: u64,
     /// Lives by kind, and faults by name, in both parts.
     pub lives: Vec<(&'static str, u64)>,
     /// The readings.
@@ -69,8 +71,8 @@ pub struct Outcome {
 /// Counts of the load.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// Connections that were made.
-    pub(crate) connects: AtomicU64,
+    /// Connections that were made and became clients.
+    pub(crate) clients: AtomicU64,
     /// Lives, in the order of [`LIVES`].
     pub(crate) lives: [AtomicU64; LIVES.len()],
 }
@@ -86,15 +88,15 @@ pub fn run(lab: &Lab, plan: Plan) -> Result<Outcome> {
     let soak = Soak { lab, way: &way, stent: &stent, plan, counts: Arc::clone(&counts) };
     soak.load(warm, seed)?;
     let start = soak.settle()?;
-    let before = counts.connects.load(Ordering::Relaxed);
+    let before = counts.clients.load(Ordering::Relaxed);
     soak.load(length, seed.wrapping_add(1))?;
     let end = soak.settle()?;
-    let connects = counts.connects.load(Ordering::Relaxed) - before;
+    let clients = counts.clients.load(Ordering::Relaxed) - before;
     let lives = LIVES.iter().zip(&counts.lives);
     Ok(Outcome {
-        connects,
+        clients,
         lives: lives.map(|(life, n)| (life.name(), n.load(Ordering::Relaxed))).collect(),
-        checks: reading::checks(&start, &end, connects),
+        checks: reading::checks(&start, &end, clients),
         readings: [start, end],
     })
 }
@@ -157,8 +159,11 @@ impl Soak<'_> {
             if let Err(error) = &reading {
                 eprintln!("soak: {error:#}");
             }
+            // An end is counted a moment after the client has gone from the register.
+            let quiet = reading.as_ref().is_ok_and(|now| {
+                now.is_quiet() && last.as_ref().is_some_and(|last: &Reading| now.has_ends_of(last))
+            });
             last = reading.ok();
-            let quiet = last.as_ref().is_some_and(Reading::is_quiet);
             ended.is_ok() && quiet && left.is_ok_and(|left| left == "0")
         });
         match settled {
@@ -166,6 +171,14 @@ impl Soak<'_> {
             // What is left after a minute is what the checks are for.
             Err(error) => eprintln!("soak: {error}"),
         }
-        last.context("stent does not answer")
+        // The least of the last readings: a page that is being made is on the heap too.
+        let quiet = Instant::now() + self.plan.quiet;
+        let mut least = last.context("stent does not answer")?;
+        while Instant::now() < quiet {
+            let reading = Reading::take(port, pid)?;
+            let heap = reading.heap.min(least.heap);
+            least = Reading { heap, ..reading };
+        }
+        Ok(least)
     }
 }
