@@ -1,4 +1,5 @@
-//! Test support: a real PostgreSQL on its own port, child processes that always end, free ports.
+//! Test support: a real PostgreSQL on its own port, a TCP proxy that misbehaves, child processes that
+//! always end, free ports.
 //!
 //! Owns: whatever a test, the demo or a benchmark starts outside its own process, and its end.
 //! Refuses: knowledge of Stent. Nothing here imports another crate of the workspace.

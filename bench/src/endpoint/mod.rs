@@ -268,6 +268,12 @@ impl Running {
         self.process.as_ref().map(Process::pid)
     }
 
+    /// Waits for it to end by itself: its exit code, -1 where a signal ended it or nothing did.
+    pub fn exit_code(&mut self, deadline: Duration) -> i32 {
+        let Some(process) = self.process.as_mut() else { return -1 };
+        process.wait(deadline).ok().and_then(|status| status.code()).unwrap_or(-1)
+    }
+
     /// Its settings, as they were given, without ports and folders.
     pub fn settings(&self) -> &[String] {
         &self.settings

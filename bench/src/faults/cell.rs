@@ -27,6 +27,8 @@ const RECOVERY_MAX: Duration = Duration::from_secs(30);
 const WARM: Duration = Duration::from_secs(30);
 /// For clients to end what they have begun.
 const END: Duration = Duration::from_secs(10);
+/// For a pooler that was told to end and whose clients have gone.
+const EXIT: Duration = Duration::from_secs(30);
 /// Commits of each worker before the clock runs.
 const WARM_COMMITS: usize = 5;
 
@@ -53,7 +55,8 @@ pub(super) fn play(lab: &mut Lab, row: Row, kind: Kind) -> Result<(Values, Vec<S
         | Row::Partition
         | Row::ResetStorm
         | Row::ConnectionsTaken
-        | Row::Pause => None,
+        | Row::Pause
+        | Row::Drain => None,
     };
     let way = FaultProxy::start(([127, 0, 0, 1], lab.postgres.port()).into())?;
     // A name is moved to another address, where the new primary is; a direct client of ours looks
@@ -80,7 +83,7 @@ pub(super) fn play(lab: &mut Lab, row: Row, kind: Kind) -> Result<(Values, Vec<S
         Some(names) => names.within(command),
         None => command,
     };
-    let endpoint = Running::start_within(kind, setup, lab, within)?;
+    let mut endpoint = Running::start_within(kind, setup, lab, within)?;
     let user = lab.postgres.superuser();
     let queue = if kind == Kind::Direct { Queue::None } else { Queue::Pooled };
     let off = Off::default();
@@ -97,6 +100,9 @@ pub(super) fn play(lab: &mut Lab, row: Row, kind: Kind) -> Result<(Values, Vec<S
     }
     drop(new_way);
     let mut values = figures(&records, &seen, audit, moments);
+    if row == Row::Drain {
+        values.insert("exit_code".to_owned(), f64::from(endpoint.exit_code(EXIT)));
+    }
     values.extend(paused.map(|paused| ("paused".to_owned(), paused)));
     Ok((values, endpoint.settings().to_vec()))
 }
@@ -159,6 +165,10 @@ impl Load {
         scene.strike(row)?;
         let lifted = self.began.elapsed();
         let mut moments = Moments { loaded, struck, lifted, whole: None, end: lifted };
+        if row == Row::Drain {
+            moments.end = lifted;
+            return Ok(moments);
+        }
         // Not in time is a figure too.
         let _ = wait_until("whole service", RECOVERY_MAX, || {
             moments.end = self.began.elapsed();

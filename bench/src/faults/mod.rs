@@ -101,7 +101,7 @@ pub fn run(lab: &mut Lab, plan: &Plan, mut kept: impl FnMut(&Done) -> Result<()>
     let mut done = Done::default();
     for round in 1..=plan.rounds {
         for row in &plan.rows {
-            for kind in &plan.kinds {
+            for kind in plan.kinds.iter().filter(|kind| row.suits(**kind)) {
                 eprintln!("faults: {} at {} ({round})", row.name(), kind.name());
                 let (values, settings) = cell::play(lab, *row, *kind)
                     .with_context(|| format!("{} at {}", row.name(), kind.name()))?;

@@ -12,7 +12,7 @@ use stent_testkit::{Fault, FaultProxy, Postgres, Signal, Stop, send_signal, wait
 
 use super::client::{Client, Off};
 use super::names::Names;
-use crate::endpoint::Running;
+use crate::endpoint::{Kind, Running};
 use crate::lab::Lab;
 
 /// How long the postmaster is away.
@@ -21,6 +21,8 @@ const STOPPED: Duration = Duration::from_secs(5);
 const PARTITION: Duration = Duration::from_secs(10);
 const STORM: Duration = Duration::from_secs(3);
 const STORM_STEP: Duration = Duration::from_millis(100);
+/// For so long clients work on after the pooler has been told to end.
+const DRAINED: Duration = Duration::from_secs(3);
 const TAKEN: Duration = Duration::from_secs(5);
 /// Where the new primary is reached; the old one is at 127.0.0.1, on the same port.
 pub const NEW_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -47,13 +49,15 @@ pub enum Row {
     Promotion,
     /// A restart while the pooler is paused; where it cannot be, a restart.
     Pause,
+    /// SIGTERM to the pooler, with clients at work: it serves them until they have gone.
+    Drain,
     /// Others take every connection that PostgreSQL has left, and half of the endpoint's.
     ConnectionsTaken,
 }
 
 impl Row {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::KillBackend,
         Self::KillPostmaster,
         Self::StopPostmaster,
@@ -64,6 +68,7 @@ impl Row {
         Self::Promotion,
         Self::ConnectionsTaken,
         Self::Pause,
+        Self::Drain,
     ];
 
     /// Its name in options and tables.
@@ -79,6 +84,7 @@ impl Row {
             Self::Promotion => "promotion",
             Self::ConnectionsTaken => "max_connections taken",
             Self::Pause => "restart under PAUSE",
+            Self::Drain => "SIGTERM to the pooler",
         }
     }
 
@@ -95,6 +101,7 @@ impl Row {
             Self::Promotion => "promotion",
             Self::ConnectionsTaken => "taken",
             Self::Pause => "pause",
+            Self::Drain => "drain",
         }
     }
 
@@ -103,13 +110,18 @@ impl Row {
         Self::ALL.into_iter().find(|row| row.option() == option)
     }
 
+    /// Whether it can be played at an endpoint.
+    pub fn suits(self, kind: Kind) -> bool {
+        self != Self::Drain || kind != Kind::Direct
+    }
+
     /// For how long the database cannot be had by anybody, whatever is in front of it.
     pub const fn lasts(self) -> Duration {
         match self {
             Self::KillBackend | Self::Terminate | Self::ConnectionsTaken | Self::Promotion => {
                 Duration::ZERO
             }
-            Self::StopPostmaster => Duration::ZERO,
+            Self::StopPostmaster | Self::Drain => Duration::ZERO,
             Self::KillPostmaster | Self::Pause => RESTART,
             Self::StopAndTerminate => STOPPED,
             Self::Partition => PARTITION,
@@ -182,6 +194,11 @@ impl Scene<'_> {
             Row::Promotion => self.promote(),
             Row::ConnectionsTaken => self.take_connections(),
             Row::Pause => self.restart_paused(),
+            Row::Drain => {
+                send_signal(self.endpoint.pid().context("a pooler is a process")?, Signal::TERM)?;
+                sleep(DRAINED);
+                Ok(())
+            }
         }
     }
 

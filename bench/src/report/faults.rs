@@ -138,7 +138,14 @@ fn of_row(figures: &[Figure], row: Row) -> Vec<Bar> {
         | Row::Partition
         | Row::ResetStorm
         | Row::ConnectionsTaken => vec![relative(OTHER_S)],
-        Row::Pause => vec![relative(OTHER_S), bar("errors at work", Some(0.0), at_work(figures))],
+        Row::Drain => vec![
+            bar("errors at work", Some(0.0), at_work(figures, row, |_| true)),
+            bar("exit code", Some(0.0), own("exit_code").map(f64::abs)),
+        ],
+        Row::Pause => vec![
+            relative(OTHER_S),
+            bar("errors at work", Some(0.0), at_work(figures, row, was_paused)),
+        ],
     };
     let most = GAP_S + row.lasts().as_secs_f64();
     bars.push(bar("the bank's gap, s", Some(most), own("gap_s")));
@@ -147,13 +154,17 @@ fn of_row(figures: &[Figure], row: Row) -> Vec<Bar> {
     bars
 }
 
-/// Errors of the clients at work while the pooler was paused; absent where it could not be.
-fn at_work(figures: &[Figure]) -> Option<f64> {
+/// Errors of the clients at work, of the rounds that count.
+fn at_work(figures: &[Figure], row: Row, counts: impl Fn(&Values) -> bool) -> Option<f64> {
     let of = |values: &Values| {
-        get(values, "paused").filter(|paused| *paused > 0.0)?;
-        Some(get(values, "login_errors")? + get(values, "begin_errors")? + within(values)?)
+        let errors = get(values, "login_errors")? + get(values, "begin_errors")?;
+        counts(values).then_some(errors + within(values)?)
     };
-    worst(figures, Row::Pause.name(), OWN, of)
+    worst(figures, row.name(), OWN, of)
+}
+
+fn was_paused(values: &Values) -> bool {
+    get(values, "paused").is_some_and(|paused| paused > 0.0)
 }
 
 fn all<'a>(
