@@ -59,6 +59,9 @@ fn main() -> Result<ExitCode> {
     for reading in &outcome.readings {
         println!("{}", serde_json::to_string(reading)?);
     }
+    for panic in &outcome.panics {
+        println!("{panic}");
+    }
     println!("\n| | expected | found | holds |\n|---|---|---|---|");
     for check in &outcome.checks {
         let holds = if check.holds() { "yes" } else { "**no**" };

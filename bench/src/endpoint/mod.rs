@@ -274,6 +274,11 @@ impl Running {
         process.wait(deadline).ok().and_then(|status| status.code()).unwrap_or(-1)
     }
 
+    /// What it has written so far, the newest lines of it.
+    pub fn output(&self) -> String {
+        self.process.as_ref().map(Process::output).unwrap_or_default()
+    }
+
     /// Its settings, as they were given, without ports and folders.
     pub fn settings(&self) -> &[String] {
         &self.settings

@@ -66,6 +66,8 @@ pub struct Outcome {
     pub readings: [Reading; 2],
     /// What must be true of them.
     pub checks: Vec<Check>,
+    /// What Stent has said of panics.
+    pub panics: Vec<String>,
 }
 
 /// Counts of the load.
@@ -92,13 +94,28 @@ pub fn run(lab: &Lab, plan: Plan) -> Result<Outcome> {
     soak.load(length, seed.wrapping_add(1))?;
     let end = soak.settle()?;
     let clients = counts.clients.load(Ordering::Relaxed) - before;
+    // A task that panics takes its server with it, and nothing else shows it.
+    let said = stent.output();
+    let panics: Vec<String> =
+        said.lines().filter(|line| is_of_a_panic(line)).map(shortened).collect();
     let lives = LIVES.iter().zip(&counts.lives);
     Ok(Outcome {
         clients,
         lives: lives.map(|(life, n)| (life.name(), n.load(Ordering::Relaxed))).collect(),
-        checks: reading::checks(&start, &end, clients),
+        checks: reading::checks(&start, &end, clients, panics.len() as u64),
+        panics,
         readings: [start, end],
     })
+}
+
+/// Stent's log line of a panic, and the one of a panic that nobody logs.
+fn is_of_a_panic(line: &str) -> bool {
+    line.contains("\"message\":\"bug: ") || line.contains("panicked at")
+}
+
+/// Without the backtrace.
+fn shortened(line: &str) -> String {
+    line.split(",\"backtrace\"").next().unwrap_or(line).to_owned()
 }
 
 struct Soak<'a> {
@@ -180,5 +197,18 @@ impl Soak<'_> {
             least = Reading { heap, ..reading };
         }
         Ok(least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_from_other_errors_and_its_backtrace_is_left_out() {
+        let line = r#"{"level":"ERROR","message":"bug: owes nothing","place":"a.rs:1","backtrace":"0: f"}"#;
+        assert!(is_of_a_panic(line) && is_of_a_panic("thread 'main' panicked at a.rs:1:2:"));
+        assert!(shortened(line).ends_with(r#""place":"a.rs:1""#), "{}", shortened(line));
+        assert!(!is_of_a_panic(r#"{"level":"ERROR","message":"the server has gone"}"#));
     }
 }

@@ -102,10 +102,11 @@ impl Reading {
 }
 
 /// What must be true of two readings between which so many clients came.
-pub fn checks(start: &Reading, end: &Reading, clients: u64) -> Vec<Check> {
+pub fn checks(start: &Reading, end: &Reading, clients: u64, panics: u64) -> Vec<Check> {
     let exact = |what, expected, found| Check { what, expected, found, within: 0 };
     let ends = end.client_ends - start.client_ends;
     vec![
+        exact("panics", 0, panics),
         exact("clients left", 0, end.clients),
         exact("clients left in the queue", 0, end.waiting),
         exact("servers left", 0, end.servers),
@@ -185,10 +186,10 @@ mod tests {
     fn what_is_left_or_not_counted_breaks_a_check() {
         let (start, mut end) = (reading(), reading());
         end.client_ends += 7;
-        assert!(checks(&start, &end, 7).iter().all(Check::holds));
+        assert!(checks(&start, &end, 7, 0).iter().all(Check::holds));
         end.descriptors += 1;
         end.heap += 10_001;
-        let broken: Vec<&str> = checks(&start, &end, 8)
+        let broken: Vec<&str> = checks(&start, &end, 8, 0)
             .iter()
             .filter(|check| !check.holds())
             .map(|check| check.what)
