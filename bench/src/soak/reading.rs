@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use stent_contract::metric::MetricId;
 use stent_testkit::proc;
 
 /// Of the heap, by which the end may differ from the start.
@@ -74,17 +75,24 @@ impl Reading {
     }
 
     fn of_page(page: &str, descriptors: u64, threads: u64) -> Result<Self> {
-        let all = |name: &str, label: &str| {
-            sum(page, name, label).with_context(|| format!("the page has no {name} with {label:?}"))
+        let all = |metric: MetricId| {
+            let name = metric.row().name;
+            sum(page, name, "").with_context(|| format!("the page has no {name}"))
         };
+        // A cause has a sample from its first end on.
+        let ends = |side: &str| {
+            let label = format!("side=\"{side}\"");
+            sum(page, MetricId::Disconnects.row().name, &label).unwrap_or(0)
+        };
+        let opened = format!("{}_count", MetricId::CreateTime.row().name);
         Ok(Self {
-            clients: all("stent_clients", "")?,
-            waiting: all("db_client_connection_pending_requests", "")?,
-            servers: all("db_client_connections", "")?,
-            client_ends: sum(page, "stent_disconnects_total", "side=\"client\"").unwrap_or(0),
-            opened: all("db_client_connection_create_time_seconds_count", "")?,
-            server_ends: sum(page, "stent_disconnects_total", "side=\"server\"").unwrap_or(0),
-            heap: all("stent_heap_allocated_bytes", "")?,
+            clients: all(MetricId::Clients)?,
+            waiting: all(MetricId::PendingRequests)?,
+            servers: all(MetricId::Connections)?,
+            client_ends: ends("client"),
+            opened: sum(page, &opened, "").context("the page has no servers opened")?,
+            server_ends: ends("server"),
+            heap: all(MetricId::HeapAllocated)?,
             descriptors,
             threads,
         })
