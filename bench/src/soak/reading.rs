@@ -11,7 +11,7 @@ use serde::Serialize;
 use stent_contract::metric::MetricId;
 use stent_testkit::proc;
 
-/// Of the heap, by which the end may differ from the start.
+/// Of the heap, by which it may have grown at the end.
 const HEAP_SHARE: f64 = 0.01;
 const LOOKS: u32 = 10;
 const LOOK: Duration = Duration::from_millis(20);
@@ -129,7 +129,8 @@ pub fn checks(start: &Reading, end: &Reading, clients: u64, panics: u64) -> Vec<
         Check {
             what: "heap, bytes",
             expected: start.heap,
-            found: end.heap,
+            // Less is no leak: a buffer more was given back.
+            found: end.heap.max(start.heap),
             within: (start.heap as f64 * HEAP_SHARE) as u64,
         },
     ]

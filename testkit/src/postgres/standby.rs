@@ -66,10 +66,11 @@ impl Postgres {
         Ok(())
     }
 
-    /// Waits until a standby has replayed all that this server has written so far.
+    /// Waits until a standby has replayed all that this server has committed so far.
     pub fn wait_for_standby(&self, standby: &Self) -> Result<()> {
-        let written = self.value("select pg_current_wal_lsn()")?;
-        let replayed = format!("select (pg_last_wal_replay_lsn() >= '{written}')::text");
+        // Not what is written: with synchronous_commit off that comes later than the commit.
+        let inserted = self.value("select pg_current_wal_insert_lsn()")?;
+        let replayed = format!("select (pg_last_wal_replay_lsn() >= '{inserted}')::text");
         wait_for("the standby to catch up", CAUGHT_UP, || {
             (standby.value(&replayed).ok()? == "true").then_some(())
         })
