@@ -127,7 +127,10 @@ fn of_row(figures: &[Figure], row: Row) -> Vec<Bar> {
     let bar = |what: &str, most, measured| Bar { what: format!("{name}: {what}"), most, measured };
     let relative = |over: f64| bar("gap, s", direct.map(|gap| gap + over), own("gap_s"));
     let mut bars = match row {
-        Row::KillBackend | Row::KillPostmaster => vec![relative(KILL_S)],
+        Row::KillBackend | Row::KillPostmaster => vec![
+            relative(KILL_S),
+            bar("errors of BEGINs sent after it", Some(0.0), own("idle_begin_errors")),
+        ],
         Row::Promotion => vec![
             bar("gap, s", Some(GAP_S), own("gap_s")),
             bar("25006 after it", Some(0.0), own("late_25006")),
