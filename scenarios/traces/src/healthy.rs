@@ -29,7 +29,7 @@ pub(crate) fn long_sawtooth(draw: &mut Draw) -> Plan {
     let mut plan = service(draw);
     let from = base(&plan);
     let period = draw.log(2.0, 20.0) * HOUR;
-    let height = (plan.limit - from) * draw.even(0.1, 0.5);
+    let height = (plan.limit - from) * draw.even(0.1, 0.45);
     plan.heap = Heap::Follows(0.7);
     let start = start_up(draw, from);
     let shape = move |tick: &Tick| from + start(tick.age) + teeth(tick.age, period, height);
@@ -174,10 +174,12 @@ pub(crate) fn heap_fills(draw: &mut Draw) -> Plan {
     let full = plan.limit * draw.even(0.6, 0.85);
     let fills = draw.log(0.2, 5.0) * HOUR;
     let back = draw.even(0.1, 0.5) * (full - from);
-    // It rises to the heap's own limit, is collected, and from then on saws below it.
+    // It rises to the heap's own limit, the more often collected the nearer it comes, and from then
+    // on saws below it.
+    let effort = draw.even(1.0, 2.5);
     let shape = move |tick: &Tick| {
         if tick.age < fills {
-            return from + (full - from) * tick.age / fills;
+            return full - (full - from) * (1.0 - tick.age / fills).powf(effort);
         }
         full - back + back * ((tick.age - fills) / (0.4 * fills)).rem_euclid(1.0)
     };

@@ -116,7 +116,15 @@ pub(crate) fn hidden_by_restarts(draw: &mut Draw) -> Plan {
 }
 
 pub(crate) fn hidden_every_20_min(draw: &mut Draw) -> Plan {
-    let mut plan = linear(draw, (1.0, 8.0));
+    let plan = service(draw);
+    let from = base(&plan);
+    let rate = (plan.limit - from) / (draw.log(1.5, 8.0) * HOUR);
+    // What restarts every 20 minutes has started up in a few of them.
+    let (height, tau) = (from * draw.even(0.05, 0.3), draw.log(5.0, 120.0));
+    let shape = Box::new(move |tick: &crate::plan::Tick| {
+        from - height * (-tick.age / tau).exp() + rate * tick.age
+    });
+    let mut plan = leaks_from(Plan { shape, ..plan }, 0.0);
     plan.step_s = [5, 10, 30, 60][draw.0.usize(0..4)];
     plan.length_s = 6.0 * HOUR;
     let restarts = times(draw, (1_200.0, 1_200.1), plan.length_s);

@@ -9,6 +9,7 @@ use stent_contract::VerdictLevel;
 use stent_traces::{FAMILIES, report};
 
 const USAGE: &str = "usage: stent-traces score FROM..UNTIL [--alone]
+       stent-traces wrong FROM..UNTIL
        stent-traces csv FAMILY SEED
        stent-traces families";
 
@@ -19,6 +20,10 @@ fn main() -> ExitCode {
         ["score", seeds] | ["score", seeds, "--alone"] => {
             let Some(seeds) = range(seeds) else { return usage() };
             score(seeds, &words[2..]);
+        }
+        ["wrong", seeds] => {
+            let Some(seeds) = range(seeds) else { return usage() };
+            print!("{}", report::wrong(seeds));
         }
         ["csv", name, seed] => {
             let family = FAMILIES.iter().find(|family| family.name == *name);

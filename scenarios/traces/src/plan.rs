@@ -170,8 +170,10 @@ impl Plan {
         // Restarts after the onset hide the end: it is where memory would be without them.
         let before: Vec<f64> = self.restarts.iter().copied().filter(|at| *at <= onset_s).collect();
         let mut end_s = HORIZON_S;
+        // A reading at the limit ends a process: the top of a tooth, the edge of the noise.
+        let above = self.noise.tooth + 2.0 * self.noise.white.hypot(self.noise.wander);
         self.walk(onset_s, &before, |tick, _| {
-            if (self.shape)(tick) < self.limit {
+            if (self.shape)(tick) + above < self.limit {
                 return Walk::On;
             }
             end_s = tick.t;

@@ -10,7 +10,7 @@ use stent_contract::VerdictLevel;
 
 use crate::baselines::BASELINES;
 use crate::families::{FAMILIES, Kind};
-use crate::score::{Detector, Score, outcome};
+use crate::score::{Detector, Outcome, Score, outcome};
 use crate::stent::Stent;
 
 /// A detector's score, by family and over all.
@@ -137,6 +137,31 @@ pub fn calibration(leak: &Scored) -> String {
          in {earlier} and later in {later}.\n",
         100.0 * inside as f64 / all as f64
     )
+}
+
+/// The traces that Stent judges wrongly, with what it says when it does.
+pub fn wrong(seeds: Range<u64>) -> String {
+    let mut text = String::new();
+    for family in FAMILIES {
+        for seed in seeds.clone() {
+            let trace = family.trace(seed);
+            let outcome = outcome(&trace, &mut Stent::at(VerdictLevel::Leak, trace.step_s));
+            if matches!(outcome, Outcome::Quiet | Outcome::Found(_)) {
+                continue;
+            }
+            let _ = writeln!(text, "{} seed {seed}: {outcome:?}, {:?}", family.name, trace.truth);
+            let mut stent = Stent::at(VerdictLevel::Leak, trace.step_s);
+            let said = trace.rows.iter().map(|row| (row.t_s, stent.judge(row)));
+            let mut heard = said.skip_while(|(_, verdict)| verdict.level < VerdictLevel::Leak);
+            if let Some((t_s, verdict)) = heard.next() {
+                let _ = writeln!(text, "  {:?} after {} s", verdict.class, t_s);
+                for evidence in verdict.evidence {
+                    let _ = writeln!(text, "    {}: {}", evidence.key, evidence.text);
+                }
+            }
+        }
+    }
+    text
 }
 
 fn figure(value: Option<f64>) -> String {
