@@ -19,14 +19,14 @@ const LEAK_ODDS: f64 = 3.3;
 /// Odds that start attribution: 3 to 1.
 const SUSPECT_ODDS: f64 = 1.1;
 /// Looks in a row that must find a proof.
-const PROOFS_MIN: u32 = 2;
+const PROOFS_MIN: u32 = 3;
 /// Standard errors of growth that a proof needs.
 const LEAK_Z: f64 = 6.0;
 /// An evenly filled thing is larger than a share `u` of the room with the probability
 /// `(1 - u)^p`. What fills for minutes is a start-up and small beside the room; what takes most of
 /// it (a heap that grows to its own limit, a job) takes about an hour; what fills for half a day is
 /// small again. Seconds, and the `p` there; in between on a logarithmic scale ...
-const ROOM_POWERS: [(f64, f64); 3] = [(300.0, 4.0), (3_600.0, 2.5), (12.0 * 3_600.0, 6.5)];
+const ROOM_POWERS: [(f64, f64); 3] = [(300.0, 4.0), (3_600.0, 2.1), (12.0 * 3_600.0, 5.8)];
 /// ... and it is larger than `g` times what was there before with `(1 + g)^-SIZE_POWER`.
 const SIZE_POWER: f64 = 2.5;
 /// A process is at least so large in that comparison: small ones double on a whim. Bytes.
@@ -39,7 +39,7 @@ const FILL_MAX_S: f64 = 36.0 * 3_600.0;
 const FILL_SHARE_MIN: f64 = 0.03;
 /// The same for growth that begins long after its process: jobs, steps, new kinds of request end
 /// sooner than caches fill.
-const FILL_MAX_LATE_S: f64 = 14.0 * 3_600.0;
+const FILL_MAX_LATE_S: f64 = 24.0 * 3_600.0;
 /// Before late growth memory grew at most at this share of its pace.
 const FLAT_SHARE: f64 = 0.3;
 /// Growth beyond a level that was known is less often bounded. Natural logarithm.
