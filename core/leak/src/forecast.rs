@@ -12,9 +12,11 @@ pub(crate) const HORIZON_S: f64 = 365.0 * 86_400.0;
 /// Normal quantile of a two-sided 80 % interval.
 const Z80: f64 = 1.2816;
 /// The least error of a forecast, as a share: shapes are never quite what they seem.
-const ERROR_MIN: f64 = 0.1;
+const ERROR_MIN: f64 = 0.11;
 /// How much of the standard error of the growth counts.
 const ERROR_SHARE: f64 = 1.2;
+/// Error where no hour of the day's traffic was seen yet, in proportion to the hours that were not.
+const ERROR_UNSEEN: f64 = 0.5;
 /// Error for each window that the end is away.
 const ERROR_AHEAD: f64 = 0.03;
 /// Milliseconds in an hour.
@@ -49,6 +51,13 @@ impl Profile {
         // An hour is forgotten over about three days of minutes.
         *slot = Some(slot.map_or(rate, |old| old + (rate - old) * 0.02));
         self.newest = Some((at_ms, requests));
+    }
+
+    /// The share of the day that was not seen yet.
+    fn unseen(&self) -> f64 {
+        let seen = self.hours.iter().flatten().count();
+        assert!(seen <= 24, "a day has 24 hours");
+        (24 - seen) as f64 / 24.0
     }
 
     /// Seconds until `requests` more have come, from `now_ms` on. Hours never seen have the mean
@@ -121,7 +130,9 @@ pub(crate) fn forecast(rise: &Rise, roof: f64, profile: &Profile, now_ms: u64) -
     let ahead = (seconds / window_s).min(20.0);
     let sampling = ERROR_SHARE / rise.z.max(1.0);
     let model = ERROR_AHEAD * ahead;
-    let error = (sampling * sampling + ERROR_MIN * ERROR_MIN + model * model).sqrt();
+    let unseen = if by_requests.is_some() { ERROR_UNSEEN * profile.unseen() } else { 0.0 };
+    let error = [sampling, ERROR_MIN, model, unseen].map(|part| part * part).iter().sum::<f64>();
+    let error = error.sqrt();
     let factor = (Z80 * error).exp();
     let forecast = Forecast { seconds, early: seconds / factor, late: seconds * factor };
     assert!(forecast.early <= seconds && seconds <= forecast.late, "it lies in its interval");
