@@ -58,6 +58,11 @@ impl Series {
         Self { rings, last_ms: None }
     }
 
+    /// What the rings hold beside the series itself, bytes.
+    pub(crate) const fn footprint() -> usize {
+        LEVELS * BUCKETS * size_of::<Bucket>()
+    }
+
     /// Forgets everything and keeps the memory.
     pub(crate) fn clear(&mut self) {
         for ring in &mut self.rings {

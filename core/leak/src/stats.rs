@@ -19,6 +19,11 @@ impl Scratch {
     pub(crate) fn new() -> Self {
         Self(Box::new([0.0; PAIRS_MAX]))
     }
+
+    /// What it holds beside itself, bytes.
+    pub(crate) const fn footprint() -> usize {
+        PAIRS_MAX * size_of::<f64>()
+    }
 }
 
 /// Theil-Sen: the median slope of all pairs.

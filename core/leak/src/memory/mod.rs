@@ -136,6 +136,12 @@ impl MemoryDetector {
         }
     }
 
+    /// What the detector takes up, bytes: the same after a reading and after a year of them, but for
+    /// the length of its name.
+    pub fn footprint(&self) -> usize {
+        size_of::<Self>() + self.target.capacity() + Series::footprint() + Scratch::footprint()
+    }
+
     /// Takes a reading. One that is older than the newest is ignored.
     pub fn observe(&mut self, sample: &MemorySample) {
         if self.life.is_some_and(|life| life.ended_by(sample)) {

@@ -127,6 +127,17 @@ fn a_leak_that_stops_growing_is_withdrawn_within_two_windows() {
 }
 
 #[test]
+fn a_week_of_readings_takes_up_no_more_than_64_kib() {
+    let mut detector = detector();
+    let before = detector.footprint();
+    for minute in 0..7 * 24 * 60_u64 {
+        detector.observe(&sample(minute * 60, 0, 50.0 * MB + minute as f64 * 10_000.0));
+    }
+    assert_eq!(detector.footprint(), before);
+    assert!(before <= 64 * 1024, "{before} bytes");
+}
+
+#[test]
 fn without_readings_nothing_is_claimed() {
     let mut detector = detector();
     assert_eq!(detector.verdict(START_MS).confidence, 0.0);
