@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
-use stent_testkit::{Postgres, TempDir};
+use stent_testkit::{Postgres, PostgresBuilder, TempDir};
 use stent_wire::auth::secret::Password;
 
 use crate::endpoint::{Auth, Running, Tls};
@@ -18,6 +18,8 @@ use crate::load::login::Login;
 /// The superuser's, of a server that nobody else can reach.
 pub const PASSWORD: &str = "bench";
 const CONNECTIONS_MAX: u32 = 400;
+/// PostgreSQL's own default.
+const FAULTS_CONNECTIONS_MAX: u32 = 100;
 
 /// The lab.
 pub struct Lab {
@@ -31,15 +33,29 @@ pub struct Lab {
 impl Lab {
     /// Starts the server and fills pgbench's tables at a scale.
     pub fn start(scale: u32) -> Result<Self> {
-        let postgres = Postgres::builder()
+        let postgres = builder()
             .max_connections(CONNECTIONS_MAX)
             .setting("shared_buffers", "512MB")
             .setting("autovacuum", "off")
-            .setting("password_encryption", "scram-sha-256")
             .start()?;
         let scale = scale.to_string();
         let init = postgres.client("pgbench")?.args(["-i", "-q", "-s", &scale]).output()?;
         ensure!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+        Self::around(postgres)
+    }
+
+    /// Starts a server for faults: what it has acknowledged survives a crash of its processes, it has
+    /// few connections, and a database besides `postgres`.
+    pub fn for_faults(database: &str) -> Result<Self> {
+        let postgres = builder()
+            .max_connections(FAULTS_CONNECTIONS_MAX)
+            .setting("synchronous_commit", "on")
+            .start()?;
+        postgres.sql(&format!("create database {database}"))?;
+        Self::around(postgres)
+    }
+
+    fn around(postgres: Postgres) -> Result<Self> {
         let user = postgres.superuser();
         postgres.sql(&format!("alter role {user} password '{PASSWORD}'; checkpoint"))?;
         let verifier = postgres
@@ -81,6 +97,10 @@ impl Lab {
         }
         Ok(login)
     }
+}
+
+fn builder() -> PostgresBuilder {
+    Postgres::builder().setting("password_encryption", "scram-sha-256")
 }
 
 /// A certificate in a folder, and clients that trust it and never resume a session.

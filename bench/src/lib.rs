@@ -8,6 +8,7 @@
 pub mod cells;
 pub mod curves;
 pub mod endpoint;
+pub mod faults;
 pub mod figure;
 pub mod hot_path;
 pub mod lab;
@@ -16,4 +17,5 @@ pub mod meter;
 pub mod plan;
 pub mod report;
 pub mod session;
+pub mod soak;
 pub mod stub;

@@ -101,7 +101,7 @@ impl Admin {
 
     /// Ready: clients are taken, and the way to PostgreSQL is open.
     fn ready(&self) -> Response<Full<Bytes>> {
-        if self.broker.draining() == Draining::Yes {
+        if self.broker.draining() != Draining::No {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
         }
         match self.broker.closed_way() {

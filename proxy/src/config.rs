@@ -67,7 +67,9 @@ pub struct Config {
     pub server_connect_timeout: Duration,
     /// Time for a client's login.
     pub client_login_timeout: Duration,
-    /// How long clients may take to finish their transactions after the shutdown has begun.
+    /// How long clients are served as before after the shutdown has begun, while there are any.
+    pub drain_serve_timeout: Duration,
+    /// How long clients may take to finish their transactions after that.
     pub drain_timeout: Duration,
     /// Session state that clients may not make in transaction and statement mode.
     pub forbidden_state: Causes,

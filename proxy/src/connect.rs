@@ -8,19 +8,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::broker::{BaseWelcome, Broker, Start};
+use crate::broker::{BaseWelcome, Broker, Start, role_of};
 use crate::config::PoolMode;
 use crate::dial::{DialError, Wish, dial, target};
 use crate::exchange::report_of;
 use crate::facts::Facts;
-use crate::link::{Definitions, Link, Replay, Writing};
+use crate::link::{Definitions, Link, Replay, Suspicion, Writing};
 use crate::messages::{Inbox, ReadError};
 use crate::passwords::PasswordError;
 use crate::stream::Stream;
 use crate::traces::Traces;
 use crate::workers;
 use stent_contract::snapshot::HolderState;
-use stent_pool::{PoolId, ServerId};
+use stent_pool::{Fitness, PoolId, ServerId};
 use stent_wire::auth::scram::{BindingPolicy, ClientBinding, ScramError};
 use stent_wire::auth::scram_client::{self, ExpectServerFinal, ExpectServerFirst};
 use stent_wire::auth::secret::{Secret, ServerMethod};
@@ -103,6 +103,12 @@ pub(crate) enum OpenError {
         /// How so.
         why: String,
     },
+    /// It does not take writes where there was one that did: a failover is not over yet.
+    #[error("PostgreSQL at {target} is read-only, and was not: the failover is not over yet")]
+    Misplaced {
+        /// Where.
+        target: String,
+    },
 }
 
 impl OpenError {
@@ -115,7 +121,8 @@ impl OpenError {
             Self::Connect { .. }
             | Self::Timeout { .. }
             | Self::Tls { .. }
-            | Self::Protocol { .. } => false,
+            | Self::Protocol { .. }
+            | Self::Misplaced { .. } => false,
         }
     }
 
@@ -128,6 +135,7 @@ impl OpenError {
                 SqlState::CANNOT_CONNECT
             }
             Self::Protocol { .. } => SqlState::PROTOCOL_VIOLATION,
+            Self::Misplaced { .. } => SqlState::CANNOT_CONNECT_NOW,
         }
     }
 
@@ -143,6 +151,9 @@ impl OpenError {
             }
             Self::Tls { .. } => Report::error(self.sqlstate(), self.to_string()).with_hint(
                 "Check server_tls_sslmode (or sslmode in DATABASE_URL) and server_tls_ca_file.",
+            ),
+            Self::Misplaced { .. } => Report::error(self.sqlstate(), self.to_string()).with_hint(
+                "Its name still leads to the old place: clients wait until it does not.",
             ),
             Self::Connect { .. } | Self::Timeout { .. } | Self::Protocol { .. } => {
                 Report::error(self.sqlstate(), self.to_string()).with_hint(
@@ -219,7 +230,10 @@ async fn login_as(
     request.put(&mut packet).map_err(|error| attempt.protocol(error))?;
     attempt.send(&packet).await?;
     attempt.run().await?;
-    Ok(attempt.opened(pool, server, start))
+    match broker.fits(role_of(&attempt.parameters)) {
+        Fitness::Fit => Ok(attempt.opened(pool, server, start)),
+        Fitness::Misplaced => Err(OpenError::Misplaced { target: target(&broker.config.upstream) }),
+    }
 }
 
 fn not_reached(broker: &Broker, error: DialError) -> OpenError {
@@ -405,6 +419,7 @@ impl Attempt<'_> {
     }
 
     fn opened(self, pool: PoolId, server: ServerId, started: Start) -> Opened {
+        let began_as = role_of(&self.parameters);
         let welcome = BaseWelcome::new(self.parameters, self.notices);
         let kept = self.broker.config.pool_mode == PoolMode::Session
             || started.replication != Replication::Off;
@@ -430,6 +445,8 @@ impl Attempt<'_> {
             heard: Vec::new(),
             replay: Replay::default(),
             definitions: Definitions::Same,
+            began_as,
+            suspicion: Suspicion::None,
             started,
             greeting,
         });

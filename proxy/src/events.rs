@@ -66,6 +66,36 @@ impl PlanSwitched<'_> {
     }
 }
 
+/// The servers that are there do not take writes any more, and are replaced.
+pub(crate) struct DatabaseMoved<'a> {
+    pub(crate) target: &'a str,
+    pub(crate) servers: usize,
+}
+
+impl DatabaseMoved<'_> {
+    /// Logs it; the failover counts itself.
+    pub(crate) fn emit(&self) {
+        let Self { target, servers } = self;
+        warn!(target_address = target, servers, "database is read-only: replacing all servers");
+    }
+}
+
+/// A server was lost with requests that were sent to another.
+pub(crate) struct Repeated<'a> {
+    pub(crate) database: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) backend_pid: u32,
+    pub(crate) why: &'a str,
+}
+
+impl Repeated<'_> {
+    /// Logs it; the broker counts it.
+    pub(crate) fn emit(&self) {
+        let Self { database, user, backend_pid, why } = self;
+        info!(database, user, backend_pid, why, "server lost: its client gets another");
+    }
+}
+
 /// A connection ended.
 pub(crate) struct Ended<'a> {
     pub(crate) side: Side,

@@ -93,7 +93,7 @@ async fn read_answer(link: &mut Link, max: usize) -> Result<Answer, ExchangeErro
         let mut chunk = [0; 4096];
         let n = link.stream.read(&mut chunk).await?;
         if n == 0 {
-            return Err(refused_or_eof(refused));
+            return Err(ended(refused));
         }
         seen += n;
         buffer.extend_from_slice(&chunk[..n]);
@@ -149,11 +149,13 @@ fn digest(
     Ok(at)
 }
 
-fn refused_or_eof(refused: Option<Box<Report>>) -> ExchangeError {
-    match refused {
-        Some(report) => ExchangeError::Refused(report),
-        None => ExchangeError::Io(io::ErrorKind::UnexpectedEof.into()),
-    }
+/// The server hung up, with or without a last word: a refusal would say that it is in order.
+fn ended(last_word: Option<Box<Report>>) -> ExchangeError {
+    let eof = io::ErrorKind::UnexpectedEof;
+    ExchangeError::Io(match last_word {
+        Some(report) => io::Error::new(eof, format!("{} {}", report.code, report.message)),
+        None => eof.into(),
+    })
 }
 
 /// A server's report in a form that can be kept and passed on. Missing fields are filled in.

@@ -51,8 +51,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::LocalSet;
-
 pub use config::Config;
 pub use error::Error;
 
@@ -65,19 +63,19 @@ use crate::workers::Workers;
 
 /// How often the drain looks whether they have.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// An application without a connection for so long has gone.
+const GONE_AFTER: Duration = Duration::from_millis(500);
 
 /// Runs the proxy until `shutdown` completes and clients have finished their transactions.
 ///
-/// To be called on a current-thread runtime. Fails only at the start: an address that cannot be
+/// To be called on a `LocalRuntime`. Fails only at the start: an address that cannot be
 /// listened on, a secret that cannot be used.
 pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + 'static,
 ) -> Result<(), Error> {
-    let tasks = LocalSet::new();
-    // A task of its own: what is awaited here is polled whenever any task has something to do.
-    let proxy = tasks.spawn_local(run_local(config, shutdown));
-    match tasks.run_until(proxy).await {
+    // A task of its own: what a runtime blocks on is polled at its every turn.
+    match tokio::task::spawn_local(serve(config, shutdown)).await {
         Ok(ended) => ended,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -86,7 +84,7 @@ pub async fn run(
     }
 }
 
-async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     // First what may be wrong with the configuration: nobody connects to a proxy that cannot start.
     let broker = Broker::new(config)?;
     let listeners = listen_for_clients(&broker.config)?;
@@ -116,6 +114,10 @@ async fn run_local(config: Config, shutdown: impl Future<Output = ()>) -> Result
         () = shutdown => {}
         error = workers.one_ends() => return Err(error),
     }
+    tokio::select! {
+        () = serve_on(&broker) => {}
+        error = workers.one_ends() => return Err(error),
+    }
     for task in accepting {
         task.abort();
     }
@@ -137,6 +139,24 @@ fn listen_for_clients(config: &Config) -> Result<Vec<Listener>, Error> {
         listeners.push(Listener::unix(&dir.join(name))?);
     }
     Ok(listeners)
+}
+
+/// Serves as before until the application has gone, up to a limit: it is stopped at the same time, and
+/// its last requests need the database.
+async fn serve_on(broker: &Arc<Broker>) {
+    broker.serve_on();
+    let begun = tokio::time::Instant::now();
+    let mut gone_since = None;
+    while begun.elapsed() < broker.config.drain_serve_timeout {
+        if broker.inner().clients.len() > 0 {
+            gone_since = None;
+        } else if gone_since.get_or_insert(begun.elapsed()).saturating_add(GONE_AFTER)
+            <= begun.elapsed()
+        {
+            return;
+        }
+        tokio::time::sleep(DRAIN_STEP).await;
+    }
 }
 
 /// Lets clients finish, up to a limit, then closes the servers.

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use stent_contract::snapshot::HolderState;
-use stent_pool::{Home, PoolId, ServerId};
+use stent_pool::{Home, PoolId, ServerId, ServerRole};
 use stent_wire::ledger::Ledger;
 use stent_wire::params::Params;
 use stent_wire::prepared::ServerStatements;
+use stent_wire::retry::Sent;
 
 use crate::broker::{BaseWelcome, Start};
 use crate::clock;
@@ -62,10 +63,23 @@ pub(crate) struct Link {
     pub(crate) replay: Replay,
     /// Whether its transaction has changed definitions.
     pub(crate) definitions: Definitions,
+    /// What it said at its login of taking writes.
+    pub(crate) began_as: ServerRole,
+    /// Whether that may have changed.
+    pub(crate) suspicion: Suspicion,
     /// With what it was started.
     pub(crate) started: Start,
     /// What it said of itself then, kept where clients are told (session mode).
     pub(crate) greeting: Option<BaseWelcome>,
+}
+
+/// Whether a server may have ceased to take writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suspicion {
+    /// Nothing speaks for it.
+    None,
+    /// It has refused to write, or has said something of its role.
+    ReadOnly,
 }
 
 /// What a transaction has done to tables, types and functions, by its command tags.
@@ -79,19 +93,23 @@ pub(crate) enum Definitions {
 }
 
 /// A client's requests that can be sent once more, because nothing of their answer has reached it
-/// and a stale plan has kept PostgreSQL from running any of them.
+/// and PostgreSQL has run none of them: a stale plan has kept it from that, or they never arrived, or
+/// all they do is open a transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     /// As the client sent them; empty where they cannot be repeated.
     pub(crate) bytes: Vec<u8>,
     /// How far it is.
     pub(crate) state: Healing,
+    /// What the server may have of them.
+    pub(crate) sent: Sent,
 }
 
 impl Replay {
     /// Another client's turn. The room for requests of a usual length is kept.
     pub(crate) fn forget(&mut self) {
         self.state = Healing::No;
+        self.sent = Sent::Other;
         self.bytes.clear();
         self.bytes.shrink_to(REPLAY_KEPT);
     }

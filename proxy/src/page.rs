@@ -93,6 +93,8 @@ impl Page<'_> {
         }
         self.set(MetricId::PlansSwitchedOff, &[], texts.counts.switched_off as f64);
         drop(texts);
+        self.set(MetricId::Repeated, &[], inner.repeated as f64);
+        self.set(MetricId::Failovers, &[], inner.failover.count() as f64);
         let cancels = inner.cancels;
         let outcomes = [
             ("forwarded", cancels.forwarded),

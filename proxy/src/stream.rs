@@ -11,9 +11,10 @@ use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use rustix::net::{RecvFlags, SendFlags};
 use stent_wire::auth::certificate::EndPoint;
 use stent_wire::auth::scram::Channel;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
@@ -115,9 +116,12 @@ impl Stream {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         assert!(!buf.is_empty(), "an empty buffer would read as the end of the stream");
+        if let Self::Tcp(stream) = self {
+            return poll_receive(stream, cx, buf);
+        }
         let mut buf = ReadBuf::new(buf);
         ready!(match self {
-            Self::Tcp(stream) => std::pin::Pin::new(stream).poll_read(cx, &mut buf),
+            Self::Tcp(_) => unreachable!("see above"),
             Self::Unix(stream) => std::pin::Pin::new(stream).poll_read(cx, &mut buf),
             Self::Tls(stream) => std::pin::Pin::new(stream).poll_read(cx, &mut buf),
             Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
@@ -165,7 +169,7 @@ impl Stream {
                 }
                 taken
             }
-            Self::Tcp(stream) => or_at_once(stream.try_write(bytes), &*stream, bytes),
+            Self::Tcp(stream) => or_at_once(try_send(stream, bytes), &*stream, bytes),
             Self::Unix(stream) => or_at_once(stream.try_write(bytes), &*stream, bytes),
         };
         match result {
@@ -210,6 +214,43 @@ impl Stream {
             }
         };
     }
+}
+
+/// Reads from a TCP socket of which the reactor says that it has something.
+///
+/// The kernel is asked without libc, whose calls can be cancelled by `pthread_cancel`: in a process
+/// with threads that is two atomic operations around each.
+fn poll_receive(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    buf: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        let mut short = None;
+        let read = stream.try_io(Interest::READABLE, || {
+            let (_, n) = rustix::net::recv(stream, &mut *buf, RecvFlags::empty())?;
+            if 0 < n && n < buf.len() {
+                // The socket is empty, and the reactor is told so.
+                short = Some(n);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(n)
+        });
+        match (read, short) {
+            (_, Some(n)) => return Poll::Ready(Ok(n)),
+            (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {}
+            (read, None) => return Poll::Ready(read),
+        }
+    }
+}
+
+/// Writes to a TCP socket what it takes at once.
+fn try_send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    stream.try_io(Interest::WRITABLE, || {
+        let n = rustix::net::send(stream, bytes, SendFlags::NOSIGNAL)?;
+        Ok(n)
+    })
 }
 
 /// A write that the reactor knows nothing of yet: of a socket that has just come to its worker it

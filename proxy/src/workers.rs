@@ -10,14 +10,14 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use stent_pool::Home;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 
 use crate::broker::Broker;
 use crate::clients::ClientId;
@@ -71,7 +71,6 @@ impl Workers {
         let (stop, stopped) = watch::channel(());
         let (mut doors, mut threads) = (Vec::new(), Vec::new());
         for home in (1..broker.config.workers.get()).map(Home) {
-            let runtime = Builder::new_current_thread().enable_all().build();
             let (door, newcomers) = mpsc::channel(ON_THE_WAY_MAX);
             let worker = Worker {
                 broker: Arc::clone(broker),
@@ -80,9 +79,7 @@ impl Workers {
                 stopped: stopped.clone(),
                 _says: Says { home, ended: says.clone() },
             };
-            let runtime = runtime.map_err(Error::Worker)?;
-            let thread = std::thread::Builder::new().name(format!("worker-{}", home.0));
-            threads.push(thread.spawn(move || worker.run(&runtime)).map_err(Error::Worker)?);
+            threads.push(worker.start().map_err(Error::Worker)?);
             doors.push(door);
         }
         Ok(Self { doors: doors.into(), threads, ended, stop })
@@ -155,15 +152,35 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, runtime: &Runtime) {
+    /// Returns when it has its thread and its runtime, which can only be made there.
+    fn start(self) -> io::Result<JoinHandle<()>> {
+        let (says, made) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name(format!("worker-{}", self.home.0));
+        let thread = thread.spawn(move || {
+            let mut builder = Builder::new_current_thread();
+            let (runtime, result) = match builder.enable_all().build_local(LocalOptions::default())
+            {
+                Ok(runtime) => (Some(runtime), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            says.send(result).expect("it is waited for");
+            if let Some(runtime) = runtime {
+                self.run(&runtime);
+            }
+        })?;
+        made.recv().expect("it is said once")?;
+        Ok(thread)
+    }
+
+    fn run(mut self, runtime: &LocalRuntime) {
         HOME.set(self.home);
-        let tasks = LocalSet::new();
-        tasks.spawn_local(Arc::clone(&self.broker).watch_idle(self.home));
-        // A task of its own: what is blocked on is polled whenever any task has something to do.
-        let serving = tasks.spawn_local(async move { self.serve().await });
-        // A task of a worker that panics ends that worker: it is the one that takes clients in.
-        let ended = tasks.block_on(runtime, serving);
-        ended.expect("a worker serves until it is told to stop");
+        runtime.block_on(async move {
+            tokio::task::spawn_local(Arc::clone(&self.broker).watch_idle(self.home));
+            // A task of its own: what a runtime blocks on is polled at its every turn.
+            let serving = tokio::task::spawn_local(async move { self.serve().await });
+            // A task of a worker that panics ends that worker: it is the one that takes clients in.
+            serving.await.expect("a worker serves until it is told to stop");
+        });
     }
 
     async fn serve(&mut self) {

@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt as _;
 
 use rustix::process::{Pid, Signal};
 use tikv_jemalloc_ctl::{background_thread, max_background_threads};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::complain;
@@ -20,9 +20,9 @@ use crate::exit::Exit;
 
 /// The runtime of every `stent` process: one thread, on which everything happens but what further
 /// workers of the proxy do.
-pub(crate) fn runtime() -> io::Result<Runtime> {
+pub(crate) fn runtime() -> io::Result<LocalRuntime> {
     give_freed_memory_back();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
 /// Has jemalloc return freed pages when they have been unused for a while (10 seconds), by a thread of
@@ -65,7 +65,11 @@ pub(crate) fn agent(flags: &Flags, parent: Option<Pid>) -> Exit {
     })
 }
 
-fn prepared(role: Role, flags: &Flags, parent: Option<Pid>) -> Result<(Loaded, Runtime), Exit> {
+fn prepared(
+    role: Role,
+    flags: &Flags,
+    parent: Option<Pid>,
+) -> Result<(Loaded, LocalRuntime), Exit> {
     if let Some(parent) = parent {
         end_with(parent, Signal::KILL)?;
     }

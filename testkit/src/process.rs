@@ -224,6 +224,15 @@ impl Drop for Process {
     }
 }
 
+/// Sends a signal to any process; one that has gone meanwhile is not an error.
+pub fn send_signal(pid: u32, signal: Signal) -> Result<()> {
+    let target = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
+    match kill_process(target, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("signal process {pid}")),
+    }
+}
+
 fn read_lines(stream: impl Read + Send + 'static, kind: Stream, output: Arc<Mutex<Output>>) {
     std::thread::spawn(move || {
         let mut reader = BufReader::new(stream);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::endpoint::{Kind, Running, Setup};
+use crate::endpoint::{Kind, Running, Server, Setup};
 use crate::figure::values;
 use crate::load::message;
 use crate::load::swarm::{Done, Stop, Swarm};
@@ -115,7 +115,8 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// A fresh process in front of the stub.
     fn start(&mut self, databases: u32) -> Result<Running> {
-        let setup = Setup { server: Some(self.stub.port()), databases, ..Setup::PLAIN };
+        let setup =
+            Setup { server: Some(Server::local(self.stub.port())), databases, ..Setup::PLAIN };
         self.session.start(self.kind, setup)
     }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use stent_testkit::TempDir;
 
-use super::{Auth, CLIENTS_MAX, POOL, SERVERS_STAY, Setup, Started, Tls};
+use super::{Auth, CLIENTS_MAX, POOL, SERVERS_STAY, Server, Setup, Started, Tls};
 use crate::lab::Lab;
 
 pub(super) fn version() -> Result<Option<String>> {
@@ -40,13 +40,13 @@ pub(super) fn command(setup: Setup, port: u16, lab: &Lab) -> Result<Started> {
     }
     file.push_str(&settings.join("\n"));
     file.push('\n');
-    let server = setup.server.unwrap_or_else(|| lab.postgres.port());
+    let Server { host, port: server } = setup.server(lab);
     let user = lab.postgres.superuser();
     for number in 0..=setup.databases {
         let name = if number == 0 { "postgres".to_owned() } else { format!("d{number}") };
         let _ = writeln!(
             file,
-            "[pools.{name}]\nserver_host = \"127.0.0.1\"\nserver_port = {server}\n\
+            "[pools.{name}]\nserver_host = \"{host}\"\nserver_port = {server}\n\
              pool_mode = \"transaction\"\n[pools.{name}.users.0]\nusername = \"{user}\"\n\
              password = \"{}\"\npool_size = {POOL}",
             lab.verifier()
@@ -57,7 +57,7 @@ pub(super) fn command(setup: Setup, port: u16, lab: &Lab) -> Result<Started> {
     let mut command = Command::new(program);
     command.args(["-l", "error"]).arg(&path);
     settings.extend([format!("pool_size = {POOL}"), "-l error".to_owned()]);
-    Ok(Started { command, settings, files: Some(files) })
+    Ok(Started { command, settings, files: Some(files), admin: None })
 }
 
 fn program() -> Option<String> {

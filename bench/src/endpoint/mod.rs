@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use stent_testkit::{Process, TempDir, free_port, wait_until};
+use stent_testkit::{Postgres, Process, TempDir, free_port, wait_until};
 
 use crate::lab::Lab;
 
@@ -30,7 +30,7 @@ pub const STATEMENTS_MAX: u32 = 200;
 pub const SERVERS_STAY: u32 = 36_000;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What PgBouncer, which refuses to run as root, runs as then.
-const NOBODY: u32 = 65_534;
+const NOBODY: &str = "nobody";
 
 /// The endpoints by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -81,6 +81,20 @@ impl Kind {
         }
     }
 
+    /// Who may give orders on its console, and the password.
+    pub fn admin(self, postgres: &Postgres) -> (&'static str, &'static str) {
+        match self {
+            Self::PgDoorman => ("admin", "admin"),
+            Self::Direct
+            | Self::Stent
+            | Self::StentNamed
+            | Self::StentAll
+            | Self::PgBouncer
+            | Self::PgBouncer64k
+            | Self::PgBouncerDebian => (postgres.superuser(), ""),
+        }
+    }
+
     /// The endpoint of a name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
@@ -117,6 +131,22 @@ pub enum Tls {
     Require,
 }
 
+/// Where a pooler finds its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Server {
+    /// An address, or a name that the endpoint can look up.
+    pub host: &'static str,
+    /// The port.
+    pub port: u16,
+}
+
+impl Server {
+    /// A port of 127.0.0.1.
+    pub const fn local(port: u16) -> Self {
+        Self { host: "127.0.0.1", port }
+    }
+}
+
 /// What a measurement needs of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Setup {
@@ -124,13 +154,17 @@ pub struct Setup {
     pub auth: Auth,
     /// TLS towards clients.
     pub tls: Tls,
-    /// The port of the server behind it; PostgreSQL's without.
-    pub server: Option<u16>,
+    /// The server behind it; PostgreSQL itself without.
+    pub server: Option<Server>,
     /// Databases besides `postgres`, `d1` and so on, for poolers that must be told.
     pub databases: u32,
 }
 
 impl Setup {
+    fn server(&self, lab: &Lab) -> Server {
+        self.server.unwrap_or_else(|| Server::local(lab.postgres.port()))
+    }
+
     /// Trust, no TLS.
     pub const PLAIN: Self = Self { auth: Auth::Trust, tls: Tls::Off, server: None, databases: 0 };
     /// SCRAM, no TLS.
@@ -144,6 +178,7 @@ pub struct Running {
     kind: Kind,
     setup: Setup,
     port: u16,
+    admin: Option<u16>,
     process: Option<Process>,
     settings: Vec<String>,
     _files: Option<TempDir>,
@@ -152,6 +187,16 @@ pub struct Running {
 impl Running {
     /// Starts one.
     pub fn start(kind: Kind, setup: Setup, lab: &Lab) -> Result<Self> {
+        Self::start_within(kind, setup, lab, |command| command)
+    }
+
+    /// Starts one by a command that is made of its own: in another namespace, say.
+    pub fn start_within(
+        kind: Kind,
+        setup: Setup,
+        lab: &Lab,
+        within: impl FnOnce(Command) -> Command,
+    ) -> Result<Self> {
         let port = free_port()?;
         let started = match kind {
             Kind::Direct => return Self::direct(setup, lab),
@@ -163,8 +208,9 @@ impl Running {
             }
             Kind::PgDoorman => doorman::command(setup, port, lab),
         };
-        let Started { mut command, settings, files } =
+        let Started { command, settings, files, admin } =
             started.with_context(|| format!("prepare {}", kind.name()))?;
+        let mut command = within(command);
         let mut process = Process::spawn(&mut command)?;
         let what = format!("{} to listen", kind.name());
         let listening = wait_until(&what, PATIENCE, || {
@@ -174,7 +220,7 @@ impl Running {
             bail!("{} has ended: {}", kind.name(), process.output());
         }
         listening.with_context(|| process.output())?;
-        Ok(Self { kind, setup, port, process: Some(process), settings, _files: files })
+        Ok(Self { kind, setup, port, admin, process: Some(process), settings, _files: files })
     }
 
     fn direct(setup: Setup, lab: &Lab) -> Result<Self> {
@@ -184,7 +230,8 @@ impl Running {
         Ok(Self {
             kind: Kind::Direct,
             setup,
-            port: setup.server.unwrap_or_else(|| lab.postgres.port()),
+            port: setup.server(lab).port,
+            admin: None,
             process: None,
             settings: Vec::new(),
             _files: None,
@@ -211,9 +258,25 @@ impl Running {
         self.port
     }
 
+    /// The port on 127.0.0.1 of its pages, where it has any.
+    pub const fn admin_port(&self) -> Option<u16> {
+        self.admin
+    }
+
     /// Its process, where it is a pooler.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
+    }
+
+    /// Waits for it to end by itself: its exit code, -1 where a signal ended it or nothing did.
+    pub fn exit_code(&mut self, deadline: Duration) -> i32 {
+        let Some(process) = self.process.as_mut() else { return -1 };
+        process.wait(deadline).ok().and_then(|status| status.code()).unwrap_or(-1)
+    }
+
+    /// What it has written so far, the newest lines of it.
+    pub fn output(&self) -> String {
+        self.process.as_ref().map(Process::output).unwrap_or_default()
     }
 
     /// Its settings, as they were given, without ports and folders.
@@ -227,6 +290,8 @@ struct Started {
     command: Command,
     settings: Vec<String>,
     files: Option<TempDir>,
+    /// The port of its pages.
+    admin: Option<u16>,
 }
 
 /// The first line that a program says with `--version`; `None` where it cannot be run.

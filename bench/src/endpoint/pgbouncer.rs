@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,7 +9,7 @@ use anyhow::{Context, Result};
 use stent_testkit::TempDir;
 
 use super::{Auth, CLIENTS_MAX, Kind, NOBODY, POOL, SERVERS_STAY, STATEMENTS_MAX};
-use super::{Setup, Started, Tls};
+use super::{Server, Setup, Started, Tls};
 use crate::lab::Lab;
 
 const USUAL: [&str; 3] =
@@ -30,6 +29,7 @@ pub(super) fn command(kind: Kind, setup: Setup, port: u16, lab: &Lab) -> Result<
         format!("max_client_conn = {CLIENTS_MAX}"),
         format!("server_lifetime = {SERVERS_STAY}"),
         format!("server_idle_timeout = {SERVERS_STAY}"),
+        format!("admin_users = {}", lab.postgres.superuser()),
         "ignore_startup_parameters = extra_float_digits".to_owned(),
     ];
     if knows_statements(&program) {
@@ -42,11 +42,11 @@ pub(super) fn command(kind: Kind, setup: Setup, port: u16, lab: &Lab) -> Result<
     if kind == Kind::PgBouncer64k {
         settings.push(format!("pkt_buf = {WIDE}"));
     }
-    let server = setup.server.unwrap_or_else(|| lab.postgres.port());
+    let Server { host, port: server } = setup.server(lab);
     let list = files.path().join("userlist.txt");
     std::fs::write(&list, lab.userlist())?;
     let mut ini = format!(
-        "[databases]\n* = host=127.0.0.1 port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+        "[databases]\n* = host={host} port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
          listen_port = {port}\nunix_socket_dir =\nauth_file = {}\n",
         list.display()
     );
@@ -60,13 +60,14 @@ pub(super) fn command(kind: Kind, setup: Setup, port: u16, lab: &Lab) -> Result<
     let path = files.path().join("pgbouncer.ini");
     std::fs::write(&path, ini)?;
     let mut command = Command::new(program);
-    command.arg("--quiet").arg(&path);
+    command.arg("--quiet");
     if rustix::process::geteuid().is_root() {
         std::fs::set_permissions(files.path(), PermissionsExt::from_mode(0o755))?;
-        command.uid(NOBODY).gid(NOBODY);
+        command.args(["--user", NOBODY]);
     }
+    command.arg(&path);
     settings.push("--quiet".to_owned());
-    Ok(Started { command, settings, files: Some(files) })
+    Ok(Started { command, settings, files: Some(files), admin: None })
 }
 
 /// Whether it can run a client's named statements in transaction mode.

@@ -6,7 +6,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use stent_testkit::{TempDir, free_port};
 
-use super::{Auth, CLIENTS_MAX, Kind, POOL, SERVERS_STAY, STATEMENTS_MAX, Setup, Started, Tls};
+use super::{
+    Auth, CLIENTS_MAX, Kind, POOL, SERVERS_STAY, STATEMENTS_MAX, Server, Setup, Started, Tls,
+};
 use crate::lab::Lab;
 
 const CACHE: &str = "STENT_STATEMENT_CACHE";
@@ -27,11 +29,12 @@ pub(super) fn version(kind: Kind) -> Result<Option<String>> {
 
 pub(super) fn command(kind: Kind, setup: Setup, port: u16, lab: &Lab) -> Result<Started> {
     let program = program()?;
-    let server = setup.server.unwrap_or_else(|| lab.postgres.port());
+    let Server { host, port: server } = setup.server(lab);
     let files = TempDir::new("bench-stent")?;
     let mut settings: Vec<(&str, String)> = vec![
         ("STENT_AUTH_TYPE", "trust".to_owned()),
         ("STENT_LOG_LEVEL", "error".to_owned()),
+        ("STENT_ADMIN_USERS", lab.postgres.superuser().to_owned()),
         ("STENT_DEFAULT_POOL_SIZE", POOL.to_string()),
         ("STENT_MAX_CLIENT_CONN", CLIENTS_MAX.to_string()),
         ("STENT_MAX_PREPARED_STATEMENTS", STATEMENTS_MAX.to_string()),
@@ -48,18 +51,19 @@ pub(super) fn command(kind: Kind, setup: Setup, port: u16, lab: &Lab) -> Result<
         command.env("STENT_CLIENT_TLS_CERT_FILE", lab.certificate());
         command.env("STENT_CLIENT_TLS_KEY_FILE", lab.key());
     }
+    let admin = free_port()?;
     let user = lab.postgres.superuser();
     let list = files.path().join("userlist.txt");
     std::fs::write(&list, lab.userlist())?;
     command
         .arg("proxy")
-        .env("DATABASE_URL", format!("postgres://{user}@127.0.0.1:{server}/postgres"))
+        .env("DATABASE_URL", format!("postgres://{user}@{host}:{server}/postgres"))
         .env("STENT_AUTH_FILE", &list)
         .env("STENT_LISTEN_PORT", port.to_string())
-        .env("STENT_ADMIN_LISTEN", format!("127.0.0.1:{}", free_port()?))
+        .env("STENT_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
         .envs(settings.iter().map(|(key, value)| (*key, value)));
     let settings = settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    Ok(Started { command, settings, files: Some(files) })
+    Ok(Started { command, settings, files: Some(files), admin: Some(admin) })
 }
 
 const fn cache(kind: Kind) -> Option<&'static str> {

@@ -13,6 +13,11 @@ pub fn startup(user: &str, database: &str) -> Vec<u8> {
     [&(body.len() as u32 + 4).to_be_bytes()[..], body.as_bytes()].concat()
 }
 
+/// CancelRequest with the key of a connection: process id and secret.
+pub fn cancel(key: [u8; 8]) -> Vec<u8> {
+    [&b"\0\0\0\x10\x04\xd2\x16\x2e"[..], &key].concat()
+}
+
 /// Query.
 pub fn query(sql: &str) -> Vec<u8> {
     message(b'Q', format!("{sql}\0").as_bytes())

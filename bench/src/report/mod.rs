@@ -3,6 +3,7 @@
 //! Invariant: the tables follow from the raw figures alone, so that a test can make them again.
 
 mod curves;
+mod faults;
 mod limits;
 mod readme;
 mod table;
@@ -14,10 +15,12 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::faults::Done;
 use crate::figure::Figure;
 use crate::meter::machine;
 use crate::session::Session;
 
+pub use faults::{Bar, bars};
 pub use limits::{Kept, Limit, limits};
 pub use readme::{BEGIN, END, spliced};
 
@@ -55,6 +58,26 @@ impl Raw {
         }
     }
 
+    /// What a run of the fault matrix has come to.
+    pub fn of_faults(
+        done: &Done,
+        versions: &BTreeMap<String, String>,
+        arguments: &[String],
+    ) -> Self {
+        Self {
+            command: ["./x faults"]
+                .into_iter()
+                .chain(arguments.iter().map(String::as_str))
+                .collect::<Vec<_>>()
+                .join(" "),
+            machine: machine::facts(),
+            versions: versions.clone(),
+            settings: done.settings.clone(),
+            notes: BTreeMap::new(),
+            figures: done.figures.clone(),
+        }
+    }
+
     /// From a file.
     pub fn read(path: &Path) -> Result<Self> {
         let text =
@@ -80,6 +103,11 @@ impl Raw {
     /// The curves (Markdown).
     pub fn curves(&self) -> String {
         curves::page(self)
+    }
+
+    /// The fault matrix (Markdown).
+    pub fn faults(&self) -> String {
+        faults::page(self)
     }
 
     /// The README's part.

@@ -117,6 +117,10 @@ metrics! {
         "Unnamed Parses with statement_cache = all: hit and miss, or why the statement went as it was (first, text, session, uncertain, sample, off).";
     PlansSwitchedOff: "stent_plans_switched_off_total", None, Counter, Count, &[], Proxy,
         "Statements that are parsed anew for a while because the plan that was kept for them was slower.";
+    Repeated: "stent_requests_repeated_total", None, Counter, Count, &[], Proxy,
+        "Times that a client got another server, unnoticed, because its server was lost before anything can have come of its requests.";
+    Failovers: "stent_failovers_total", None, Counter, Count, &[], Proxy,
+        "Times that PostgreSQL did not take writes any more where it did before, and all servers were replaced.";
     ConnectFailures: "stent_server_connect_failures_total", Some("ServerConnectFailures"), Counter,
         Count, &["database", "user", "sqlstate"], Proxy, "Server logins that failed, by SQLSTATE.";
     Pins: "stent_pins_total", Some("Pins"), Counter, Count, &["database", "user", "cause"], Proxy,

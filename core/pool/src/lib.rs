@@ -36,6 +36,7 @@ mod backoff;
 mod census;
 mod check;
 mod event;
+mod failover;
 mod heap;
 mod home;
 mod id;
@@ -52,6 +53,7 @@ mod waiters;
 
 pub use census::{Census, Totals};
 pub use event::{CloseCause, Condition, Decision, Event, OpenFailure, ProbeResult, Refusal};
+pub use failover::{Failover, Fitness, Found, PACE, PATIENCE, ServerRole};
 pub use home::{HOME_LOOK_MAX, HOME_MARGIN};
 pub use id::{Home, PoolId, ServerId, WaiterId};
 pub use limits::{

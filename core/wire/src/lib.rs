@@ -4,8 +4,8 @@
 //! both sides of authentication ([`auth`]), the book of what a server owes ([`ledger`]), prepared
 //! statements that survive a change of server ([`prepared`]), what a statement may leave behind in
 //! its session ([`effects`], [`inspect`]), notifications ([`listen`]), the passwords that are signed
-//! requests ([`iam`]), the messages that we write ourselves ([`report`]), and what all that costs
-//! ([`memory`]).
+//! requests ([`iam`]), the messages that we write ourselves ([`report`]), requests that may be sent
+//! once more ([`retry`]), and what all that costs ([`memory`]).
 //! Refuses: sockets, clocks, randomness, and payloads: rows and parameters pass undecoded.
 //! Invariant: no function panics on bytes from the network, and none grows past [`limits`].
 
@@ -24,6 +24,7 @@ pub mod memory;
 pub mod params;
 pub mod prepared;
 pub mod report;
+pub mod retry;
 pub mod splice;
 pub mod startup;
 pub mod userlist;

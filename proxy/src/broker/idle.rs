@@ -11,10 +11,12 @@ use stent_pool::{Event, Home, ServerId};
 use stent_wire::frame::{Sender, frame_at};
 use stent_wire::ledger::Pass;
 use stent_wire::report::Fields;
+use stent_wire::report::reply::parse_parameter_status;
 
 use super::Broker;
+use super::role::is_role;
 use crate::clock;
-use crate::link::Link;
+use crate::link::{Link, Suspicion};
 use crate::scratch;
 use crate::workers;
 
@@ -43,8 +45,13 @@ impl Broker {
         let mut inner = self.inner();
         let Some(link) = inner.slot(server).and_then(|slot| slot.idle.as_mut()) else { return };
         if !Self::is_silent(link) {
+            let moved = link.suspicion == Suspicion::ReadOnly;
+            let began_as = link.began_as;
             inner.decide(Event::Lost { server }, clock::now());
             self.leave(inner);
+            if moved {
+                self.found_read_only(began_as);
+            }
         }
     }
 
@@ -97,6 +104,13 @@ fn hear(link: &mut Link, chunk: &[u8]) -> Option<Listening> {
             let fields = Fields::new(body);
             let message = fields.message().unwrap_or_default();
             link.last_words = Some(message.into_owned().into_boxed_str());
+            return Some(Listening::Lost);
+        }
+        if frame.tag == b'S'
+            && parse_parameter_status(body).is_ok_and(|(name, on)| is_role(name) && on == b"on")
+        {
+            // No client has it, so it is nobody's SET.
+            link.suspicion = Suspicion::ReadOnly;
             return Some(Listening::Lost);
         }
         let heard = link.ledger.backend(frame.tag, body.first().copied());

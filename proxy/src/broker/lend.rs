@@ -16,7 +16,7 @@ use super::{Broker, PoolEntry};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
 use crate::clock;
 use crate::exchange::{self, ExchangeError};
-use crate::link::{Link, Writing};
+use crate::link::{Link, Suspicion, Writing};
 use crate::traces::Loaded;
 use crate::workers;
 
@@ -89,6 +89,9 @@ impl Broker {
         if !link.is_clean() {
             self.client_lets_go(client, &link);
             return self.hand_back(link, Condition::Doubtful);
+        }
+        if link.suspicion == Suspicion::ReadOnly {
+            return self.ask_role(client, link);
         }
         let silent = Self::is_silent(&mut link);
         link.rest();
@@ -214,7 +217,7 @@ impl Broker {
     }
 
     /// The books of a checkout's end.
-    fn client_lets_go(&self, client: ClientId, link: &Link) {
+    pub(super) fn client_lets_go(&self, client: ClientId, link: &Link) {
         self.inner().let_go(client, link, clock::now());
     }
 }

@@ -13,18 +13,19 @@ mod ear;
 mod idle;
 mod lend;
 mod make_way;
+mod role;
 mod warm;
 mod welcome;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stent_pool::{
-    Limits, OPENING_MAX, PoolId, Pools, RETRY_MAX, RETRY_MIN, ServerId, TooManyPools,
+    Failover, Limits, OPENING_MAX, PoolId, Pools, RETRY_MAX, RETRY_MIN, ServerId, TooManyPools,
 };
 use stent_wire::auth::scram::MockSecret;
 use stent_wire::prepared::Texts;
@@ -56,6 +57,7 @@ use decide::Queues;
 
 pub(crate) use dedicate::{Lent, Own, Start};
 pub(crate) use lend::Acquired;
+pub(crate) use role::{is_role, role_of};
 pub(crate) use welcome::{BaseWelcome, Welcome, WelcomeCache};
 
 /// See the module's documentation.
@@ -89,7 +91,7 @@ pub(crate) struct Broker {
     inner: Lock<Inner>,
     /// Statement texts of all clients.
     pub(crate) texts: Lock<Texts>,
-    draining: AtomicBool,
+    draining: AtomicU8,
     /// Tells the janitor that a deadline has come nearer.
     janitor: Notify,
 }
@@ -105,8 +107,10 @@ const _: () = {
 pub(crate) enum Draining {
     /// It does.
     No,
+    /// It has been told to stop, and serves on: the application beside it may not have finished.
+    Serving,
     /// It shuts down: idle clients leave, busy ones may finish their transaction.
-    Yes,
+    Closing,
 }
 
 /// What the broker owns.
@@ -123,6 +127,10 @@ pub(crate) struct Inner {
     pub(crate) disconnects: Disconnects,
     /// Cancel requests by outcome.
     pub(crate) cancels: crate::cancel::Counts,
+    /// How often a client got another server, unnoticed.
+    pub(crate) repeated: u64,
+    /// Whether the database has moved.
+    pub(crate) failover: Failover,
     queues: Queues,
 }
 
@@ -251,10 +259,12 @@ impl Broker {
                 clients: Clients::default(),
                 disconnects: Disconnects::default(),
                 cancels: crate::cancel::Counts::default(),
+                repeated: 0,
+                failover: Failover::default(),
                 queues: Queues::new(started),
             }),
             texts: Lock::default(),
-            draining: AtomicBool::new(false),
+            draining: AtomicU8::new(0),
             janitor: Notify::new(),
         }))
     }
@@ -334,14 +344,20 @@ impl Broker {
     /// Whether the proxy takes new work.
     pub(crate) fn draining(&self) -> Draining {
         match self.draining.load(Ordering::Acquire) {
-            true => Draining::Yes,
-            false => Draining::No,
+            0 => Draining::No,
+            1 => Draining::Serving,
+            _ => Draining::Closing,
         }
+    }
+
+    /// Is told to stop: from here on it is not ready for more, and serves who comes.
+    pub(crate) fn serve_on(&self) {
+        self.draining.store(1, Ordering::Release);
     }
 
     /// Stops taking new work and wakes every session, so that the idle ones leave.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.store(2, Ordering::Release);
         let wakers: Vec<Waker> =
             self.inner().clients.iter().filter_map(|client| client.waker.clone()).collect();
         for waker in wakers {

@@ -155,7 +155,7 @@ impl Console {
             let filled = std::future::poll_fn(|cx| {
                 // First the waker: the drain begins on another thread, and wakes whom it can.
                 broker.inner().clients.get_mut(id).waker = Some(cx.waker().clone());
-                if broker.draining() == Draining::Yes {
+                if broker.draining() == Draining::Closing {
                     return Poll::Ready(None);
                 }
                 fill.as_mut().poll(cx).map(Some)

@@ -115,8 +115,8 @@ impl Broker {
             // First the waker: the drain begins on another thread, and wakes whom it can.
             self.inner().clients.get_mut(client).waker = Some(context.waker().clone());
             match self.draining() {
-                Draining::Yes => Poll::Ready(()),
-                Draining::No => Poll::Pending,
+                Draining::Closing => Poll::Ready(()),
+                Draining::No | Draining::Serving => Poll::Pending,
             }
         });
         tokio::select! {

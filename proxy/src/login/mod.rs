@@ -278,7 +278,7 @@ impl Login {
     /// Whether there is room for this client.
     fn admit(&self, access: Access) -> Result<(), Failed> {
         let max = self.broker.config.max_client_conn.get();
-        if self.broker.draining() == Draining::Yes {
+        if self.broker.draining() == Draining::Closing {
             let report = Report::fatal(SqlState::CANNOT_CONNECT_NOW, "the proxy is shutting down");
             return Err(Failed::report(Cause::Shutdown, report));
         }

@@ -11,14 +11,15 @@ use stent_wire::ledger::{OutOfStep, Pass};
 use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
 use stent_wire::prepared::{Shape, rename};
 use stent_wire::report::reply::{TransactionStatus, parse_parameter_status};
-use stent_wire::report::{Fields, Severity};
+use stent_wire::report::{Fields, Severity, SqlState};
 use stent_wire::splice::Splice;
 
 use super::heal::{Hold, Said, as_stale};
 use super::mail::Ready;
 use super::{End, Ended, Moved, Session, gone_end};
+use crate::broker::is_role;
 use crate::config::PoolMode;
-use crate::link::{Definitions, Link, Writing};
+use crate::link::{Definitions, Link, Suspicion, Writing};
 use crate::pool_stats::add;
 use crate::scratch::{self, Scratch};
 use crate::stash;
@@ -152,7 +153,7 @@ impl Session {
         said: Said,
         splice: &mut Splice<'_>,
     ) -> Result<Heard, OutOfStep> {
-        if self.heals(link, chunk, frame, said) {
+        if self.heals(link, chunk, frame, said) || self.is_replaced(link, chunk, frame, said) {
             return Ok(Heard::On(Pass::Swallow));
         }
         if link.ledger.owes_own_reply() {
@@ -240,6 +241,9 @@ impl Session {
             let message = fields.message().unwrap_or_default();
             link.last_words = Some(format!("{code} {message}").into_boxed_str());
         }
+        if fields.code() == Some(SqlState::READ_ONLY_TRANSACTION) {
+            link.suspicion = Suspicion::ReadOnly;
+        }
         self.undo_skipped(link);
     }
 
@@ -247,6 +251,9 @@ impl Session {
     /// gets it too.
     fn parameter_down(&mut self, link: &mut Link, body: &[u8]) {
         let Ok((name, value)) = parse_parameter_status(body) else { return };
+        if is_role(name) && value == b"on" {
+            link.suspicion = Suspicion::ReadOnly;
+        }
         let ours = stent_wire::params::TRACKED
             .iter()
             .any(|tracked| tracked.as_bytes().eq_ignore_ascii_case(name));

@@ -21,7 +21,7 @@ use crate::config::PoolMode;
 use crate::link::{Healing, Link};
 
 /// The longest requests that are kept for a repetition.
-const REPLAY_MAX: usize = 16 * 1024;
+pub(super) const REPLAY_MAX: usize = 16 * 1024;
 /// How often in a row a client's requests are repeated: each server may know the stale plan.
 const REPEATS_MAX: u8 = 100;
 

@@ -26,7 +26,11 @@ impl Session {
         }
     }
 
-    pub(super) fn server_lost(&mut self, mut link: Box<Link>, detail: String) -> Step {
+    pub(super) fn server_lost(&mut self, link: Box<Link>, detail: String) -> Step {
+        let mut link = match self.try_another(link) {
+            Ok(step) => return step,
+            Err(link) => link,
+        };
         let end = End { cause: Cause::ServerLost, detail: detail.clone() };
         // In the middle of a message there is no place for a word of ours; and where the server
         // has said FATAL itself, that is the better word.

@@ -25,6 +25,7 @@ mod mail;
 mod notify;
 mod prepare;
 mod refuse;
+mod retry;
 mod share;
 mod upward;
 
@@ -219,7 +220,7 @@ impl Session {
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Step {
-        if self.broker.draining() == Draining::Yes {
+        if self.broker.draining() == Draining::Closing {
             return self.leave_for_shutdown();
         }
         match self.flush(cx) {
@@ -290,14 +291,16 @@ impl Session {
         let Phase::Linked(mut link) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             unreachable!("called in the phase Linked only")
         };
-        if self.broker.draining() == Draining::Yes && self.is_at_rest(&link) {
+        if self.broker.draining() == Draining::Closing && self.is_at_rest(&link) {
             self.give_back(link);
             return self.leave_for_shutdown();
         }
-        let up = self.move_up(cx, &mut link);
-        let down = match up {
+        let down = self.move_down(cx, &mut link);
+        let up = match down {
+            // With the answer that was asked for the server goes back: the client is heard then.
+            Moved::Something if self.may_release(&link) => Moved::Nothing,
+            Moved::Something | Moved::Nothing => self.move_up(cx, &mut link),
             Moved::Ended(_) => Moved::Nothing,
-            Moved::Something | Moved::Nothing => self.move_down(cx, &mut link),
         };
         match (up, down) {
             (Moved::Ended(end), _) | (_, Moved::Ended(end)) => self.end_linked(link, end),

@@ -15,6 +15,7 @@ use stent_wire::prepared::{
 };
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
+use stent_wire::retry::Sent;
 use stent_wire::splice::Splice;
 
 use super::heal::put_stale;
@@ -203,12 +204,12 @@ impl Session {
             link.ledger.own_replies(&mut self.to_client);
         }
         let repeatable = fresh && self.rest == 0 && self.to_client.is_empty();
-        self.keep_for_replay(link, if repeatable { &chunk[from..at] } else { b"" });
+        let requests = if repeatable { &chunk[from..at] } else { b"" };
+        self.keep_for_replay(link, requests);
         let out = splice.finish();
         add(&self.stats.received, out.len());
-        if !out.is_empty() {
-            send_to_server(link, out);
-        }
+        let sent = if out.is_empty() { Sent::Other } else { send_to_server(link, out) };
+        self.keep_for_another(link, requests, sent);
         if at < total {
             self.keep(&scratch.read[at..total], carried);
         }
@@ -420,14 +421,19 @@ fn pass_untranslated(
 
 /// Writes to the server what its socket takes at once and keeps the rest. A failure is only
 /// noted: the server's last words may still be there to be read.
-fn send_to_server(link: &mut Link, out: &[u8]) {
+fn send_to_server(link: &mut Link, out: &[u8]) -> Sent {
     debug_assert!(link.to_server.is_empty(), "requests are read only when the last have gone");
     link.show(HolderState::Active);
     match link.stream.try_write(out) {
         Ok(n) if n < out.len() => link.to_server = stash::keep(&out[n..]),
         Ok(_) => {}
-        Err(_) => link.writing = Writing::Failed,
+        Err(_) => {
+            link.writing = Writing::Failed;
+            // Records of TLS may have gone before the one that failed.
+            return if link.stream.is_tls() { Sent::Other } else { Sent::Nothing };
+        }
     }
+    Sent::Other
 }
 
 fn flush_to_server(cx: &mut Context<'_>, link: &mut Link) -> Poll<()> {

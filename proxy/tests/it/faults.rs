@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use stent_testkit::{Postgres, Signal, Stop};
+use stent_testkit::{Postgres, Signal, Stop, wait_for};
 
-use super::support::{Proxy, code, until};
+use super::raw::{Raw, bind, execute, field, parse, query, sync};
+use super::support::{PATIENCE, Proxy, code, until};
 
 #[tokio::test]
 async fn clients_that_only_wait_see_no_error_when_a_backend_is_killed() {
@@ -120,5 +121,199 @@ async fn a_stop_lets_transactions_end_and_sends_idle_clients_away() {
     until("the busy client to leave", || busy.is_closed()).await;
     proxy.join().unwrap();
     let left = || pg.backends().unwrap().is_empty();
-    stent_testkit::wait_until("the servers to be gone", super::support::PATIENCE, left).unwrap();
+    stent_testkit::wait_until("the servers to be gone", PATIENCE, left).unwrap();
+}
+
+/// One backend, stopped so that what its client sends meets silence, then killed.
+fn lose(pg: &Postgres, pid: i32, send: impl FnOnce()) {
+    let backend = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(backend, Signal::STOP).unwrap();
+    send();
+    pg.sql("select 1").unwrap();
+    rustix::process::kill_process(backend, Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_begin_that_meets_a_dead_server_goes_to_another_one() {
+    for extended in [false, true] {
+        let pg = Postgres::start().unwrap();
+        let proxy = Proxy::start(&pg, |_| {});
+        let mut client = Raw::login(&proxy);
+        client.send(&query("set application_name = 'mine'"));
+        client.until_ready();
+        let pid = shown(&mut client, "select pg_backend_pid()").parse().unwrap();
+        let begin = match extended {
+            false => query("BEGIN;"),
+            true => [parse("", "begin"), bind(""), execute(), sync()].concat(),
+        };
+        lose(&pg, pid, || client.send(&begin));
+        let said = client.until_ready();
+        assert_eq!(said.last().unwrap().1, b"T", "in a transaction: {said:?}");
+        assert!(said.iter().all(|(tag, _)| *tag != b'E'), "{said:?}");
+        assert_eq!(shown(&mut client, "show application_name"), "mine");
+        assert!(proxy.get("/metrics").1.contains("\nstent_requests_repeated_total 1\n"));
+    }
+}
+
+#[test]
+fn what_may_have_been_carried_out_is_never_sent_twice() {
+    let pg = Postgres::start().unwrap();
+    pg.sql("create table t (n int)").unwrap();
+    let proxy = Proxy::start(&pg, |_| {});
+    for sql in ["insert into t values (1)", "begin; insert into t values (1); commit", "select 1"] {
+        let mut client = Raw::login(&proxy);
+        let pid = shown(&mut client, "select pg_backend_pid()").parse().unwrap();
+        lose(&pg, pid, || client.send(&query(sql)));
+        let (tag, body) = client.next().unwrap();
+        assert_eq!((tag, field(&body, b'C').as_str()), (b'E', "08006"), "{sql}");
+        assert_eq!(client.next(), None, "the connection is gone as it would be without a proxy");
+    }
+    assert!(proxy.get("/metrics").1.contains("\nstent_requests_repeated_total 0\n"));
+}
+
+#[test]
+fn a_server_with_state_of_its_clients_is_not_replaced() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |_| {});
+    let mut client = Raw::login(&proxy);
+    client.send(&query("create temp table mine (n int)"));
+    client.until_ready();
+    let pid = shown(&mut client, "select pg_backend_pid()").parse().unwrap();
+    lose(&pg, pid, || client.send(&query("begin")));
+    let (tag, body) = client.next().unwrap();
+    assert_eq!((tag, field(&body, b'C').as_str()), (b'E', "08006"));
+}
+
+/// The one value that a query shows.
+fn shown(client: &mut Raw, sql: &str) -> String {
+    client.send(&query(sql));
+    let said = client.until_ready();
+    let (_, row) = said.iter().find(|(tag, _)| *tag == b'D').expect("a row");
+    String::from_utf8(row[6..].to_vec()).unwrap()
+}
+
+/// What a demoted writer looks like to those that stay connected, until its name leads elsewhere.
+fn become_read_only(pg: &Postgres, on: &str) {
+    pg.sql(&format!("alter system set default_transaction_read_only = {on}")).unwrap();
+    pg.sql("select pg_reload_conf()").unwrap();
+}
+
+#[test]
+fn when_the_database_turns_read_only_writers_wait_until_there_is_one_that_is_not() {
+    let pg = Postgres::start().unwrap();
+    pg.sql("create table t (n int)").unwrap();
+    let proxy = Proxy::start(&pg, |_| {});
+    let mut client = Raw::login(&proxy);
+    shown(&mut client, "select 1");
+    become_read_only(&pg, "on");
+    let failovers = || proxy.get("/metrics").1.contains("\nstent_failovers_total 1\n");
+    // Whichever comes first: the idle server says so itself, or a client is refused.
+    wait_for("the failover to be noticed", PATIENCE, || {
+        client.send(&query("insert into t values (0)"));
+        failovers().then_some(())
+    })
+    .unwrap();
+    let mut writer = Raw::login(&proxy);
+    writer.send(&query("insert into t values (1)"));
+    wait_for("it to wait", PATIENCE, || {
+        (proxy.snapshot().pools[0].clients_waiting > 0).then_some(())
+    })
+    .unwrap();
+    become_read_only(&pg, "off");
+    assert_eq!(writer.tags(), "CZ", "the writer was served as soon as there was a writer");
+}
+
+#[test]
+fn a_client_that_has_itself_forbidden_to_write_moves_nothing() {
+    let pg = Postgres::start().unwrap();
+    pg.sql("create table t (n int)").unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+    });
+    let mut client = Raw::login(&proxy);
+    let pid = shown(&mut client, "select pg_backend_pid()");
+    for sql in ["set default_transaction_read_only = on", "begin read only"] {
+        client.send(&query(sql));
+        client.until_ready();
+        client.send(&query("insert into t values (1)"));
+        let said = client.until_ready();
+        let (_, error) = said.iter().find(|(tag, _)| *tag == b'E').expect("it is refused");
+        assert_eq!(field(error, b'C'), "25006", "{sql}");
+        client.send(&query("rollback"));
+        client.until_ready();
+        client.send(&query("reset default_transaction_read_only"));
+        client.until_ready();
+    }
+    assert_eq!(shown(&mut client, "select pg_backend_pid()"), pid, "the server is still there");
+    assert!(proxy.get("/metrics").1.contains("\nstent_failovers_total 0\n"));
+}
+
+/// The server that a cancel request was meant for is asked for a sign of life before it is lent
+/// again; here its answer is that it ends.
+#[tokio::test]
+async fn a_cancelled_server_that_ends_while_it_is_held_back_leaves_its_place_to_another() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+    });
+    let client = proxy.client().await;
+    client.batch_execute("select 1").await.unwrap();
+    let backend = i32::try_from(pg.backends().unwrap()[0]).unwrap();
+    let token = client.cancel_token();
+    let asleep = client.batch_execute("select pg_sleep(2)");
+    let cancel = async {
+        until("it to run", || proxy.snapshot().pools[0].servers_active == 1).await;
+        // A stopped postmaster takes the connection and does not answer: the request is on its way.
+        pg.signal(Signal::STOP).unwrap();
+        token.cancel_query(tokio_postgres::NoTls).await
+    };
+    let (slept, cancelled) = tokio::join!(asleep, cancel);
+    slept.unwrap();
+    cancelled.unwrap();
+    let backend = rustix::process::Pid::from_raw(backend).unwrap();
+    rustix::process::kill_process(backend, Signal::TERM).unwrap();
+    pg.signal(Signal::CONT).unwrap();
+    client.batch_execute("select 1").await.unwrap();
+}
+
+#[test]
+fn a_proxy_that_is_told_to_stop_serves_on_until_the_application_has_gone() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| config.drain_serve_timeout = PATIENCE);
+    let mut old = Raw::login(&proxy);
+    shown(&mut old, "select 1");
+    proxy.stop();
+    wait_for("the proxy to say so", PATIENCE, || (proxy.get("/readyz").0 == 503).then_some(()))
+        .unwrap();
+    // As an application finishes: requests on what it has, and new connections.
+    for _ in 0..20 {
+        old.send(&query("begin"));
+        assert_eq!(old.tags(), "CZ");
+        assert_eq!(shown(&mut Raw::login(&proxy), "select 2"), "2");
+        old.send(&query("commit"));
+        assert_eq!(old.tags(), "CZ");
+    }
+    drop(old);
+    let stopped = std::time::Instant::now();
+    proxy.join().unwrap();
+    assert!(stopped.elapsed() < PATIENCE, "nobody is waited for who has gone");
+}
+
+#[test]
+fn an_application_that_stays_is_told_when_its_time_is_over() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.drain_serve_timeout = Duration::from_millis(200);
+        config.drain_timeout = PATIENCE;
+    });
+    let (mut idle, mut busy) = (Raw::login(&proxy), Raw::login(&proxy));
+    busy.send(&query("begin"));
+    assert_eq!(busy.tags(), "CZ");
+    proxy.stop();
+    let (tag, body) = idle.next().unwrap();
+    assert_eq!((tag, field(&body, b'C').as_str()), (b'E', "57P01"));
+    busy.send(&query("commit"));
+    assert_eq!(busy.tags(), "CZ", "a transaction may be finished");
+    drop(busy);
+    proxy.join().unwrap();
 }

@@ -67,6 +67,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         server_check_delay: Duration::from_secs(30),
         server_connect_timeout: Duration::from_secs(10),
         client_login_timeout: Duration::from_secs(10),
+        drain_serve_timeout: Duration::ZERO,
         drain_timeout: Duration::from_secs(1),
         forbidden_state: stent_wire::inspect::Causes::NONE,
         console_users: Vec::new(),
@@ -99,8 +100,8 @@ impl Proxy {
         let (stop, stopped) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
         let (notified, ended) = (Arc::clone(&stop), Arc::clone(&stopped));
         let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build_local(Default::default()).unwrap();
             let result = runtime
                 .block_on(async { stent_proxy::run(config, notified.notified_owned()).await });
             ended.store(true, Ordering::SeqCst);

@@ -201,6 +201,8 @@ keys! {
         "More of them: nothing can be changed in the console, so they may all that admin_users may.";
     client_login_timeout: PositiveSeconds = "60", "seconds", Proxy, Public,
         "Time for a client's login.";
+    drain_serve_timeout: Seconds = "15", "seconds", Proxy, Public,
+        "How long after SIGTERM clients old and new are served as before, while there are any: the application is stopped at the same time. Then idle ones are closed and the others at the end of their transaction, until shutdown_timeout.";
     // TLS.
     client_tls_sslmode: TlsMode = "disable", "", Proxy, Public,
         "TLS for clients over TCP: require refuses clients without it, verify-ca asks for a certificate that client_tls_ca_file has signed. The unix socket needs none.";

@@ -69,6 +69,7 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         (Origin::Default, Some(time)) => time,
         _ => settings.server_connect_timeout.value.0,
     };
+    let drain = drain_timeout(settings.shutdown_timeout.value.0);
     stent_proxy::Config {
         listen: settings.listen_addr.value.0.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
         unix_socket_dir: settings.unix_socket_dir.value.0.clone(),
@@ -113,7 +114,8 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         server_check_delay: settings.server_check_delay.value.0,
         server_connect_timeout: connect_timeout,
         client_login_timeout: settings.client_login_timeout.value.0,
-        drain_timeout: drain_timeout(settings.shutdown_timeout.value.0),
+        drain_serve_timeout: drain.min(settings.drain_serve_timeout.value.0),
+        drain_timeout: drain.saturating_sub(settings.drain_serve_timeout.value.0),
         forbidden_state: settings.forbidden_state.value.0,
         console_users: super::console::users(settings),
         max_prepared_statements: settings.max_prepared_statements.value,

@@ -75,7 +75,7 @@ pub(crate) async fn bind(address: &Address) -> io::Result<Listener> {
     }
 }
 
-/// Accepts until it is dropped. Runs inside a `LocalSet`.
+/// Accepts until it is dropped. To be called on a `LocalRuntime`.
 pub(crate) async fn serve(listener: Listener, front: Front) {
     let front = Rc::new(front);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));

@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 
 use crate::config::flags::Flags;
 use crate::config::{Loaded, Role};
@@ -55,7 +54,7 @@ fn supervise(mode: Mode, flags: &Flags, command: Vec<OsString>) -> u8 {
             return Exit::Failure.code();
         }
     };
-    let ended = LocalSet::new().block_on(&runtime, supervised(mode, &loaded, command));
+    let ended = runtime.block_on(supervised(mode, &loaded, command));
     ended.unwrap_or_else(|exit| exit.code())
 }
 

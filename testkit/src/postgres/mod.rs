@@ -10,6 +10,7 @@ mod owner;
 mod packages;
 mod server;
 mod sql;
+mod standby;
 mod template;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub use find::{Installation, Version};
 pub use server::Stop;
 
 use server::Server;
+
+use crate::process::send_signal;
 
 /// A running PostgreSQL. Its superuser is `postgres` (over the unix socket always without a
 /// password), its database `postgres`.
@@ -151,7 +154,7 @@ impl Postgres {
         let Some(pid) = self.backends()?.first().copied() else {
             bail!("there is no client backend to crash");
         };
-        server::kill(pid, Signal::KILL)?;
+        send_signal(pid, Signal::KILL)?;
         Ok(pid)
     }
 
@@ -168,7 +171,7 @@ impl Postgres {
     /// Sends a signal to the postmaster: STOP and CONT make a database that hangs at login, KILL one
     /// that is gone at once.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        server::kill(self.pid().context("PostgreSQL is stopped")?, signal)
+        send_signal(self.pid().context("PostgreSQL is stopped")?, signal)
     }
 
     /// Stops the server; its port and data stay for [`Self::resume`].

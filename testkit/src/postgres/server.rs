@@ -10,12 +10,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::find::Installation;
 use super::owner::Owner;
 use super::sql;
 use super::template::{SUPERUSER, clean_environment};
+use crate::process::send_signal;
 use crate::wait::wait_for;
 use crate::watchdog::Watchdog;
 
@@ -109,7 +110,7 @@ impl Server {
     /// Stops the postmaster, by force if it takes too long; a stopped one is not an error.
     pub(super) fn stop(&mut self, how: Stop) -> Result<()> {
         let Some(pid) = self.pid() else { return Ok(()) };
-        kill(
+        send_signal(
             pid,
             match how {
                 Stop::Smart => Signal::TERM,
@@ -118,9 +119,9 @@ impl Server {
             },
         )?;
         // A paused one would never see it.
-        kill(pid, Signal::CONT)?;
+        send_signal(pid, Signal::CONT)?;
         if self.wait_for_end().is_err() {
-            kill(pid, Signal::KILL)?;
+            send_signal(pid, Signal::KILL)?;
             self.wait_for_end()?;
         }
         Ok(())
@@ -150,14 +151,5 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Best effort in a destructor; the watchdog, dropped next, tries again and removes the folder.
         let _ = self.stop(Stop::Immediate);
-    }
-}
-
-/// Sends a signal; a process that has gone meanwhile is not an error.
-pub(super) fn kill(pid: u32, signal: Signal) -> Result<()> {
-    let target = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
-    match kill_process(target, signal) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("signal process {pid}")),
     }
 }

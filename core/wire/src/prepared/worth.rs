@@ -21,11 +21,14 @@ const ANEW_MIN: u64 = 3;
 const RATIO: u32 = 2;
 /// ... where it also costs this much more, in microseconds.
 const MARGIN_US: u32 = 500;
-/// So many samples more must say so than say the contrary: a machine that stalls for a moment says it
-/// once.
-const SURE_FROM: u32 = 4;
+/// Where the medians say so it is a suspicion, and uses go both ways in turn: so many pairs of
+/// neighbours are compared, which a machine that is busy slows both alike ...
+const PAIRS: u32 = 16;
+/// ... and so many of them must say it too. By chance, where neither way is slower, one of a thousand
+/// suspicions ends so at the most.
+const SURE_FROM: u32 = 14;
 /// Every so many uses one is a sample while there is a suspicion.
-const SUSPECTED_EVERY: u64 = 8;
+const SUSPECTED_EVERY: u64 = 2;
 /// How long a statement that was switched off is parsed anew each time.
 pub const RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -96,8 +99,10 @@ pub struct Worth {
     kept: Ring,
     anew: Ring,
     standing: AtomicU32,
-    /// How many more samples have found the kept plan slower than have not, since none had.
-    suspicion: AtomicU32,
+    /// How many pairs are still to be compared: none, unless there is a suspicion.
+    pairs: AtomicU32,
+    /// How many of those that were compared have found the kept plan slower.
+    slower: AtomicU32,
     /// When it was switched off, in milliseconds of the shell's clock.
     off_since: AtomicU64,
 }
@@ -107,7 +112,7 @@ impl Worth {
     pub(super) fn next(&self) -> Way {
         let uses = self.uses.load(Relaxed) + 1;
         self.uses.store(uses, Relaxed);
-        let suspected = self.suspicion.load(Relaxed) > 0;
+        let suspected = self.pairs.load(Relaxed) > 0;
         let every = if suspected { SUSPECTED_EVERY } else { SAMPLE_EVERY };
         let sample = uses.is_multiple_of(every);
         if sample || self.standing() != Standing::On { Way::Anew } else { Way::Kept }
@@ -161,10 +166,21 @@ impl Worth {
 
     /// Whether the kept plan has now been slower often enough.
     fn is_surely_slower(&self, newest: u32) -> bool {
-        let before = self.suspicion.load(Relaxed);
-        let now = if self.is_slower(newest) { before + 1 } else { before.saturating_sub(1) };
-        let sure = now >= SURE_FROM;
-        self.suspicion.store(if sure { 0 } else { now }, Relaxed);
+        let pairs = self.pairs.load(Relaxed);
+        if pairs == 0 {
+            if self.is_slower(newest) {
+                self.slower.store(0, Relaxed);
+                self.pairs.store(PAIRS, Relaxed);
+            }
+            return false;
+        }
+        let found = self.kept.last().is_some_and(|kept| clearly(kept, newest));
+        let slower = self.slower.load(Relaxed) + u32::from(found);
+        self.slower.store(slower, Relaxed);
+        // What can no longer be sure ends at once.
+        let open = pairs - 1;
+        let sure = slower >= SURE_FROM;
+        self.pairs.store(if sure || slower + open < SURE_FROM { 0 } else { open }, Relaxed);
         sure
     }
 
@@ -178,8 +194,7 @@ impl Worth {
             return false;
         };
         const { assert!(KEPT_MIN + ANEW_MIN <= 2 * RING as u64, "enough times are kept") };
-        let anew = anew.max(newest);
-        kept >= anew.saturating_mul(RATIO) && kept - anew >= MARGIN_US
+        clearly(kept, anew.max(newest))
     }
 
     /// Whether it is kept.
@@ -210,6 +225,11 @@ impl Worth {
     }
 }
 
+/// Whether a time of the kept plan is clearly longer than one without it.
+const fn clearly(kept: u32, anew: u32) -> bool {
+    kept >= anew.saturating_mul(RATIO) && kept - anew >= MARGIN_US
+}
+
 /// The last times.
 #[derive(Debug, Default)]
 struct Ring {
@@ -226,6 +246,11 @@ impl Ring {
 
     fn count(&self) -> u64 {
         self.count.load(Relaxed)
+    }
+
+    fn last(&self) -> Option<u32> {
+        let at = self.count().checked_sub(1)?;
+        Some(self.times[(at % RING as u64) as usize].load(Relaxed))
     }
 
     fn clear(&self) {
@@ -267,14 +292,14 @@ mod tests {
         assert!(observe(&worth, Way::Anew, 300, 3, 0).is_empty());
         assert!(observe(&worth, Way::Kept, 20_000, 8, 1).is_empty());
         assert!(observe(&worth, Way::Anew, 20_000, 1, 1).is_empty(), "everything is slow");
-        assert!(observe(&worth, Way::Anew, 300, 3, 1).is_empty(), "not often enough yet");
+        assert!(observe(&worth, Way::Anew, 300, SURE_FROM, 1).is_empty(), "not often enough yet");
         assert_eq!(observe(&worth, Way::Anew, 300, 1, 1), [Change::SwitchedOff]);
         assert_eq!((worth.standing(), worth.next()), (Standing::Off, Way::Anew));
         assert!(observe(&worth, Way::Anew, 300, 100, 300).is_empty());
         assert_eq!(observe(&worth, Way::Anew, 300, 1, 301), [Change::SwitchedOn]);
         assert_eq!(worth.next(), Way::Kept);
         assert!(observe(&worth, Way::Kept, 20_000, 8, 302).is_empty());
-        assert_eq!(observe(&worth, Way::Anew, 300, 4, 302), [Change::SwitchedOff]);
+        assert_eq!(observe(&worth, Way::Anew, 300, SURE_FROM + 1, 302), [Change::SwitchedOff]);
     }
 
     #[test]
@@ -306,6 +331,22 @@ mod tests {
             assert!(observe(&worth, Way::Anew, 300, 1, 0).is_empty());
             assert!(observe(&worth, Way::Kept, 200, 16, 0).is_empty());
             assert!(observe(&worth, Way::Anew, 300, 1, 0).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_machine_that_is_busy_for_long_switches_nothing_off() {
+        // Times that differ by a factor of ten and more, by the same chance whichever way.
+        let mut random = 1_u64;
+        let mut time = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            300 << ((random >> 33) % 6)
+        };
+        let worth = Worth::default();
+        for second in 0..200_000 {
+            let way = worth.next();
+            let changes = observe(&worth, way, time(), 1, second / 1_000);
+            assert!(changes.is_empty(), "use {second}");
         }
     }
 

@@ -55,6 +55,8 @@ impl SqlState {
     pub const ADMIN_SHUTDOWN: Self = Self(*b"57P01");
     /// Another process of the server crashed.
     pub const CRASH_SHUTDOWN: Self = Self(*b"57P02");
+    /// read_only_sql_transaction.
+    pub const READ_ONLY_TRANSACTION: Self = Self(*b"25006");
     /// The server starts, stops or recovers.
     pub const CANNOT_CONNECT_NOW: Self = Self(*b"57P03");
     /// Our own mistake, or the server's.

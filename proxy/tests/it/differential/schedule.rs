@@ -7,12 +7,17 @@
 //! Invariant: equal seeds give equal schedules where answers are equal.
 
 use super::super::raw::{execute, message, query, sync};
-use super::texts::{DEFINITIONS, ENDS, LOCAL_SETTINGS, SETTINGS, STATEMENTS, TYPES, Text, VALUES};
+use super::texts::{
+    DEFINITIONS, ENDS, LOCAL_SETTINGS, SETTINGS, STATEMENTS, TIDIES, TYPES, Text, VALUES,
+};
 
 /// How many clients there are.
 pub(super) const CLIENTS: usize = 4;
 /// How many of them may hold a server between two rounds.
 pub(super) const HOLDERS_MAX: usize = 1;
+
+/// The last three quarters of so many rounds are calm.
+const CALM_EVERY: u64 = 1_000;
 
 /// What a client says, and how many ReadyForQuery it hears.
 #[derive(Default)]
@@ -98,8 +103,14 @@ impl Schedule {
         let mut round = Round { client: at, ..Round::default() };
         self.rounds += 1;
         // In calm times nothing changes, and what is kept is used.
-        let calm = self.rounds / 200 % 2 == 1;
+        let calm = self.is_calm();
         let failed = self.clients[at].status == Status::Failed;
+        if self.rounds.is_multiple_of(50) && (0..CLIENTS).all(|client| !self.holds(client)) {
+            // Else results grow with the number of rounds.
+            let tidy = self.below(TIDIES.len());
+            self.query(&mut round, TIDIES[tidy]);
+            return round;
+        }
         match self.below(100) {
             0..8 => self.transaction(&mut round),
             8..60 if failed => self.transaction(&mut round),
@@ -119,6 +130,10 @@ impl Schedule {
             self.unnamed(&mut round);
         }
         round
+    }
+
+    fn is_calm(&self) -> bool {
+        self.rounds % CALM_EVERY >= CALM_EVERY / 4
     }
 
     /// What the client heard last.
@@ -293,7 +308,9 @@ impl Schedule {
         let (sql, parameters) = STATEMENTS[which];
         // Rows that an open transaction has changed would be waited for.
         let waits = sql.starts_with("update") || sql.starts_with("delete");
-        if waits && self.others_open(at) { ("select 1", 0) } else { (sql, parameters) }
+        // What is no SQL may be the DDL of a later version: what is kept is parsed anew behind it.
+        let unsettles = sql == "selec" && self.is_calm();
+        if waits && self.others_open(at) || unsettles { ("select 1", 0) } else { (sql, parameters) }
     }
 
     /// A statement by the extended protocol, all in one round.
@@ -359,8 +376,24 @@ impl Schedule {
         if !self.one_in(3) {
             self.describe(round, b'P', "");
         }
+        self.flush(round);
+        if self.one_in(6) {
+            // In pieces: PortalSuspended, then the rest.
+            round.story.push("Execute 1 row".to_owned());
+            round.bytes.extend(message(b'E', b"\0\0\0\0\x01"));
+            self.flush(round);
+        }
         round.story.push("Execute".to_owned());
         round.bytes.extend(execute());
+        self.flush(round);
+    }
+
+    /// Now and then what was said is wanted at once.
+    fn flush(&mut self, round: &mut Round) {
+        if self.one_in(12) {
+            round.story.push("Flush".to_owned());
+            round.bytes.extend(message(b'H', b""));
+        }
     }
 
     fn describe(&self, round: &mut Round, kind: u8, name: &str) {

@@ -83,6 +83,12 @@ pub(super) const STATEMENTS: [Text; 52] = [
 pub(super) const ENDS: [&str; 5] =
     ["commit", "rollback", "commit", "rollback to savepoint s", "savepoint s"];
 
+/// What takes rows away that others have inserted.
+pub(super) const TIDIES: [&str; 2] = [
+    "delete from public.t where a is null or a > 5 or c is distinct from a * 2",
+    "delete from public.wide where n is distinct from 1.5",
+];
+
 /// What changes definitions.
 pub(super) const DEFINITIONS: [&str; 27] = [
     "select definer()",
