@@ -146,7 +146,7 @@ mod tests {
     fn each_target_has_its_own_verdict_and_only_the_leaking_one_a_diagnosis() {
         let mut judge = Judge::new(Duration::from_secs(1));
         let mut last = None;
-        for second in 0..200 {
+        for second in 0..300 {
             let absent = TargetReading { name: "worker".to_owned(), ..TargetReading::default() };
             let round = vec![absent, leaking(second)];
             last = Some(judge.judge(START_MS + second * 1_000, round, None));
@@ -167,10 +167,10 @@ mod tests {
     fn the_worst_diagnosis_comes_first_and_transactions_are_the_traffic() {
         let mut judge = Judge::new(Duration::from_secs(1));
         let mut last = None;
-        for second in 0..200 {
+        for second in 0..300 {
             let now = START_MS + second * 1_000;
             // In the end one transaction is silent for seven seconds: a suspect beside the leak.
-            let silence = (second > 192).then(|| (second - 192) * 1_000);
+            let silence = (second > 292).then(|| (second - 292) * 1_000);
             let holder = silence.map(|ms| crate::sample::tests::silent_holder(1, "unix", ms));
             let holders = holder.into_iter().collect();
             let mut proxy = crate::sample::tests::proxy_snapshot(now, holders);

@@ -10,6 +10,7 @@ use rustix::process::Pid;
 use crate::config::flags::Flags;
 use crate::config::reference;
 use crate::healthcheck::Probe;
+use crate::replay;
 
 /// A command line, taken apart.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(crate) enum Command {
     Agent(Flags, Option<Pid>),
     CheckConfig(Flags),
     Healthcheck(Flags, Probe),
+    Replay(replay::Options),
     Version,
     Help,
     /// Hidden: becomes the command of `stent run`.
@@ -39,6 +41,8 @@ pub(crate) enum UsageError {
     NothingToRun,
     #[error("there is something after --, which only `stent run` takes")]
     StrayCommand,
+    #[error(transparent)]
+    Replay(#[from] replay::OptionsError),
     #[error("--supervisor is not followed by the process id of a supervisor")]
     Supervisor,
 }
@@ -47,11 +51,12 @@ impl UsageError {
     pub(crate) const fn mend(&self) -> &'static str {
         match self {
             Self::NoCommand | Self::UnknownCommand => {
-                "write stent up, run, proxy, agent, check-config, healthcheck, version or help"
+                "write stent up, run, proxy, agent, check-config, healthcheck, replay, version or help"
             }
             Self::NotUtf8 => "write it in UTF-8",
             Self::NothingToRun => "write stent run [flags] -- CMD ARGS...",
             Self::StrayCommand => "leave it away, or write stent run",
+            Self::Replay(error) => error.mend(),
             Self::Supervisor => "leave --supervisor away; stent writes it itself",
         }
     }
@@ -95,6 +100,7 @@ pub(crate) fn parse(mut arguments: Vec<OsString>) -> Result<Command, UsageError>
             texts.retain(|text| text != "--live");
             Command::Healthcheck(Flags::parse(texts), probe)
         }
+        ("replay", None, None) => Command::Replay(replay::parse(texts)?),
         ("version" | "--version" | "-V", None, None) => Command::Version,
         ("help" | "--help" | "-h", None, None) => Command::Help,
         _ => return Err(UsageError::UnknownCommand),
@@ -126,6 +132,8 @@ Commands:
   agent                  the agent alone
   check-config           print the resolved configuration and where each value came from
   healthcheck [--live]   ask admin_listen for /readyz (/livez); exit code 0 or 1
+  replay FILE [--json]   judge a recorded history of memory as the agent would have judged it live: a CSV
+                         with t_seconds,rss_bytes,heap_bytes,requests_total,limit_bytes (see the docs)
   version                print the version
   help                   print this page
 

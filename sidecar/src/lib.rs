@@ -1,4 +1,5 @@
-//! The `stent` binary: `up`, `run`, `proxy`, `agent`, `check-config`, `healthcheck`, `version`.
+//! The `stent` binary: `up`, `run`, `proxy`, `agent`, `check-config`, `healthcheck`, `replay`,
+//! `version`.
 //!
 //! Owns: configuration, logging, exit codes, and the supervision of the proxy, the agent and the
 //! command of `stent run`. Refuses: to know how the proxy pools or the agent judges; it starts
@@ -13,6 +14,7 @@ mod front;
 mod healthcheck;
 mod http;
 pub mod logging;
+mod replay;
 mod supervise;
 
 use std::ffi::OsString;
@@ -39,6 +41,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Version => say(&format!("stent {}\n", env!("CARGO_PKG_VERSION"))),
         Command::CheckConfig(flags) => check_config(&flags),
         Command::Healthcheck(flags, probe) => healthcheck::run(&flags, probe).code(),
+        Command::Replay(options) => replay::run(&options).code(),
         Command::Proxy(flags, parent) => component::proxy(&flags, parent).code(),
         Command::Agent(flags, parent) => component::agent(&flags, parent).code(),
         Command::Up(flags) => supervise::up(&flags),

@@ -39,21 +39,56 @@ impl Resource {
     }
 }
 
-/// What the shape of the series says it is.
+/// What growth is, as far as its shape and the readings beside it tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeakClass {
     /// No growth.
     #[default]
     None,
-    /// Growth that a young process shows until it has warmed up.
+    /// Memory that is kept and never released; growth without a bound.
+    Leak,
+    /// The same outside the runtime's heap, which stays flat.
+    NativeLeak,
+    /// Growth that a young process shows until it has warmed up, or on its way to a level at which
+    /// earlier lives settled.
     WarmUp,
-    /// Growth that slows down towards a ceiling: a cache filling, an allocator settling.
-    Plateau,
-    /// Growth that does not slow down.
-    SteadyGrowth,
+    /// Growth that slows down towards a ceiling: a cache that fills, objects that are pooled.
+    CacheFilling,
+    /// The same while the heap is flat: the allocator keeps what it was given back.
+    AllocatorRetention,
+    /// Growth by ever smaller steps while the heap is flat: holes in the heap.
+    Fragmentation,
+    /// Growth and fall of memory that is not the heap's: files that are cached.
+    PageCache,
+    /// Memory that rises with the rate of requests.
+    Traffic,
+    /// File descriptors that are opened and not closed.
+    DescriptorLeak,
+    /// Threads that are started and do not end.
+    ThreadLeak,
     /// Server connections held in transactions that their clients have forgotten.
     HeldTransaction,
+}
+
+impl LeakClass {
+    /// The name, as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Leak => "leak",
+            Self::NativeLeak => "native_leak",
+            Self::WarmUp => "warm_up",
+            Self::CacheFilling => "cache_filling",
+            Self::AllocatorRetention => "allocator_retention",
+            Self::Fragmentation => "fragmentation",
+            Self::PageCache => "page_cache",
+            Self::Traffic => "traffic",
+            Self::DescriptorLeak => "descriptor_leak",
+            Self::ThreadLeak => "thread_leak",
+            Self::HeldTransaction => "held_transaction",
+        }
+    }
 }
 
 /// One fact that speaks for (or against) a verdict.

@@ -8,11 +8,13 @@
 //! whatever the readings say, and the same readings give the same text.
 
 pub mod explain;
+mod forecast;
 pub mod held;
 mod lives;
 pub mod memory;
 mod series;
 mod shape;
+mod shapes;
 mod stats;
 mod text;
 mod think;

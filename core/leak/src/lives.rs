@@ -8,6 +8,10 @@
 /// Lives remembered.
 pub(crate) const LIVES_MAX: usize = 8;
 
+/// The most that one life says about the next: a leak that hides is found in the third life, not
+/// in the second.
+pub(crate) const ODDS_MAX: f64 = 2.0;
+
 /// A life that is over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Life {
@@ -24,8 +28,13 @@ pub(crate) struct Life {
 pub(crate) enum Ending {
     /// Its memory was not growing.
     Settled,
-    /// It was growing steadily, by this many bytes an hour.
-    Growing { bytes_per_hour: f64 },
+    /// It was growing to its end.
+    Growing {
+        /// How fast, bytes an hour.
+        bytes_per_hour: f64,
+        /// What its shape adds to the odds of a leak (natural logarithm), 0 to [`ODDS_MAX`].
+        odds: f64,
+    },
     /// It was too short, or still warming up.
     Unknown,
 }
@@ -55,21 +64,21 @@ impl Lives {
             .reduce(f64::max)
     }
 
-    /// How many of the newest lives in a row ended growing, and the lowest of their rates.
+    /// How many of the newest lives in a row ended growing, and what they add to the odds.
     pub(crate) fn growing_in_a_row(&self) -> (usize, f64) {
-        let mut count = 0;
-        let mut slowest = f64::INFINITY;
+        let (mut count, mut sum) = (0, 0.0);
         for life in self.lives.iter().rev().flatten() {
             match life.ending {
-                Ending::Growing { bytes_per_hour } => {
+                Ending::Growing { odds, .. } => {
                     count += 1;
-                    slowest = slowest.min(bytes_per_hour);
+                    sum += odds.clamp(0.0, ODDS_MAX);
                 }
                 Ending::Unknown => {}
                 Ending::Settled => break,
             }
         }
-        (count, if count == 0 { 0.0 } else { slowest })
+        assert!(count <= LIVES_MAX && sum >= 0.0, "odds of at most {LIVES_MAX} lives");
+        (count, sum)
     }
 }
 
@@ -95,12 +104,12 @@ mod tests {
     #[test]
     fn a_settled_life_ends_the_row_of_growing_ones() {
         let mut lives = Lives::default();
-        let growing = |rate| life(1.0, Ending::Growing { bytes_per_hour: rate });
-        lives.push(growing(9.0));
+        let growing = |odds| life(1.0, Ending::Growing { bytes_per_hour: 9.0, odds });
+        lives.push(growing(1.0));
         lives.push(life(1.0, Ending::Settled));
-        lives.push(growing(7.0));
+        lives.push(growing(0.5));
         lives.push(life(1.0, Ending::Unknown));
-        lives.push(growing(5.0));
-        assert_eq!(lives.growing_in_a_row(), (2, 5.0));
+        lives.push(growing(9.0));
+        assert_eq!(lives.growing_in_a_row(), (2, 0.5 + ODDS_MAX));
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Bucket {
     pub(crate) start_ms: u64,
     /// The lowest value seen in it.
     pub(crate) floor: f64,
+    /// The highest value seen in it.
+    pub(crate) ceiling: f64,
     /// The lowest heap size seen in it, where the heap is known.
     pub(crate) heap: Option<f64>,
     /// The newest value of the traffic counter, where there is one.
@@ -54,6 +56,11 @@ impl Series {
             ring
         });
         Self { rings, last_ms: None }
+    }
+
+    /// What the rings hold beside the series itself, bytes.
+    pub(crate) const fn footprint() -> usize {
+        LEVELS * BUCKETS * size_of::<Bucket>()
     }
 
     /// Forgets everything and keeps the memory.
@@ -107,8 +114,21 @@ impl Series {
         length
     }
 
+    /// How many closed buckets of `level` there are.
+    pub(crate) fn closed(&self, level: usize) -> usize {
+        self.rings[level].len.saturating_sub(1)
+    }
+
+    /// The floor at a moment, at the finest resolution from `level` on that still has it.
+    pub(crate) fn floor_at(&self, level: usize, at_ms: u64) -> Option<f64> {
+        self.rings[level..].iter().find_map(|ring| {
+            let start_ms = at_ms - at_ms % ring.width_ms;
+            ring.closed().find(|bucket| bucket.start_ms == start_ms).map(|bucket| bucket.floor)
+        })
+    }
+
     /// The highest floor at this resolution or a coarser one, among buckets that lie wholly in
-    /// `from_ms..until_ms`.
+    /// `from_ms..until_ms` and those of this resolution that were forgotten.
     pub(crate) fn highest_floor(&self, level: usize, from_ms: u64, until_ms: u64) -> Option<f64> {
         self.rings[level..]
             .iter()
@@ -116,6 +136,7 @@ impl Series {
             .filter(|(_, bucket)| bucket.start_ms >= from_ms)
             .filter(|(width, bucket)| bucket.start_ms.saturating_add(*width) <= until_ms)
             .map(|(_, bucket)| bucket.floor)
+            .chain(self.rings[level].forgotten)
             .reduce(f64::max)
     }
 }
@@ -128,16 +149,25 @@ struct Ring {
     /// Where the oldest stands.
     head: usize,
     len: usize,
+    /// The highest floor among buckets that had to make way.
+    forgotten: Option<f64>,
 }
 
 impl Ring {
     fn new(width_ms: u64) -> Self {
-        Self { width_ms, buckets: Box::new([Bucket::default(); BUCKETS]), head: 0, len: 0 }
+        Self {
+            width_ms,
+            buckets: Box::new([Bucket::default(); BUCKETS]),
+            head: 0,
+            len: 0,
+            forgotten: None,
+        }
     }
 
     fn clear(&mut self) {
         self.head = 0;
         self.len = 0;
+        self.forgotten = None;
     }
 
     /// Takes a reading; true where it closed a bucket.
@@ -153,12 +183,19 @@ impl Ring {
             }
         }
         if self.len == BUCKETS {
+            let floor = self.buckets[self.head].floor;
+            self.forgotten = Some(self.forgotten.map_or(floor, |highest| highest.max(floor)));
             self.head = (self.head + 1) % BUCKETS;
             self.len -= 1;
         }
         let slot = (self.head + self.len) % BUCKETS;
-        self.buckets[slot] =
-            Bucket { start_ms, floor: point.value, heap: point.heap, traffic: point.traffic };
+        self.buckets[slot] = Bucket {
+            start_ms,
+            floor: point.value,
+            ceiling: point.value,
+            heap: point.heap,
+            traffic: point.traffic,
+        };
         self.len += 1;
         assert!(self.len <= BUCKETS, "a ring is bounded");
         self.len > 1
@@ -173,6 +210,7 @@ impl Ring {
 impl Bucket {
     fn absorb(&mut self, point: Point) {
         self.floor = self.floor.min(point.value);
+        self.ceiling = self.ceiling.max(point.value);
         self.heap = match (self.heap, point.heap) {
             (Some(old), Some(new)) => Some(old.min(new)),
             (old, new) => new.or(old),

@@ -1,43 +1,60 @@
-//! The shape of one window: does its floor rise, how evenly, and what else rose with it?
+//! One window measured: does its floor grow, in which shape, and what else grew with it?
 //!
 //! Owns: the measurements that a judgement is made from. Refuses: the judgement (that is
 //! [`crate::memory`]'s) and any memory of earlier windows.
-//! Invariant: a [`Rise`] is only given for floors that rose in each part of the window and never
-//! fell back by a third of what they gained; a tooth, a step and noise give none.
+//! Invariant: a [`Rise`] is only given for floors whose growth stands out of their noise and was
+//! not mostly taken back in between; a tooth and noise give none.
 
 use crate::series::{BUCKETS, Bucket};
-use crate::stats::{self, Partial, Scratch, Slope};
+use crate::shapes::{Clock, Fit, Fits, Points, Shape};
+use crate::stats::{self, Scratch};
 
 /// A window counts only where this share of its buckets has readings.
 const COVERAGE_MIN: f64 = 0.75;
-/// Each step from quarter to quarter is at least this share of the mean step.
-const STEP_SHARE_MIN: f64 = 0.4;
+/// The fewest buckets that a shape is read from.
+pub(crate) const POINTS_MIN: usize = 9;
 /// The deepest fall allowed, as a share of the growth.
-const DRAWDOWN_SHARE_MAX: f64 = 0.33;
-/// Growth must be this many times the median deviation from the line.
-const NOISE_FACTOR: f64 = 6.0;
+const DRAWDOWN_SHARE_MAX: f64 = 0.4;
+/// Growth must be this many standard errors above zero.
+pub(crate) const Z_MIN: f64 = 4.0;
+/// A rate of requests that stays within this share of its mean explains nothing.
+const STILL_SHARE: f64 = 0.05;
+/// Errors of a shape below this share of the level are no errors.
+const GRAIN_SHARE: f64 = 0.0005;
+/// A page of memory: the least that it moves by.
+const PAGE: f64 = 4_096.0;
+/// Where less than this share of the growth is left with the rate held constant, it explains it.
+const LEFT_SHARE: f64 = 0.5;
+/// A bounded shape is looked at this many windows ahead.
+const AHEAD: f64 = 10.0;
 
-/// A floor that rises. Bytes, milliseconds, bytes a second.
+/// A floor that grows. Bytes, milliseconds, bytes a second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rise {
     /// Start of the window.
     pub(crate) start_ms: u64,
     /// Its length.
     pub(crate) window_ms: u64,
-    /// Slope of the floors, bytes a second.
-    pub(crate) slope: Slope,
-    /// Slope times length.
+    /// The most likely shape that has no bound below the roof.
+    pub(crate) unbounded: Fit,
+    /// The most likely shape that has one.
+    pub(crate) bounded: Option<Fit>,
+    /// Natural logarithm of the odds that growth has no bound, by the shape alone.
+    pub(crate) shape_odds: f64,
+    /// Robust slope (Theil and Sen), bytes a second.
+    pub(crate) slope: f64,
+    /// Growth over the window.
     pub(crate) growth: f64,
-    /// Floor at the beginning (median of the first quarter).
+    /// Floor at the beginning.
     pub(crate) base: f64,
+    /// Floor at the end, as the shape has it.
+    pub(crate) last: f64,
     /// The lowest floor of the last quarter: what surely is still there.
     pub(crate) late_low: f64,
-    /// The smallest step between quarters over the mean step, up to 1.
-    pub(crate) evenness: f64,
-    /// The last step over the first: below 1 the growth slows down.
-    pub(crate) pace: f64,
-    /// The last step itself.
-    pub(crate) last_step: f64,
+    /// How far readings rise above their floor.
+    pub(crate) teeth: f64,
+    /// Growth in standard errors.
+    pub(crate) z: f64,
     /// The deepest fall inside the window.
     pub(crate) drawdown: f64,
     /// Growth of the runtime's heap over the window, where it is known.
@@ -51,87 +68,232 @@ pub(crate) struct Rise {
 pub(crate) enum Traffic {
     /// No counter was given for the whole window.
     Unknown,
-    /// It does not explain the growth. `transactions` is their number in the window.
+    /// With its rate held constant, growth remains. `transactions` is their number in the window.
     Apart { transactions: u64 },
-    /// With traffic held constant less than half of the growth is left.
+    /// With its rate held constant, no growth is left that stands out.
     Explains,
-    /// It rises as steadily as memory: the two cannot be told apart yet.
-    Entangled,
 }
 
-/// Measures a window of closed buckets, of which `expected` would be a full one.
-/// `None`: no rise that is worth a judgement. `growth_min` is in bytes.
-pub(crate) fn measure(
-    buckets: &[Bucket],
-    expected: usize,
-    width_ms: u64,
-    growth_min: f64,
-    scratch: &mut Scratch,
-) -> Option<Rise> {
-    assert!(buckets.len() <= expected && expected <= BUCKETS, "a window is bounded");
-    if buckets.len() < 8 || (buckets.len() as f64) < COVERAGE_MIN * expected as f64 {
+/// What the measurement is told beside the window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    /// Buckets of a full window.
+    pub(crate) expected: usize,
+    /// Width of one.
+    pub(crate) width_ms: u64,
+    /// The least growth that is worth a judgement, bytes.
+    pub(crate) growth_min: f64,
+    /// The level at which readings would be at the limit, bytes.
+    pub(crate) limit: Option<f64>,
+}
+
+/// Measures a window of closed buckets. `None`: no growth that is worth a judgement.
+pub(crate) fn measure(buckets: &[Bucket], frame: &Frame, scratch: &mut Scratch) -> Option<Rise> {
+    assert!(buckets.len() <= frame.expected && frame.expected <= BUCKETS, "a window is bounded");
+    let full = (buckets.len() as f64) >= COVERAGE_MIN * frame.expected as f64;
+    if buckets.len() < POINTS_MIN || !full {
         return None;
     }
-    let first = buckets[0];
-    let mut floors = [0.0; BUCKETS];
-    let mut seconds = [0.0; BUCKETS];
-    for (index, bucket) in buckets.iter().enumerate() {
-        floors[index] = bucket.floor;
-        seconds[index] = (bucket.start_ms - first.start_ms) as f64 / 1_000.0;
-    }
-    let (floors, seconds) = (&floors[..buckets.len()], &seconds[..buckets.len()]);
-
-    let quarters = stats::quarter_medians(floors);
-    if quarters[3] - quarters[0] < growth_min / 2.0 {
+    let floors = Floors::of(buckets);
+    let floor = &floors.values[..buckets.len()];
+    let quarters = stats::quarter_medians(floor);
+    if quarters[3] - quarters[0] < frame.growth_min / 2.0 {
         return None; // the cheap way out, taken by nearly every window
     }
-    let steps = [1, 2, 3].map(|quarter| quarters[quarter] - quarters[quarter - 1]);
-    let mean_step = steps.iter().sum::<f64>() / 3.0;
-    let smallest = steps.iter().copied().fold(f64::INFINITY, f64::min);
-    let drawdown = stats::drawdown(floors);
-    if smallest < STEP_SHARE_MIN * mean_step {
+    let drawdown = stats::drawdown(floor);
+    if drawdown > DRAWDOWN_SHARE_MAX * (quarters[3] - quarters[0]) * 4.0 / 3.0 {
         return None;
     }
-
-    let slope = stats::theil_sen(seconds, floors, scratch)?;
-    let window_s = (width_ms * expected as u64) as f64 / 1_000.0;
-    let growth = slope.median * window_s;
-    if growth < growth_min || drawdown > DRAWDOWN_SHARE_MAX * growth {
+    let traffic = Requests::of(buckets);
+    let held = traffic.as_ref().filter(|traffic| traffic.varies());
+    let points = Points {
+        time: &floors.time[..buckets.len()],
+        floor,
+        served: held.map(|traffic| &traffic.served[..buckets.len()]),
+        rate: held.map(|traffic| &traffic.rate[..buckets.len()]),
+        grain: (GRAIN_SHARE * quarters[0].max(0.0)).max(PAGE),
+    };
+    let fits = Fits::of(&points);
+    let weighed = Weighed::of(&fits, &points, frame, floors.span_s)?;
+    let seconds = &floors.seconds[..buckets.len()];
+    let slope = stats::theil_sen(seconds, floor, scratch)?;
+    let growth = weighed.unbounded.growth();
+    if growth < frame.growth_min || weighed.z < Z_MIN || drawdown > DRAWDOWN_SHARE_MAX * growth {
         return None;
     }
-    if growth < NOISE_FACTOR * deviation(seconds, floors, slope.median) {
-        return None;
-    }
-    assert!(mean_step > 0.0 && smallest > 0.0, "a rise rises in each quarter");
-    let last_quarter = &floors[3 * floors.len() / 4..];
+    let last_quarter = &floor[3 * floor.len() / 4..];
+    assert!(growth > 0.0, "a rise rises");
     Some(Rise {
-        start_ms: first.start_ms,
-        window_ms: width_ms * expected as u64,
-        slope,
+        start_ms: buckets[0].start_ms,
+        window_ms: frame.width_ms * frame.expected as u64,
+        unbounded: weighed.unbounded,
+        bounded: weighed.bounded,
+        shape_odds: weighed.odds,
+        slope: slope.max(0.0),
         growth,
-        base: quarters[0],
+        base: weighed.unbounded.at(0.0).max(0.0),
+        last: weighed.unbounded.last,
         late_low: last_quarter.iter().copied().fold(f64::INFINITY, f64::min),
-        evenness: (smallest / mean_step).min(1.0),
-        pace: steps[2] / steps[0],
-        last_step: steps[2],
+        teeth: floors.teeth,
+        z: weighed.z,
         drawdown,
         heap_growth: heap_growth(buckets),
-        traffic: traffic(buckets, seconds, floors, slope.median),
+        traffic: match traffic {
+            None => Traffic::Unknown,
+            Some(_) if held.is_some() && growth < LEFT_SHARE * slope * floors.span_s => {
+                Traffic::Explains
+            }
+            Some(traffic) => Traffic::Apart { transactions: traffic.total },
+        },
     })
 }
 
-/// Median absolute distance of the floors from the line through their median.
-fn deviation(seconds: &[f64], floors: &[f64], slope: f64) -> f64 {
-    let mut residuals = [0.0; BUCKETS];
-    let residuals = &mut residuals[..floors.len()];
-    for (residual, (x, y)) in residuals.iter_mut().zip(seconds.iter().zip(floors)) {
-        *residual = y - slope * x;
+/// The floors of a window.
+struct Floors {
+    values: [f64; BUCKETS],
+    seconds: [f64; BUCKETS],
+    /// The same from 0 to 1.
+    time: [f64; BUCKETS],
+    span_s: f64,
+    teeth: f64,
+}
+
+impl Floors {
+    fn of(buckets: &[Bucket]) -> Self {
+        let mut values = [0.0; BUCKETS];
+        let mut seconds = [0.0; BUCKETS];
+        let mut height = [0.0; BUCKETS];
+        let start_ms = buckets[0].start_ms;
+        for (index, bucket) in buckets.iter().enumerate() {
+            seconds[index] = (bucket.start_ms - start_ms) as f64 / 1_000.0;
+            height[index] = bucket.ceiling - bucket.floor;
+            // One reading that is far too low (a collector caught in the act) is not a floor:
+            // the median of three neighbours keeps it out.
+            let around = &buckets[index.saturating_sub(1)..(index + 2).min(buckets.len())];
+            values[index] = middle(around.iter().map(|bucket| bucket.floor), bucket.floor);
+        }
+        let span_s = seconds[buckets.len() - 1].max(f64::MIN_POSITIVE);
+        let time = seconds.map(|second| second / span_s);
+        let teeth = stats::median(&height[..buckets.len()]);
+        Self { values, seconds, time, span_s, teeth }
     }
-    let middle = stats::median(residuals);
-    for residual in residuals.iter_mut() {
-        *residual = (*residual - middle).abs();
+}
+
+/// The middle of three values; `own` where there are fewer.
+fn middle(values: impl Iterator<Item = f64>, own: f64) -> f64 {
+    let (mut low, mut high, mut sum, mut count) = (f64::INFINITY, f64::NEG_INFINITY, 0.0, 0);
+    for value in values {
+        low = low.min(value);
+        high = high.max(value);
+        sum += value;
+        count += 1;
     }
-    stats::median(residuals)
+    if count == 3 { sum - low - high } else { own }
+}
+
+/// Requests in a window.
+struct Requests {
+    rate: [f64; BUCKETS],
+    served: [f64; BUCKETS],
+    total: u64,
+    low: f64,
+    high: f64,
+}
+
+impl Requests {
+    /// `None` where they are not known throughout.
+    fn of(buckets: &[Bucket]) -> Option<Self> {
+        let mut rate = [0.0; BUCKETS];
+        let mut served = [0.0; BUCKETS];
+        let mut total = 0;
+        for (index, pair) in buckets.windows(2).enumerate() {
+            // A counter that falls was started again: that stretch has no requests.
+            let passed = pair[1].traffic?.saturating_sub(pair[0].traffic?);
+            total += passed;
+            served[index + 1] = total as f64;
+            rate[index + 1] =
+                passed as f64 * 1_000.0 / (pair[1].start_ms - pair[0].start_ms) as f64;
+        }
+        rate[0] = rate[1];
+        let rate = smoothed(&rate, buckets.len());
+        let all = (total as f64).max(1.0);
+        served.iter_mut().for_each(|value| *value /= all);
+        let [q0, q1, q2, q3] = stats::quarter_medians(&rate[..buckets.len()]);
+        let (low, high) = (q0.min(q1).min(q2).min(q3), q0.max(q1).max(q2).max(q3));
+        Some(Self { rate, served, total, low, high })
+    }
+
+    fn varies(&self) -> bool {
+        self.high - self.low > STILL_SHARE * (self.high + self.low) / 2.0
+    }
+}
+
+/// Means of five neighbours: requests come at random, and a rate that is noise itself would explain
+/// less than it should.
+fn smoothed(rate: &[f64; BUCKETS], length: usize) -> [f64; BUCKETS] {
+    let mut smooth = [0.0; BUCKETS];
+    for (index, slot) in smooth.iter_mut().enumerate().take(length) {
+        let around = &rate[index.saturating_sub(2)..(index + 3).min(length)];
+        *slot = around.iter().sum::<f64>() / around.len() as f64;
+    }
+    smooth
+}
+
+/// The shapes, in two camps.
+struct Weighed {
+    unbounded: Fit,
+    bounded: Option<Fit>,
+    odds: f64,
+    z: f64,
+}
+
+impl Weighed {
+    fn of(fits: &Fits, points: &Points<'_>, frame: &Frame, span_s: f64) -> Option<Self> {
+        let points_count = points.floor.len() as f64;
+        let mut mass = [0.0_f64; 2];
+        let mut best: [Option<(f64, Fit)>; 2] = [None, None];
+        for fit in fits.all().filter(|fit| fit.scale > 0.0 || fit.shape == Shape::Flat) {
+            let likelihood = fits.likelihood(fit) * prior(fit, span_s, points_count);
+            let camp = usize::from(is_bounded(fit, frame.limit));
+            mass[camp] += likelihood;
+            if best[camp].is_none_or(|(other, _)| likelihood > other) {
+                best[camp] = Some((likelihood, *fit));
+            }
+        }
+        let line = fits.all().find(|fit| fit.shape == Shape::Line)?;
+        let unbounded = best[0].map_or(*line, |(_, fit)| fit);
+        let odds = (mass[0].max(1e-12) / mass[1].max(1e-12)).ln();
+        let z = fits.z(&unbounded);
+        Some(Self { unbounded, bounded: best[1].map(|(_, fit)| fit), odds, z })
+    }
+}
+
+/// How probable a shape is before the points are seen. Seconds of the window tell how long a time
+/// constant is: services settle within a day, so longer ones are ever less probable.
+fn prior(fit: &Fit, span_s: f64, points: f64) -> f64 {
+    const SETTLED_S: f64 = 12.0 * 3_600.0;
+    let slow = |tau: f64| (SETTLED_S / (tau * span_s)).min(1.0).powi(2);
+    match fit.shape {
+        Shape::Line => 0.5,
+        Shape::Flat => 0.3,
+        Shape::Convex(_) => 0.1,
+        Shape::Hinge(_) => 0.02,
+        Shape::Exponential(tau) => slow(tau) / 8.0,
+        Shape::Logarithm(_) => 1.0 / 8.0,
+        Shape::Ramp(_) => 1.0 / 8.0,
+        Shape::Step(_) => 0.5 / points,
+    }
+}
+
+/// Whether a shape stays below the roof for ten windows more.
+fn is_bounded(fit: &Fit, limit: Option<f64>) -> bool {
+    match fit.shape {
+        Shape::Line | Shape::Convex(_) | Shape::Hinge(_) => false,
+        Shape::Flat | Shape::Step(_) | Shape::Ramp(_) => true,
+        Shape::Exponential(_) | Shape::Logarithm(_) => {
+            limit.is_none_or(|limit| fit.at(AHEAD) < limit)
+        }
+    }
 }
 
 fn heap_growth(buckets: &[Bucket]) -> Option<f64> {
@@ -140,30 +302,46 @@ fn heap_growth(buckets: &[Bucket]) -> Option<f64> {
         *slot = bucket.heap?;
     }
     let quarters = stats::quarter_medians(&heap[..buckets.len()]);
-    Some(quarters[3] - quarters[0])
+    Some((quarters[3] - quarters[0]) * 4.0 / 3.0)
 }
 
-/// Regresses the floors on time and on the transaction rate. A live set that follows the load has
-/// no slope of its own left; a leak keeps it.
-fn traffic(buckets: &[Bucket], seconds: &[f64], floors: &[f64], slope: f64) -> Traffic {
-    let mut rates = [0.0; BUCKETS];
-    let mut transactions = 0;
-    for (index, pair) in buckets.windows(2).enumerate() {
-        let (Some(before), Some(after)) = (pair[0].traffic, pair[1].traffic) else {
-            return Traffic::Unknown;
-        };
-        // A counter that falls is a proxy that was started again: that stretch has no rate.
-        let passed = after.saturating_sub(before);
-        transactions += passed;
-        rates[index] = passed as f64 * 1_000.0 / (pair[1].start_ms - pair[0].start_ms) as f64;
+impl Rise {
+    /// Seconds in its window.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.window_ms as f64 / 1_000.0
     }
-    let rates = &rates[..buckets.len() - 1];
-    match stats::partial_slope(&seconds[1..], &floors[1..], rates) {
-        Partial::Still => Traffic::Apart { transactions },
-        Partial::Slope(left) if left < slope / 2.0 => Traffic::Explains,
-        Partial::Slope(_) => Traffic::Apart { transactions },
-        // Traffic that falls while memory grows explains nothing.
-        Partial::Entangled if rates[rates.len() - 1] < rates[0] => Traffic::Apart { transactions },
-        Partial::Entangled => Traffic::Entangled,
+
+    /// Seconds that it has been growing for.
+    pub(crate) fn growing_s(&self) -> f64 {
+        match self.unbounded.shape {
+            Shape::Hinge(begin) => (1.0 - begin) * self.seconds(),
+            Shape::Line
+            | Shape::Convex(_)
+            | Shape::Exponential(_)
+            | Shape::Logarithm(_)
+            | Shape::Ramp(_)
+            | Shape::Flat
+            | Shape::Step(_) => self.seconds(),
+        }
+    }
+
+    /// Whether it is a function of requests rather than of time.
+    pub(crate) fn is_served(&self) -> bool {
+        self.unbounded.clock == Clock::Served
+    }
+
+    /// Bytes a second at the end of the window.
+    pub(crate) fn pace(&self) -> f64 {
+        match self.unbounded.shape {
+            Shape::Convex(power) => power * self.growth / self.seconds(),
+            Shape::Hinge(begin) => self.growth / ((1.0 - begin) * self.seconds()),
+            Shape::Line if !self.is_served() => self.slope,
+            Shape::Line
+            | Shape::Exponential(_)
+            | Shape::Logarithm(_)
+            | Shape::Ramp(_)
+            | Shape::Flat
+            | Shape::Step(_) => self.growth / self.seconds(),
+        }
     }
 }

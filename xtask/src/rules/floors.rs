@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["stent-contract"],
     &["stent-wire", "stent-pool", "stent-leak"],
     &["stent-proxy", "stent-agent", "stent-alarms", "stent-dashboards"],
-    &[PRODUCT, "stent-scenarios", "stent-bench", "xtask"],
+    &[PRODUCT, "stent-scenarios", "stent-traces", "stent-bench", "xtask"],
 ];
 
 const TOP: usize = FLOORS.len() - 1;

@@ -30,10 +30,18 @@ pub(super) fn summary(verdict: &Verdict) -> String {
 /// How it grows, in the verdict's own class.
 fn manner(verdict: &Verdict) -> &'static str {
     match verdict.class {
-        LeakClass::SteadyGrowth => " without slowing down",
-        LeakClass::Plateau => ", slowing down, but not in time",
+        LeakClass::Leak => " without slowing down",
+        LeakClass::NativeLeak => " outside its heap without slowing down",
+        LeakClass::CacheFilling | LeakClass::AllocatorRetention | LeakClass::Fragmentation => {
+            ", slowing down, but perhaps not in time"
+        }
         LeakClass::WarmUp => " while warming up",
-        LeakClass::None | LeakClass::HeldTransaction => "",
+        LeakClass::None
+        | LeakClass::PageCache
+        | LeakClass::Traffic
+        | LeakClass::DescriptorLeak
+        | LeakClass::ThreadLeak
+        | LeakClass::HeldTransaction => "",
     }
 }
 
@@ -47,15 +55,13 @@ pub(super) fn causes(verdict: &Verdict, facts: &MemoryFacts<'_>) -> Vec<Cause> {
     let next_step = profiler(facts.reading);
     let mut causes = Vec::new();
     let each = figure(verdict, "bytes_per_transaction");
-    let entangled = figure(verdict, "traffic_entangled").is_some();
     let text = match each {
-        Some(each) if !entangled => format!(
+        Some(each) => format!(
             "{grows}; a rise in traffic does not explain it; something that is kept for each \
              request (about {} a transaction) is never released",
             text::bytes(each)
         ),
-        Some(_) | None if entangled => format!("{grows}; traffic rises as evenly"),
-        Some(_) | None => format!("{grows}; something is kept and never released"),
+        None => format!("{grows}; something is kept and never released"),
     };
     causes.push(Cause { text, confidence: share(verdict.confidence, 0.85), next_step });
     causes.extend(pile_up(verdict, facts));

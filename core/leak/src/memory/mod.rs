@@ -2,9 +2,9 @@
 //!
 //! Owns: the series of the present life, what is remembered of earlier ones, and the verdict that
 //! stands. Refuses: reading anything, and naming a cause (see [`crate::explain`]).
-//! Invariant: `leak` is only said of floors that rose steadily over a window which is long compared
-//! with the way to the limit. Teeth, steps, noise, warm-up, plateaus and load that rises do not
-//! qualify, however steep they are.
+//! Invariant: `leak` is only said of floors whose growth has no bounded explanation left that is
+//! worth one in twenty. Teeth, steps, noise, warm-up, plateaus and load that rises do not qualify,
+//! however steep they are.
 //!
 //! ```text
 //! reading -> Series (floors, 8 resolutions) -> measure (Rise?) -> weigh (Finding) -> Verdict
@@ -15,17 +15,22 @@ mod weigh;
 
 use std::time::Duration;
 
-use stent_contract::{LeakClass, Verdict, VerdictLevel};
+use stent_contract::{Verdict, VerdictLevel};
 
-use crate::lives::{Ending, Life, Lives};
+use crate::forecast::Profile;
+use crate::lives::{Ending, Life, Lives, ODDS_MAX};
 use crate::series::{BUCKETS, Bucket, LEVELS, Point, Series};
-use crate::shape;
+use crate::shape::{self, Frame, POINTS_MIN, Rise};
 use crate::stats::Scratch;
 use weigh::{Context, Finding};
 
-/// Lengths of the windows that are looked at on each level, in buckets. Each is about 1.4 times
-/// the one before, and four times the first is the first of the next level.
-const WINDOWS: [usize; 4] = [24, 32, 45, BUCKETS - 1];
+/// Windows of a level, in quarters of what the life has there: all of it, and what is left without
+/// its beginning.
+const QUARTERS: [usize; 3] = [4, 3, 2];
+/// A life whose shape speaks this little against a leak ended growing (natural logarithm of odds).
+const GROWING_ODDS_MIN: f64 = -0.3;
+/// A level is looked at this many times while its ring fills once.
+const LOOKS: u64 = 16;
 /// Two start times of a process are the same within this, milliseconds: they are computed from
 /// the boot time, which moves when the clock is set.
 const START_TOLERANCE_MS: u64 = 2_000;
@@ -39,20 +44,12 @@ const SILENT_INTERVALS: u64 = 30;
 pub struct MemorySettings {
     /// Time between readings. At least a millisecond.
     pub interval: Duration,
-    /// Growth of a process younger than this is never judged. (Growth over a window is not judged
-    /// either before the process is half a window old at the window's start.)
-    pub warm_up: Duration,
     /// The shortest window that proves a leak.
     pub window_min: Duration,
     /// Growth below this many bytes is noise ...
     pub growth_min: f64,
     /// ... and so is growth below this share of the memory that was there before.
     pub growth_share_min: f64,
-    /// A window proves a leak when it is at least this share of the time left to the limit ...
-    pub limit_share: f64,
-    /// ... or, where the end is nearer than this, when memory has grown by half in it
-    /// (where the end is farther or unknown: when it has doubled).
-    pub urgent: Duration,
 }
 
 impl MemorySettings {
@@ -60,12 +57,9 @@ impl MemorySettings {
     pub fn every(interval: Duration) -> Self {
         Self {
             interval,
-            warm_up: Duration::from_secs(20),
             window_min: Duration::from_secs(30),
             growth_min: 4.0 * 1024.0 * 1024.0,
-            growth_share_min: 0.05,
-            limit_share: 0.15,
-            urgent: Duration::from_secs(4 * 3_600),
+            growth_share_min: 0.02,
         }
     }
 }
@@ -103,6 +97,9 @@ pub struct MemoryDetector {
     lives: Lives,
     /// The newest finding of each resolution.
     findings: [Option<Finding>; LEVELS],
+    /// Buckets closed on each level, in this life.
+    closings: [u64; LEVELS],
+    profile: Profile,
     proven: Option<Proven>,
 }
 
@@ -133,8 +130,16 @@ impl MemoryDetector {
             life: None,
             lives: Lives::default(),
             findings: [None; LEVELS],
+            closings: [0; LEVELS],
+            profile: Profile::default(),
             proven: None,
         }
+    }
+
+    /// What the detector takes up, bytes: the same after a reading and after a year of them, but for
+    /// the length of its name.
+    pub fn footprint(&self) -> usize {
+        size_of::<Self>() + self.target.capacity() + Series::footprint() + Scratch::footprint()
     }
 
     /// Takes a reading. One that is older than the newest is ignored.
@@ -152,8 +157,13 @@ impl MemoryDetector {
         let watched_since_ms = self.life.map_or(sample.at_unix_ms, |life| life.watched_since_ms);
         let life = CurrentLife { watched_since_ms, newest: *sample };
         self.life = Some(life);
+        self.profile.observe(sample.at_unix_ms, sample.transactions);
         for level in (0..LEVELS).filter(|level| closed & (1 << level) != 0) {
-            self.findings[level] = self.look(level, &life);
+            self.closings[level] += 1;
+            let every = (self.series.closed(level) as u64 / LOOKS).max(1);
+            if self.closings[level].is_multiple_of(every) {
+                self.findings[level] = self.look(level, &life);
+            }
         }
         self.discard_disproved(&life);
         self.remember_proof(&life);
@@ -168,8 +178,10 @@ impl MemoryDetector {
         }
         let watched_ms = life.newest.at_unix_ms - life.watched_since_ms;
         match self.standing() {
-            Some(finding) => report::found(&self.target, now_ms, finding, &life.newest),
-            None => report::quiet(&self.target, now_ms, watched_ms, &self.settings),
+            Some(finding) => {
+                report::found(&self.target, now_ms, finding, life.roof(), &self.profile)
+            }
+            None => report::quiet(&self.target, now_ms, watched_ms),
         }
     }
 
@@ -178,41 +190,59 @@ impl MemoryDetector {
         self.proven
             .as_ref()
             .map(|proven| &proven.finding)
-            .or_else(|| self.findings.iter().flatten().max_by_key(|finding| finding.rank()))
+            .or_else(|| weightiest(self.findings.iter().flatten()))
     }
 
-    /// Looks at every window of a level and keeps the weightiest finding.
+    /// Looks at the windows of a level and keeps the weightiest finding.
     fn look(&mut self, level: usize, life: &CurrentLife) -> Option<Finding> {
-        let width_ms = self.series.width_ms(level);
+        let proofs = self.findings[level].map_or(0, |finding| finding.proofs);
         let mut best: Option<Finding> = None;
-        for expected in WINDOWS {
-            let length = self.series.window(level, expected, &mut self.buckets);
-            let window = &self.buckets[..length];
-            let Some(first) = window.first() else { continue };
-            let growth_min =
-                self.settings.growth_min.max(self.settings.growth_share_min * first.floor);
-            let scratch = &mut self.scratch;
-            let Some(rise) = shape::measure(window, expected, width_ms, growth_min, scratch) else {
+        for quarters in QUARTERS {
+            let Some(rise) = self.measure(level, quarters, life) else { continue };
+            if rise.window_ms < millis(self.settings.window_min) {
                 continue;
-            };
-            let finding = weigh::weigh(rise, &self.context(level, &rise, life), &self.settings);
-            if best.as_ref().is_none_or(|best| finding.rank() >= best.rank()) {
+            }
+            let finding = weigh::weigh(rise, &self.context(level, &rise, life), proofs);
+            if best.as_ref().is_none_or(|best| finding.is_above(best)) {
                 best = Some(finding);
             }
         }
         best
     }
 
-    fn context(&self, level: usize, rise: &shape::Rise, life: &CurrentLife) -> Context {
-        let started_ms = life.started_ms();
-        let settled_ms = started_ms.saturating_add(millis(self.settings.warm_up));
+    /// Measures the newest quarters of what a level has of this life.
+    fn measure(&mut self, level: usize, quarters: usize, life: &CurrentLife) -> Option<Rise> {
+        let expected = self.series.closed(level).min(BUCKETS) * quarters / 4;
+        if expected < POINTS_MIN {
+            return None;
+        }
+        let length = self.series.window(level, expected, &mut self.buckets);
+        let window = &self.buckets[..length];
+        let floor = window.first()?.floor;
+        let frame = Frame {
+            expected,
+            width_ms: self.series.width_ms(level),
+            growth_min: self.settings.growth_min.max(self.settings.growth_share_min * floor),
+            limit: life.roof(),
+        };
+        shape::measure(window, &frame, &mut self.scratch)
+    }
+
+    fn context(&self, level: usize, rise: &Rise, life: &CurrentLife) -> Context {
         let watched_ms = life.newest.at_unix_ms - life.watched_since_ms;
+        let before_ms = rise.start_ms.saturating_sub(life.watched_since_ms);
+        // As far back as the window is long, or as three quarters of the life before it.
+        let back_ms = (before_ms / 4 * 3).min(rise.window_ms);
+        let earlier = self.series.floor_at(level, rise.start_ms - back_ms);
         Context {
-            age_at_start_ms: rise.start_ms.saturating_sub(started_ms),
-            stood_at: self.series.highest_floor(level, settled_ms, rise.start_ms),
+            watched_before_ms: before_ms,
+            pace_before: earlier
+                .filter(|_| back_ms > 0)
+                .map(|floor| (rise.base - floor) * 1_000.0 / back_ms as f64),
+            stood_at: self.series.highest_floor(level, 0, rise.start_ms),
             known_plateau: self.lives.known_plateau(watched_ms),
-            growing_lives: self.lives.growing_in_a_row().0,
-            left: life.left(),
+            growing_lives: self.lives.growing_in_a_row(),
+            limit: life.roof(),
         }
     }
 
@@ -229,12 +259,8 @@ impl MemoryDetector {
     /// Keeps a proof while it is renewed, for one window more, and while its growth is there.
     fn remember_proof(&mut self, life: &CurrentLife) {
         let now_ms = life.newest.at_unix_ms;
-        let renewed = self
-            .findings
-            .iter()
-            .flatten()
-            .filter(|finding| finding.level == VerdictLevel::Leak)
-            .max_by_key(|finding| finding.rank());
+        let proofs = self.findings.iter().flatten();
+        let renewed = weightiest(proofs.filter(|found| found.level == VerdictLevel::Leak));
         if let Some(finding) = renewed {
             self.proven = Some(Proven { finding: *finding, last_ms: now_ms });
             return;
@@ -249,47 +275,49 @@ impl MemoryDetector {
         let Some(life) = self.life.take() else { return };
         let watched_ms = life.newest.at_unix_ms - life.watched_since_ms;
         let highest = self.series.highest_floor(0, 0, u64::MAX).unwrap_or(life.newest.anon as f64);
-        self.lives.push(Life { watched_ms, highest_floor: highest, ending: self.ending(&life) });
+        let ending = self.ending(&life);
+        self.lives.push(Life { watched_ms, highest_floor: highest, ending });
         self.series.clear();
         self.findings = [None; LEVELS];
+        self.closings = [0; LEVELS];
         self.proven = None;
         assert!(self.series.last_ms().is_none(), "a new life starts with an empty series");
     }
 
-    fn ending(&self, life: &CurrentLife) -> Ending {
-        let watched_ms = life.newest.at_unix_ms - life.watched_since_ms;
-        match self.standing() {
-            Some(finding)
-                if finding.level > VerdictLevel::Healthy
-                    && finding.class == LeakClass::SteadyGrowth =>
-            {
-                Ending::Growing { bytes_per_hour: finding.rise.slope.median * 3_600.0 }
-            }
-            None if watched_ms >= 10 * millis(self.settings.warm_up) => Ending::Settled,
-            Some(_) | None => Ending::Unknown,
+    /// How the life ended, by its whole course at the finest resolution that still has it.
+    fn ending(&mut self, life: &CurrentLife) -> Ending {
+        let whole = (0..LEVELS).find(|level| self.series.closed(*level) < BUCKETS - 1);
+        let Some(level) = whole.filter(|level| self.series.closed(*level) >= POINTS_MIN) else {
+            return Ending::Unknown;
+        };
+        let Some(late) = self.measure(level, 3, life) else { return Ending::Settled };
+        let all = self.measure(level, 4, life);
+        let shape_odds = all.map_or(late.shape_odds, |all| all.shape_odds.max(late.shape_odds));
+        if shape_odds >= GROWING_ODDS_MIN && late.z >= shape::Z_MIN {
+            let odds = (shape_odds + 1.0).clamp(0.0, ODDS_MAX);
+            return Ending::Growing { bytes_per_hour: late.pace() * 3_600.0, odds };
         }
+        Ending::Unknown
     }
 }
 
 impl CurrentLife {
-    fn started_ms(&self) -> u64 {
-        match self.newest.started_unix_ms {
-            0 => self.watched_since_ms,
-            started => started.min(self.watched_since_ms),
-        }
-    }
-
     fn ended_by(&self, sample: &MemorySample) -> bool {
         sample.pid != self.newest.pid
             || sample.started_unix_ms.abs_diff(self.newest.started_unix_ms) > START_TOLERANCE_MS
             || self.newest.at_unix_ms.saturating_sub(sample.at_unix_ms) > CLOCK_STEP_MS
     }
 
-    /// Bytes left to the limit.
-    fn left(&self) -> Option<f64> {
-        let charged = self.newest.charged.max(self.newest.anon);
-        self.newest.limit.map(|limit| limit.saturating_sub(charged) as f64)
+    /// The level of anonymous memory at which the limit is reached, what else is charged staying
+    /// as it is. Bytes.
+    fn roof(&self) -> Option<f64> {
+        let beside = self.newest.charged.saturating_sub(self.newest.anon);
+        self.newest.limit.map(|limit| limit.saturating_sub(beside) as f64)
     }
+}
+
+fn weightiest<'a>(findings: impl Iterator<Item = &'a Finding>) -> Option<&'a Finding> {
+    findings.reduce(|best, next| if next.is_above(best) { next } else { best })
 }
 
 fn millis(duration: Duration) -> u64 {

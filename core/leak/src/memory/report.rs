@@ -6,8 +6,9 @@
 use stent_contract::{Evidence, LeakClass, Resource, Verdict, VerdictLevel};
 
 use super::weigh::{Finding, Reason};
-use super::{MemorySample, MemorySettings};
+use crate::forecast::{self, Profile};
 use crate::shape::{Rise, Traffic};
+use crate::shapes::Shape;
 use crate::text;
 
 /// Nothing was read yet.
@@ -24,27 +25,35 @@ pub(super) fn silent(target: &str, now_ms: u64, silent_ms: u64) -> Verdict {
 }
 
 /// No window shows a rise.
-pub(super) fn quiet(target: &str, now_ms: u64, watched_ms: u64, set: &MemorySettings) -> Verdict {
+pub(super) fn quiet(target: &str, now_ms: u64, watched_ms: u64) -> Verdict {
     let watched = watched_ms as f64 / 1_000.0;
     let text = format!("watched for {}: no window shows steady growth", text::duration(watched));
     let evidence = evidence("watched_seconds", watched, text);
-    let confidence = sureness_of_health(watched, set);
+    let confidence = sureness_of_health(watched);
     healthy(target, now_ms, LeakClass::None, confidence, vec![evidence])
 }
 
-/// The verdict that rests on `finding`.
-pub(super) fn found(target: &str, now_ms: u64, finding: &Finding, now: &MemorySample) -> Verdict {
-    let mut evidence = growth_evidence(&finding.rise);
+/// The verdict that rests on `finding`. `roof` is the level at which the limit is reached, bytes.
+pub(super) fn found(
+    target: &str,
+    now_ms: u64,
+    finding: &Finding,
+    roof: Option<f64>,
+    profile: &Profile,
+) -> Verdict {
+    let rise = &finding.rise;
+    let mut evidence = growth_evidence(rise);
     evidence.push(reason_evidence(finding));
-    evidence.extend(traffic_evidence(&finding.rise));
-    evidence.extend(heap_evidence(&finding.rise));
+    evidence.extend(traffic_evidence(rise));
+    evidence.extend(heap_evidence(rise));
     if finding.level == VerdictLevel::Healthy {
-        return healthy(target, now_ms, finding.class, 0.5, evidence);
+        let confidence = 1.0 - finding.probability();
+        return healthy(target, now_ms, finding.class, confidence.max(0.5), evidence);
     }
-    let left = now.limit.map(|limit| limit.saturating_sub(now.charged.max(now.anon)) as f64);
-    let (seconds_to_limit, range) = forecast(&finding.rise, left);
-    if let (Some(seconds), Some(limit)) = (seconds_to_limit, now.limit) {
-        evidence.push(limit_evidence(seconds, limit));
+    // What is at its limit is the highest reading, not the floor.
+    let end = roof.and_then(|roof| forecast::forecast(rise, roof - rise.teeth, profile, now_ms));
+    if let (Some(end), Some(roof)) = (end, roof) {
+        evidence.push(limit_evidence(end.seconds, roof));
     }
     let verdict = Verdict {
         at_unix_ms: now_ms,
@@ -52,10 +61,10 @@ pub(super) fn found(target: &str, now_ms: u64, finding: &Finding, now: &MemorySa
         resource: Resource::Memory,
         level: finding.level,
         class: finding.class,
-        confidence: confidence(finding),
-        growth_per_hour: finding.rise.slope.median * 3_600.0,
-        seconds_to_limit,
-        seconds_to_limit_range: range,
+        confidence: finding.probability(),
+        growth_per_hour: rise.pace() * 3_600.0,
+        seconds_to_limit: end.map(|end| end.seconds),
+        seconds_to_limit_range: end.map(|end| (end.early, end.late)),
         evidence,
     };
     assert!((0.0..=1.0).contains(&verdict.confidence), "confidence is a share");
@@ -85,69 +94,53 @@ fn healthy(
 }
 
 /// Health is believed more the longer nothing was seen, never wholly: a leak may be too slow yet.
-fn sureness_of_health(watched_s: f64, settings: &MemorySettings) -> f64 {
-    0.95 * watched_s / (watched_s + 10.0 * settings.warm_up.as_secs_f64().max(1.0))
-}
-
-/// A score, not a probability: how even, undisturbed and long the rise is, and whether traffic
-/// could be ruled out. It is to be calibrated on labelled traces.
-fn confidence(finding: &Finding) -> f64 {
-    let rise = &finding.rise;
-    let even = rise.evenness.clamp(0.0, 1.0);
-    let steady = rise.pace.clamp(0.0, 1.0);
-    let calm = (1.0 - 3.0 * rise.drawdown / rise.growth).clamp(0.0, 1.0);
-    let long = (finding.weight / 2.0).clamp(0.0, 1.0);
-    let ruled_out = if matches!(rise.traffic, Traffic::Apart { .. }) { 1.0 } else { 0.0 };
-    let score = 0.25 * even + 0.2 * steady + 0.2 * calm + 0.25 * long + 0.1 * ruled_out;
-    match finding.level {
-        VerdictLevel::Healthy => 0.5,
-        VerdictLevel::Suspect => 0.2 + 0.4 * score,
-        VerdictLevel::Leak => 0.6 + 0.39 * score,
-    }
-}
-
-/// The least relative width of a forecast's interval, either side.
-const FORECAST_ERROR_MIN: f64 = 0.1;
-
-/// Seconds to the limit at the median slope, and at the ends of the slope's interval.
-fn forecast(rise: &Rise, left: Option<f64>) -> (Option<f64>, Option<(f64, f64)>) {
-    let Some(left) = left else { return (None, None) };
-    let slope = rise.slope.median;
-    assert!(slope > 0.0, "only what grows reaches a limit");
-    let fast = rise.slope.high.max(slope * (1.0 + FORECAST_ERROR_MIN));
-    let slow = rise.slope.low.min(slope * (1.0 - FORECAST_ERROR_MIN)).max(slope * 0.1);
-    (Some(left / slope), Some((left / fast, left / slow)))
+fn sureness_of_health(watched_s: f64) -> f64 {
+    0.95 * watched_s / (watched_s + 200.0)
 }
 
 fn growth_evidence(rise: &Rise) -> Vec<Evidence> {
-    let window = rise.window_ms as f64 / 1_000.0;
-    let per_hour = rise.slope.median * 3_600.0;
+    let window = rise.seconds();
     let grown = format!(
-        "the floor of anonymous memory rose by {} in {} ({}/h), from {} to at least {}",
+        "the floor of anonymous memory rose by {} in {} ({}/h), from {} to {}",
         text::bytes(rise.growth),
         text::duration(window),
-        text::bytes(per_hour),
+        text::bytes(rise.pace() * 3_600.0),
         text::bytes(rise.base),
-        text::bytes(rise.late_low.max(rise.base)),
+        text::bytes(rise.last),
     );
-    let even = format!(
-        "it rose in each quarter of that time, the last {} as fast as the first",
-        if rise.pace >= 0.995 { "at least".to_owned() } else { percent(rise.pace) },
-    );
+    let shape = match rise.unbounded.shape {
+        Shape::Convex(_) => "it grows faster and faster",
+        Shape::Hinge(_) => "it was flat, and has grown in a straight line since",
+        Shape::Line if rise.is_served() => "it grows in step with the requests served",
+        Shape::Line
+        | Shape::Exponential(_)
+        | Shape::Logarithm(_)
+        | Shape::Ramp(_)
+        | Shape::Flat
+        | Shape::Step(_) => "it grows in a straight line",
+    };
+    let odds = rise.shape_odds.clamp(-20.0, 20.0).exp();
+    let compared = if odds >= 1.0 {
+        format!("{shape}: {} times as likely as anything that will stop", rounded(odds))
+    } else {
+        format!("{} times as likely as a leak: something that will stop", rounded(1.0 / odds))
+    };
     let fell = format!("the deepest fall in between was {}", text::bytes(rise.drawdown));
     vec![
         evidence("floor_growth_bytes", rise.growth, grown),
-        evidence("pace", rise.pace, even),
+        evidence("shape_odds", odds, compared),
         evidence("drawdown_bytes", rise.drawdown, fell),
     ]
 }
 
+/// Odds as a person says them.
+fn rounded(odds: f64) -> String {
+    if odds >= 1_000.0 { "over 1000".to_owned() } else { format!("{odds:.1}") }
+}
+
 fn reason_evidence(finding: &Finding) -> Evidence {
-    let weight = finding.weight;
+    let probability = finding.probability();
     match finding.reason {
-        Reason::Young => {
-            evidence("warm_up", weight, "the process is young: this may be its warm-up".to_owned())
-        }
         Reason::KnownPlateau(level) => evidence(
             "known_plateau_bytes",
             level,
@@ -164,21 +157,21 @@ fn reason_evidence(finding: &Finding) -> Evidence {
             format!("growth slows down towards about {}", text::bytes(ceiling)),
         ),
         Reason::FollowsTraffic => {
-            evidence("follows_traffic", weight, "memory follows the load".to_owned())
+            evidence("follows_traffic", probability, "memory follows the load".to_owned())
         }
-        Reason::Entangled => evidence(
-            "traffic_entangled",
-            weight,
-            "load rises as evenly as memory: the two cannot be told apart yet".to_owned(),
+        Reason::Part => evidence(
+            "leak_probability",
+            probability,
+            "it grew before too: its whole course must be seen".to_owned(),
         ),
         Reason::Early => evidence(
-            "proof_share",
-            weight,
-            format!("watched for {} of what a proof needs", percent(weight.min(0.99))),
+            "leak_probability",
+            probability,
+            "something that fills evenly and will stop may still look like this".to_owned(),
         ),
         Reason::Proven => evidence(
-            "proof_share",
-            weight,
+            "leak_probability",
+            probability,
             "neither warm-up, plateau nor load explains it, and it was watched long enough"
                 .to_owned(),
         ),
@@ -207,7 +200,7 @@ fn traffic_evidence(rise: &Rise) -> Option<Evidence> {
             let text = "no transaction finished in that time: traffic does not explain it";
             Some(evidence("transactions", 0.0, text.to_owned()))
         }
-        Traffic::Unknown | Traffic::Explains | Traffic::Entangled => None,
+        Traffic::Unknown | Traffic::Explains => None,
     }
 }
 
@@ -217,17 +210,13 @@ fn heap_evidence(rise: &Rise) -> Option<Evidence> {
     Some(evidence("heap_growth_bytes", heap, text))
 }
 
-fn limit_evidence(seconds: f64, limit: u64) -> Evidence {
+fn limit_evidence(seconds: f64, roof: f64) -> Evidence {
     let text = format!(
-        "at this rate the limit of {} is reached in {}",
-        text::bytes(limit as f64),
+        "at this rate the limit, {} of anonymous memory, is reached in {}",
+        text::bytes(roof),
         text::duration(seconds)
     );
     evidence("seconds_to_limit", seconds, text)
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }
 
 fn evidence(key: &str, value: f64, text: String) -> Evidence {

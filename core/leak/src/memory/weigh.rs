@@ -2,39 +2,70 @@
 //!
 //! Owns: the judgement of one window. Refuses: remembering it.
 //! Invariant: each doubt has its own name, and only a rise without any is a proof.
+//!
+//! The odds of a leak are those of its shape against bounded shapes ([`crate::shape`]), and against
+//! what no shape can tell from a leak until it ends: a cache that fills evenly to its cap, the
+//! first tooth of a collector that waits. Such things are seldom large beside the room that they
+//! have, and seldom last for days: each share of the room that is used up and each hour that passes
+//! makes them less probable. What earlier lives did is added.
 
 use stent_contract::{LeakClass, VerdictLevel};
 
-use super::{MemorySettings, millis};
 use crate::shape::{Rise, Traffic};
+use crate::shapes::{Fit, Shape};
 
-/// The last step between quarters over the first: below this the growth is slowing down. (An
-/// exponential approach to a ceiling falls below it when the window is 0.6 time constants long.)
-const PACE_MIN: f64 = 0.75;
-/// Growth is compared with this at least: a process of a few megabytes doubles on a whim. Bytes.
-const BASE_MIN: f64 = 64.0 * 1024.0 * 1024.0;
-/// Grown by this share of the base: proof where the end is near, ...
-const GROWN_URGENT: f64 = 0.5;
-/// ... and where it is not.
-const GROWN: f64 = 1.0;
-/// The share of a proof that makes a suspect.
-const SUSPECT_SHARE: f64 = 0.15;
-/// Earlier lives in a row that ended growing, and make an early sign a proof.
-const GROWING_LIVES: usize = 2;
+/// Odds of a leak that page: 20 to 1 (natural logarithm).
+const LEAK_ODDS: f64 = 3.3;
+/// Odds that start attribution: 3 to 1.
+const SUSPECT_ODDS: f64 = 1.1;
+/// Looks in a row that must find a proof.
+const PROOFS_MIN: u32 = 3;
+/// Standard errors of growth that a proof needs.
+const LEAK_Z: f64 = 6.0;
+/// An evenly filled thing is larger than a share `u` of the room with the probability
+/// `(1 - u)^p`. What fills for minutes is a start-up and small beside the room; what takes most of
+/// it (a heap that grows to its own limit, a job) takes about an hour; what fills for half a day is
+/// small again. Seconds, and the `p` there; in between on a logarithmic scale ...
+const ROOM_POWERS: [(f64, f64); 3] = [(300.0, 4.0), (3_600.0, 2.1), (12.0 * 3_600.0, 5.8)];
+/// ... and it is larger than `g` times what was there before with `(1 + g)^-SIZE_POWER`.
+const SIZE_POWER: f64 = 2.5;
+/// A process is at least so large in that comparison: small ones double on a whim. Bytes.
+const BASE_MIN: f64 = 48.0 * 1024.0 * 1024.0;
+/// The time that filling evenly takes is as probable on each logarithmic scale between these,
+/// seconds.
+const FILL_MIN_S: f64 = 60.0;
+const FILL_MAX_S: f64 = 36.0 * 3_600.0;
+/// It is never quite excluded.
+const FILL_SHARE_MIN: f64 = 0.03;
+/// The same for growth that begins long after its process: jobs, steps, new kinds of request end
+/// sooner than caches fill.
+const FILL_MAX_LATE_S: f64 = 24.0 * 3_600.0;
+/// Before late growth memory grew at most at this share of its pace.
+const FLAT_SHARE: f64 = 0.3;
+/// Growth beyond a level that was known is less often bounded. Natural logarithm.
+const OUTGROWN_ODDS: f64 = 1.2;
+/// Growth is new only where at least this share of it lies above levels of the past.
+const NEW_SHARE: f64 = 0.5;
+/// A heap that grew by less than this share of the growth stayed flat.
+const FLAT_HEAP: f64 = 0.2;
+/// A process this young is warming up, seconds.
+const YOUNG_S: f64 = 1_800.0;
 
 /// What must be known beside the window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
-    /// Age of the process when the window began.
-    pub(super) age_at_start_ms: u64,
+    /// Time between the first reading of the life and the window.
+    pub(super) watched_before_ms: u64,
+    /// Bytes a second in the stretch before the window.
+    pub(super) pace_before: Option<f64>,
     /// The highest floor of this life before the window, at this resolution or a coarser one.
     pub(super) stood_at: Option<f64>,
     /// Where an earlier life settled that was watched at least as long as this one.
     pub(super) known_plateau: Option<f64>,
-    /// Earlier lives in a row that ended growing.
-    pub(super) growing_lives: usize,
-    /// Bytes left to the limit.
-    pub(super) left: Option<f64>,
+    /// Earlier lives in a row that ended growing, and what they add to the odds.
+    pub(super) growing_lives: (usize, f64),
+    /// The level at which readings would be at the limit, bytes.
+    pub(super) limit: Option<f64>,
 }
 
 /// A rise and what it means.
@@ -44,17 +75,17 @@ pub(super) struct Finding {
     pub(super) level: VerdictLevel,
     pub(super) class: LeakClass,
     pub(super) reason: Reason,
-    /// How much of a proof it is: 1 or more is one.
-    pub(super) weight: f64,
+    /// Natural logarithm of the odds of a leak.
+    pub(super) odds: f64,
     /// Earlier lives in a row that ended growing.
     pub(super) growing_lives: usize,
+    /// How often in a row a look at this resolution found a proof.
+    pub(super) proofs: u32,
 }
 
 /// Why the level is what it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Reason {
-    /// The process was too young when the window began.
-    Young,
     /// An earlier life settled above this level, bytes.
     KnownPlateau(f64),
     /// This life has stood higher before, bytes.
@@ -63,26 +94,20 @@ pub(super) enum Reason {
     Slowing { ceiling: f64 },
     /// The load rose and memory with it.
     FollowsTraffic,
-    /// Load and memory rise together too evenly to be told apart.
-    Entangled,
-    /// Steady, but the window is short compared with the way to the limit.
+    /// The window is short beside a life that grew before it too: its whole must be seen.
+    Part,
+    /// Steady, but something bounded may still look like that.
     Early,
-    /// Steady, long enough, and without another explanation.
+    /// Steady, long and large enough, and without another explanation.
     Proven,
     /// Steady and early, and so it was in the lives before: restarts hide it.
     Repeated,
 }
 
 impl Finding {
-    /// Orders findings: level, then class, then the longer window.
-    pub(super) fn rank(&self) -> (VerdictLevel, u8, u64) {
-        let class = match self.class {
-            LeakClass::None | LeakClass::HeldTransaction => 0,
-            LeakClass::WarmUp => 1,
-            LeakClass::Plateau => 2,
-            LeakClass::SteadyGrowth => 3,
-        };
-        (self.level, class, self.rise.window_ms)
+    /// Orders findings: level, then odds.
+    pub(super) fn is_above(&self, other: &Self) -> bool {
+        (self.level, self.odds) >= (other.level, other.odds)
     }
 
     /// Whether half of the growth is still there at `anon` bytes.
@@ -94,79 +119,130 @@ impl Finding {
     pub(super) fn is_fresh(&self, now_ms: u64) -> bool {
         now_ms.saturating_sub(self.rise.start_ms) <= self.rise.window_ms + self.rise.window_ms / 4
     }
+
+    /// The probability of a leak that the odds stand for.
+    pub(super) fn probability(&self) -> f64 {
+        1.0 / (1.0 + (-self.odds).exp())
+    }
 }
 
 /// Weighs a rise against everything else that is known.
-pub(super) fn weigh(rise: Rise, context: &Context, settings: &MemorySettings) -> Finding {
-    assert!(rise.slope.median > 0.0 && rise.growth > 0.0, "a rise rises");
-    let seconds_to_limit = context.left.map(|left| left / rise.slope.median);
-    let weight = weight(&rise, seconds_to_limit, settings);
-    let reason = reason(&rise, context, settings, weight);
-    let (level, class) = match reason {
-        Reason::Young | Reason::KnownPlateau(_) => (VerdictLevel::Healthy, LeakClass::WarmUp),
-        Reason::StoodHigher(_) | Reason::FollowsTraffic => (VerdictLevel::Healthy, LeakClass::None),
-        Reason::Slowing { ceiling } => {
-            let limit = context.left.map(|left| left + rise.base + rise.growth);
-            let bursts = limit.is_some_and(|limit| ceiling > limit) && weight >= 1.0;
-            let level = if bursts { VerdictLevel::Suspect } else { VerdictLevel::Healthy };
-            (level, LeakClass::Plateau)
-        }
-        Reason::Early | Reason::Entangled if weight < SUSPECT_SHARE => {
-            (VerdictLevel::Healthy, LeakClass::SteadyGrowth)
-        }
-        Reason::Early | Reason::Entangled => (VerdictLevel::Suspect, LeakClass::SteadyGrowth),
-        Reason::Proven | Reason::Repeated => (VerdictLevel::Leak, LeakClass::SteadyGrowth),
-    };
-    let growing_lives = context.growing_lives;
-    Finding { rise, level, class, reason, weight, growing_lives }
-}
-
-/// How much of a proof the window is: the share of the way to the limit that was watched, or the
-/// growth compared with what was there before, whichever says more.
-fn weight(rise: &Rise, seconds_to_limit: Option<f64>, settings: &MemorySettings) -> f64 {
-    let window_s = rise.window_ms as f64 / 1_000.0;
-    let by_limit = seconds_to_limit
-        .map_or(0.0, |left| window_s / left.max(f64::MIN_POSITIVE) / settings.limit_share);
-    let urgent = seconds_to_limit.is_some_and(|left| left <= settings.urgent.as_secs_f64());
-    let needed = if urgent { GROWN_URGENT } else { GROWN };
-    let by_size = rise.growth / rise.base.max(BASE_MIN) / needed;
-    let weight = by_limit.max(by_size);
-    assert!(weight >= 0.0, "evidence is never negative");
-    // A window that is too short to prove anything can still be a sign.
-    if rise.window_ms < millis(settings.window_min) { weight.min(0.99) } else { weight }
-}
-
-fn reason(rise: &Rise, context: &Context, settings: &MemorySettings, weight: f64) -> Reason {
-    let settled_ms = millis(settings.warm_up).max(rise.window_ms / 2);
-    if context.age_at_start_ms < settled_ms {
-        return Reason::Young;
+/// `proofs` is how often in a row a proof was found before.
+pub(super) fn weigh(rise: Rise, context: &Context, proofs: u32) -> Finding {
+    assert!(rise.growth > 0.0, "a rise rises");
+    let (growing_lives, lives_odds) = context.growing_lives;
+    let unlike = (-rise.shape_odds).exp() + evenly_filled(&rise, context);
+    let mut odds = lives_odds - unlike.ln();
+    if context.known_plateau.is_some_and(|level| rise.late_low > level) {
+        odds += OUTGROWN_ODDS;
     }
+    let reason = reason(&rise, context, odds, lives_odds);
+    let level = match reason {
+        Reason::KnownPlateau(_) | Reason::StoodHigher(_) | Reason::FollowsTraffic => {
+            VerdictLevel::Healthy
+        }
+        Reason::Slowing { .. } | Reason::Part | Reason::Early if odds < SUSPECT_ODDS => {
+            VerdictLevel::Healthy
+        }
+        Reason::Slowing { .. } | Reason::Part | Reason::Early => VerdictLevel::Suspect,
+        // Many looks find chance proofs; one that is found again is none.
+        Reason::Proven | Reason::Repeated if proofs + 1 < PROOFS_MIN => VerdictLevel::Suspect,
+        Reason::Proven | Reason::Repeated => VerdictLevel::Leak,
+    };
+    let is_proof = matches!(reason, Reason::Proven | Reason::Repeated);
+    let proofs = if is_proof { (proofs + 1).min(PROOFS_MIN) } else { 0 };
+    let class = class(&rise, context, level, reason);
+    assert!(odds.is_finite(), "odds are a number");
+    Finding { rise, level, class, reason, odds, growing_lives, proofs }
+}
+
+/// The odds of something that fills evenly and will stop, against a leak.
+fn evenly_filled(rise: &Rise, context: &Context) -> f64 {
+    let power = room_power(rise.growing_s());
+    let room = context.limit.map_or(1.0, |limit| {
+        let used = rise.growth / (limit - rise.base).max(rise.growth);
+        (1.0 - used).powf(power)
+    });
+    let size = (1.0 + rise.growth / rise.base.max(BASE_MIN)).powf(-SIZE_POWER);
+    let longest = if is_late(rise, context) { FILL_MAX_LATE_S } else { FILL_MAX_S };
+    let along = (rise.growing_s() / FILL_MIN_S).ln() / (longest / FILL_MIN_S).ln();
+    let lasts = (1.0 - along).clamp(FILL_SHARE_MIN, 1.0);
+    let share = room.min(size) * lasts;
+    assert!((0.0..=1.0).contains(&share), "a probability");
+    share
+}
+
+fn room_power(seconds: f64) -> f64 {
+    let [(quick, small), (middle, large), (slow, last)] = ROOM_POWERS;
+    let along =
+        |from: f64, until: f64| ((seconds / from).ln() / (until / from).ln()).clamp(0.0, 1.0);
+    let power =
+        small + (large - small) * along(quick, middle) + (last - large) * along(middle, slow);
+    assert!(power > 0.0, "more is less probable");
+    power
+}
+
+/// Whether memory was flat before the window, for as long as the window is.
+fn is_late(rise: &Rise, context: &Context) -> bool {
+    if matches!(rise.unbounded.shape, Shape::Hinge(begin) if begin >= 0.3) {
+        return true;
+    }
+    let flat = context.pace_before.is_some_and(|pace| pace <= FLAT_SHARE * rise.pace());
+    flat && context.watched_before_ms >= rise.window_ms / 2
+}
+
+fn reason(rise: &Rise, context: &Context, odds: f64, lives_odds: f64) -> Reason {
     if let Some(level) = context.known_plateau.filter(|level| rise.late_low <= *level) {
         return Reason::KnownPlateau(level);
     }
-    if let Some(level) = context.stood_at.filter(|level| rise.late_low <= *level) {
+    let is_old = |level: &f64| rise.last - level < NEW_SHARE * rise.growth;
+    if let Some(level) = context.stood_at.filter(is_old) {
         return Reason::StoodHigher(level);
     }
-    if rise.pace < PACE_MIN {
+    if rise.traffic == Traffic::Explains {
+        return Reason::FollowsTraffic;
+    }
+    if rise.shape_odds < 0.0 {
         return Reason::Slowing { ceiling: ceiling(rise) };
     }
-    match rise.traffic {
-        Traffic::Explains => return Reason::FollowsTraffic,
-        Traffic::Entangled => return Reason::Entangled,
-        Traffic::Unknown | Traffic::Apart { .. } => {}
+    if rise.window_ms < context.watched_before_ms && !is_late(rise, context) {
+        return Reason::Part;
     }
-    if weight >= 1.0 {
-        Reason::Proven
-    } else if weight >= SUSPECT_SHARE && context.growing_lives >= GROWING_LIVES {
+    if odds < LEAK_ODDS || rise.z < LEAK_Z {
+        Reason::Early
+    } else if odds - lives_odds < LEAK_ODDS {
         Reason::Repeated
     } else {
-        Reason::Early
+        Reason::Proven
     }
 }
 
-/// Where an exponential approach ends: the steps left are a geometric series.
+/// Where the best bounded shape ends.
 fn ceiling(rise: &Rise) -> f64 {
-    debug_assert!(rise.pace < PACE_MIN, "only growth that slows down has a ceiling");
-    let ratio = rise.pace.sqrt(); // two steps lie between the first and the last
-    rise.base + rise.growth + rise.last_step * ratio / (1.0 - ratio)
+    rise.bounded.map_or(rise.last, |fit| fit.at(10.0)).max(rise.last)
+}
+
+fn class(rise: &Rise, context: &Context, level: VerdictLevel, reason: Reason) -> LeakClass {
+    let heap_is_flat = rise.heap_growth.is_some_and(|heap| heap < FLAT_HEAP * rise.growth);
+    if level > VerdictLevel::Healthy && !matches!(reason, Reason::Slowing { .. }) {
+        return if heap_is_flat { LeakClass::NativeLeak } else { LeakClass::Leak };
+    }
+    let age_s = context.watched_before_ms as f64 / 1_000.0;
+    let young = age_s < rise.seconds() / 2.0 && rise.seconds() <= YOUNG_S;
+    match reason {
+        Reason::KnownPlateau(_) => LeakClass::WarmUp,
+        Reason::FollowsTraffic => LeakClass::Traffic,
+        Reason::StoodHigher(_) if heap_is_flat => LeakClass::PageCache,
+        Reason::StoodHigher(_) => LeakClass::None,
+        Reason::Slowing { .. } if heap_is_flat => match rise.bounded.map(|fit: Fit| fit.shape) {
+            Some(Shape::Logarithm(_)) => LeakClass::Fragmentation,
+            Some(_) | None => LeakClass::AllocatorRetention,
+        },
+        Reason::Slowing { .. } | Reason::Early if young => LeakClass::WarmUp,
+        Reason::Slowing { .. }
+        | Reason::Part
+        | Reason::Early
+        | Reason::Proven
+        | Reason::Repeated => LeakClass::CacheFilling,
+    }
 }

@@ -47,32 +47,32 @@ fn a_recorded_healthy_bun_server_is_healthy_throughout() {
 }
 
 #[test]
-fn a_recorded_leaking_bun_server_is_found_within_a_minute_and_stays_found() {
+fn a_recorded_leaking_bun_server_is_suspect_within_a_minute_and_in_the_end() {
+    // The recording ends two minutes after the onset, at a fortieth of the way to the limit.
     let verdicts = replay(include_str!("traces/bun_leak.csv"));
-    let found = verdicts.iter().position(|(_, v)| v.level == VerdictLevel::Leak).unwrap();
+    let found = verdicts.iter().position(|(_, v)| v.level >= VerdictLevel::Suspect).unwrap();
     assert!((31..=90).contains(&verdicts[found].0), "at second {}", verdicts[found].0);
-    for (second, verdict) in &verdicts[found..] {
-        assert_eq!(verdict.level, VerdictLevel::Leak, "second {second}: {verdict:#?}");
-        assert_eq!(verdict.class, LeakClass::SteadyGrowth);
-        let rate = verdict.growth_per_hour / 3_600.0 / MB;
-        assert!((1.3..2.3).contains(&rate), "second {second}: {rate} MB/s");
-    }
+    let (_, last) = verdicts.last().unwrap();
+    assert_eq!((last.level, last.class), (VerdictLevel::Suspect, LeakClass::Leak), "{last:#?}");
+    let rate = last.growth_per_hour / 3_600.0 / MB;
+    assert!((1.3..2.3).contains(&rate), "{rate} MB/s");
+    assert!(last.confidence > 0.9, "{last:#?}");
 }
 
 #[test]
 fn a_restart_is_judged_afresh() {
     let mut detector = detector();
-    for second in 0..200u64 {
+    for second in 0..300u64 {
         detector.observe(&sample(second, 0, 50.0 * MB + second as f64 * MB));
     }
-    assert_eq!(detector.verdict(START_MS + 200_000).level, VerdictLevel::Leak);
-    detector.observe(&sample(200, 200, 50.0 * MB));
-    let verdict = detector.verdict(START_MS + 200_000);
+    assert_eq!(detector.verdict(START_MS + 300_000).level, VerdictLevel::Leak);
+    detector.observe(&sample(300, 300, 50.0 * MB));
+    let verdict = detector.verdict(START_MS + 300_000);
     assert_eq!((verdict.level, verdict.growth_per_hour), (VerdictLevel::Healthy, 0.0));
 }
 
 #[test]
-fn a_leak_that_restarts_keep_hiding_is_found_sooner_in_the_third_life() {
+fn a_leak_that_restarts_keep_hiding_is_found_by_the_third_life() {
     // 0.25 MB/s for four minutes: each life alone ends as a suspect.
     let mut detector = detector();
     let mut worst = Vec::new();
@@ -85,7 +85,7 @@ fn a_leak_that_restarts_keep_hiding_is_found_sooner_in_the_third_life() {
         }
         worst.push(level);
     }
-    assert_eq!(worst, [VerdictLevel::Suspect, VerdictLevel::Suspect, VerdictLevel::Leak]);
+    assert_eq!((worst[0], worst[2]), (VerdictLevel::Suspect, VerdictLevel::Leak), "{worst:?}");
 }
 
 #[test]
@@ -104,15 +104,15 @@ fn growth_towards_the_level_at_which_an_earlier_life_settled_is_its_way_there() 
 #[test]
 fn memory_that_is_given_back_withdraws_the_leak_at_once() {
     let mut detector = detector();
-    for second in 0..150u64 {
+    for second in 0..350u64 {
         let grown = second.saturating_sub(60) as f64 * MB;
         detector.observe(&sample(second, 0, 50.0 * MB + grown));
     }
-    assert_eq!(detector.verdict(START_MS + 150_000).level, VerdictLevel::Leak);
-    for second in 150..152u64 {
+    assert_eq!(detector.verdict(START_MS + 350_000).level, VerdictLevel::Leak);
+    for second in 350..352u64 {
         detector.observe(&sample(second, 0, 55.0 * MB));
     }
-    assert!(detector.verdict(START_MS + 152_000).level < VerdictLevel::Leak);
+    assert!(detector.verdict(START_MS + 352_000).level < VerdictLevel::Leak);
 }
 
 #[test]
@@ -124,6 +124,17 @@ fn a_leak_that_stops_growing_is_withdrawn_within_two_windows() {
     }
     let verdict = detector.verdict(START_MS + 600_000);
     assert_eq!(verdict.level, VerdictLevel::Healthy, "{verdict:#?}");
+}
+
+#[test]
+fn a_week_of_readings_takes_up_no_more_than_64_kib() {
+    let mut detector = detector();
+    let before = detector.footprint();
+    for minute in 0..7 * 24 * 60_u64 {
+        detector.observe(&sample(minute * 60, 0, 50.0 * MB + minute as f64 * 10_000.0));
+    }
+    assert_eq!(detector.footprint(), before);
+    assert!(before <= 64 * 1024, "{before} bytes");
 }
 
 #[test]
@@ -163,12 +174,12 @@ fn the_same_series_gives_the_same_text() {
     };
     assert_eq!(said(), said());
     expect_test::expect![[r#"
-        Leak 0.92
-        floor_growth_bytes: the floor of anonymous memory rose by 97.4 MB in 96 s (3.65 GB/h), from 129 MB to at least 194 MB
-        pace: it rose in each quarter of that time, the last 93 % as fast as the first
+        Leak 0.98
+        floor_growth_bytes: the floor of anonymous memory rose by 172 MB in 3 min (3.59 GB/h), from 40.0 MB to 212 MB
+        shape_odds: it grows in a straight line: over 1000 times as likely as anything that will stop
         drawdown_bytes: the deepest fall in between was 0 B
-        proof_share: neither warm-up, plateau nor load explains it, and it was watched long enough
-        seconds_to_limit: at this rate the limit of 1.00 GB is reached in 13 min
+        leak_probability: neither warm-up, plateau nor load explains it, and it was watched long enough
+        seconds_to_limit: at this rate the limit, 1.00 GB of anonymous memory, is reached in 13 min
     "#]].assert_eq(&said());
 }
 

@@ -30,14 +30,14 @@ fn a_leak_is_explained_by_rate_kind_of_memory_traffic_and_end() {
     let facts = MemoryFacts { reading: Some(&process), clients_waiting: 6, held_transactions: 4 };
     let diagnosis = explain_memory(&verdict, &facts).unwrap();
     expect_test::expect![[r#"
-        'api' leaks memory: 3.59 GB/h without slowing down; limit in 10 min (9 min to 11 min)
-        0.84 memory of 'api' grows 3.59 GB/h without slowing down: anonymous memory, not file cache; a rise in traffic does not explain it; something that is kept for each request (about 10.2 kB a transaction) is never released
+        'api' leaks memory: 3.59 GB/h without slowing down; limit in 10 min (9 min to 12 min)
+        0.85 memory of 'api' grows 3.59 GB/h without slowing down: anonymous memory, not file cache; a rise in traffic does not explain it; something that is kept for each request (about 9.97 kB a transaction) is never released
              -> start it with BUN_INSPECT set, take Heap.snapshot twice ten minutes apart and compare the classes (never send it SIGUSR1: that ends Bun); until it is mended, restart it before it reaches the limit
-        0.49 requests pile up behind 4 forgotten transactions held: 6 clients waiting, each with its request in memory
+        0.50 requests pile up behind 4 forgotten transactions held: 6 clients waiting, each with its request in memory
              -> mend the connection leak first and see whether memory still grows
         0.30 the kernel has killed in this cgroup before for want of memory (2 times)
              -> compare with the restarts of the service: the same leak may be behind them
-        0.01 a cache without a bound on its size is still filling
+        0.00 a cache without a bound on its size is still filling
              -> look for maps that are only added to; give each a largest size
     "#]].assert_eq(&told(&diagnosis));
 }

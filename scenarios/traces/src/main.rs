@@ -1,0 +1,61 @@
+//! `stent-traces`: scores detectors on labelled traces, or writes a trace as CSV.
+//!
+//! Owns: the command line. Invariant: the seeds are printed with the figures.
+
+use std::ops::Range;
+use std::process::ExitCode;
+
+use stent_contract::VerdictLevel;
+use stent_traces::{FAMILIES, report};
+
+const USAGE: &str = "usage: stent-traces score FROM..UNTIL [--alone]
+       stent-traces wrong FROM..UNTIL
+       stent-traces csv FAMILY SEED
+       stent-traces families";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["score", seeds] | ["score", seeds, "--alone"] => {
+            let Some(seeds) = range(seeds) else { return usage() };
+            score(seeds, &words[2..]);
+        }
+        ["wrong", seeds] => {
+            let Some(seeds) = range(seeds) else { return usage() };
+            print!("{}", report::wrong(seeds));
+        }
+        ["csv", name, seed] => {
+            let family = FAMILIES.iter().find(|family| family.name == *name);
+            let (Some(family), Ok(seed)) = (family, seed.parse()) else { return usage() };
+            print!("{}", family.trace(seed).csv());
+        }
+        ["families"] => FAMILIES.iter().for_each(|family| println!("{}", family.name)),
+        _ => return usage(),
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
+
+fn range(text: &str) -> Option<Range<u64>> {
+    let (from, until) = text.split_once("..")?;
+    Some(from.parse().ok()?..until.parse().ok()?)
+}
+
+fn score(seeds: Range<u64>, options: &[&str]) {
+    let traces = FAMILIES.len() as u64 * (seeds.end - seeds.start);
+    println!("{} families, seeds {seeds:?}: {traces} traces\n", FAMILIES.len());
+    let leak = report::stent("Stent: leak", VerdictLevel::Leak, seeds.clone());
+    let suspect = report::stent("Stent: suspect", VerdictLevel::Suspect, seeds.clone());
+    let others = if options.is_empty() { report::baselines(seeds) } else { Vec::new() };
+    let mut all = others.clone();
+    all.push(leak.clone());
+    all.push(suspect.clone());
+    println!("{}", report::table(&all));
+    println!("{}", report::calibration(&leak));
+    println!("{}", report::by_family(&leak, &suspect, &others));
+}

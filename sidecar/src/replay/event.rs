@@ -1,0 +1,90 @@
+//! How a change of the verdict is written.
+//!
+//! Owns: the JSON line and the lines of text. Refuses: deciding what a change is.
+//! Invariant: an event is one line of JSON; keys are never left out, unknown values are null.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Number, Value};
+use stent_contract::{Verdict, VerdictLevel};
+
+/// One JSON object and the end of its line.
+pub(super) fn json(t_s: f64, verdict: &Verdict) -> String {
+    let (low, high) = verdict.seconds_to_limit_range.unzip();
+    let evidence = verdict.evidence.iter().map(|evidence| {
+        let mut entry = Map::new();
+        entry.insert("key".to_owned(), Value::from(evidence.key.as_str()));
+        entry.insert("value".to_owned(), number(Some(evidence.value)));
+        entry.insert("text".to_owned(), Value::from(evidence.text.as_str()));
+        Value::Object(entry)
+    });
+    let event = [
+        ("t", number(Some(t_s))),
+        ("verdict", Value::from(word(verdict.level))),
+        ("class", Value::from(verdict.class.as_str())),
+        ("confidence", number(Some((verdict.confidence * 1e4).round() / 1e4))),
+        ("bytes_per_hour", number(Some(verdict.growth_per_hour.round()))),
+        ("seconds_to_limit", number(verdict.seconds_to_limit.map(f64::round))),
+        ("low", number(low.map(f64::round))),
+        ("high", number(high.map(f64::round))),
+        ("evidence", Value::Array(evidence.collect())),
+    ];
+    let event: Map<String, Value> =
+        event.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    format!("{}\n", Value::Object(event))
+}
+
+/// The event as a person reads it.
+pub(super) fn text(t_s: f64, verdict: &Verdict) -> String {
+    let mut text = format!(
+        "{} ({t_s} s): {}, {}, confidence {:.2}\n",
+        time(t_s),
+        word(verdict.level),
+        verdict.class.as_str(),
+        verdict.confidence
+    );
+    if let (Some(seconds), Some((low, high))) =
+        (verdict.seconds_to_limit, verdict.seconds_to_limit_range)
+    {
+        // A String takes whatever is written to it.
+        let _ = writeln!(
+            text,
+            "  limit in {}, with 80 % between {} and {}",
+            time(seconds),
+            time(low),
+            time(high)
+        );
+    }
+    for evidence in &verdict.evidence {
+        let _ = writeln!(text, "  {}", evidence.text);
+    }
+    text
+}
+
+const fn word(level: VerdictLevel) -> &'static str {
+    match level {
+        VerdictLevel::Healthy => "recovered",
+        VerdictLevel::Suspect => "suspect",
+        VerdictLevel::Leak => "leak",
+    }
+}
+
+/// A whole number where it is one; null where there is none or it is not finite.
+fn number(value: Option<f64>) -> Value {
+    let Some(value) = value else { return Value::Null };
+    if value.fract() == 0.0 && value.abs() < 9.0e15 {
+        return Value::from(value as i64);
+    }
+    Number::from_f64(value).map_or(Value::Null, Value::Number)
+}
+
+/// Days, hours and minutes.
+fn time(seconds: f64) -> String {
+    let minutes = (seconds / 60.0) as u64;
+    let (days, hours, minutes) = (minutes / 1_440, minutes / 60 % 24, minutes % 60);
+    if days > 0 {
+        format!("{days}d {hours:02}:{minutes:02}")
+    } else {
+        format!("{hours:02}:{minutes:02}")
+    }
+}

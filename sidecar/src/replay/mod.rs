@@ -1,0 +1,185 @@
+//! `stent replay`: judges a recorded history as the agent would have judged it live.
+//!
+//! Owns: reading the rows in order, following lives, and saying what changed. Refuses: looking
+//! ahead; the one thing taken from the rows beforehand is the time between the first of them.
+//! Invariant: a row that cannot be read is counted and the first is named; nothing is guessed in
+//! its place.
+
+mod event;
+mod options;
+mod rows;
+
+use std::io::{BufRead, BufReader, Write};
+use std::time::Duration;
+
+use stent_contract::VerdictLevel;
+use stent_leak::{MemoryDetector, MemorySample, MemorySettings};
+
+pub(crate) use options::{Options, OptionsError, parse};
+use rows::{Columns, Row, Rows};
+
+use crate::exit::Exit;
+
+/// Rows that the time between readings is taken from.
+const FIRST_ROWS: usize = 17;
+/// A counter that falls below this share of itself was started again; one that falls less has
+/// stumbled.
+const RESTART_SHARE: f64 = 0.9;
+/// Readings are milliseconds apart at least, and a day at most.
+const INTERVAL_MIN: Duration = Duration::from_millis(1);
+const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
+
+/// Why a history cannot be judged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplayError {
+    #[error("the trace cannot be read: {0}")]
+    Read(#[source] std::io::Error),
+    #[error("the trace is empty: it needs a line with the names of its columns")]
+    Empty,
+    #[error("the trace has no column `{0}`")]
+    NoColumn(String),
+    #[error("line {line}: {problem}")]
+    Broken { line: u64, problem: String },
+    #[error("no row of the trace can be read; line {line}: {problem}")]
+    NoRow { line: u64, problem: String },
+    #[error("the result cannot be written: {0}")]
+    Write(#[source] std::io::Error),
+}
+
+impl ReplayError {
+    const fn mend(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "give the path of a CSV file, or - for standard input",
+            Self::Empty => "begin with t_seconds,rss_bytes,heap_bytes,requests_total,limit_bytes",
+            Self::NoColumn(_) => "name the column with --time or --rss",
+            Self::Broken { .. } => "mend the row, or leave --strict away to skip such rows",
+            Self::NoRow { .. } => "see `stent help` for the columns",
+            Self::Write(_) => "see where standard output leads to",
+        }
+    }
+
+    const fn exit(&self) -> Exit {
+        match self {
+            Self::Read(_) | Self::Write(_) => Exit::Failure,
+            Self::Empty | Self::NoColumn(_) | Self::Broken { .. } | Self::NoRow { .. } => {
+                Exit::Negative
+            }
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(options: &Options) -> Exit {
+    let result = match options.path.as_str() {
+        "-" => replay(options, &mut std::io::stdin().lock()),
+        path => std::fs::File::open(path)
+            .map_err(ReplayError::Read)
+            .and_then(|file| replay(options, &mut BufReader::new(file))),
+    };
+    match result {
+        Ok(summary) => {
+            crate::complain(&format!("replay: {summary}"));
+            Exit::Clean
+        }
+        Err(ReplayError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            Exit::Clean
+        }
+        Err(error) => {
+            crate::complain(&format!("replay: {error}\n  mend: {}", error.mend()));
+            error.exit()
+        }
+    }
+}
+
+/// Judges the rows and writes an event for each change of the verdict. Returns a summary.
+fn replay(options: &Options, input: &mut dyn BufRead) -> Result<String, ReplayError> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut rows = Rows::open(input, Columns::named(options), options.rows)?;
+    let first = rows.first(FIRST_ROWS)?;
+    let interval = options.interval.unwrap_or_else(|| interval(&first));
+    let mut judge = Judge::new(interval, options);
+    for row in first {
+        judge.take(&row, &mut out)?;
+    }
+    while let Some(row) = rows.next()? {
+        judge.take(&row, &mut out)?;
+    }
+    out.flush().map_err(ReplayError::Write)?;
+    let lives = judge.life;
+    Ok(format!("{} rows judged, {lives} lives{}", rows.read(), rows.skipped()))
+}
+
+/// The median time between the first rows.
+fn interval(rows: &[Row]) -> Duration {
+    let gaps = rows.windows(2).map(|pair| pair[1].at_ms - pair[0].at_ms);
+    let mut gaps: Vec<u64> = gaps.filter(|gap| *gap > 0).collect();
+    gaps.sort_unstable();
+    let middle = gaps.get(gaps.len() / 2).copied().unwrap_or(60_000);
+    Duration::from_millis(middle).clamp(INTERVAL_MIN, INTERVAL_MAX)
+}
+
+/// The detector, and what it last said.
+struct Judge<'a> {
+    options: &'a Options,
+    detector: MemoryDetector,
+    level: VerdictLevel,
+    /// Lives so far: the number of the present one, from 1.
+    life: u32,
+    began_ms: u64,
+    newest: Option<Row>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(interval: Duration, options: &'a Options) -> Self {
+        let detector = MemoryDetector::new("trace", MemorySettings::every(interval));
+        let level = VerdictLevel::Healthy;
+        Self { options, detector, level, life: 0, began_ms: 0, newest: None }
+    }
+
+    fn take(&mut self, row: &Row, out: &mut dyn Write) -> Result<(), ReplayError> {
+        if self.newest.as_ref().is_none_or(|newest| begins_a_life(newest, row)) {
+            self.life = self.life.saturating_add(1);
+            self.began_ms = row.at_ms;
+        }
+        self.detector.observe(&MemorySample {
+            at_unix_ms: row.at_ms,
+            pid: self.life,
+            started_unix_ms: self.began_ms,
+            anon: row.rss,
+            charged: row.rss,
+            limit: row.limit.or(self.options.limit_bytes),
+            heap: row.heap,
+            transactions: row.requests,
+        });
+        let verdict = self.detector.verdict(row.at_ms);
+        if verdict.level != self.level {
+            self.level = verdict.level;
+            let line = match self.options.format {
+                options::Format::Json => event::json(row.t_s, &verdict),
+                options::Format::Text => event::text(row.t_s, &verdict),
+            };
+            out.write_all(line.as_bytes()).map_err(ReplayError::Write)?;
+        }
+        // A row without a value in a column says nothing about it: the last one said stands.
+        let before = self.newest.take();
+        let mut newest = row.clone();
+        if let Some(before) = before {
+            newest.requests = newest.requests.or(before.requests);
+            newest.life = newest.life.or(before.life);
+        }
+        self.newest = Some(newest);
+        Ok(())
+    }
+}
+
+/// Whether a row is of another process than the one before. A column that names lives is
+/// believed; without it a counter that falls tells.
+fn begins_a_life(before: &Row, row: &Row) -> bool {
+    if let (Some(old), Some(new)) = (&before.life, &row.life) {
+        return old != new;
+    }
+    match (before.requests, row.requests) {
+        (Some(old), Some(new)) => (new as f64) < RESTART_SHARE * old as f64,
+        (None, _) | (_, None) => false,
+    }
+}
