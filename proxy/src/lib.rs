@@ -146,14 +146,10 @@ fn listen_for_clients(config: &Config) -> Result<Vec<Listener>, Error> {
 async fn serve_on(broker: &Arc<Broker>) {
     broker.serve_on();
     let begun = tokio::time::Instant::now();
-    let mut gone_since = None;
-    while begun.elapsed() < broker.config.drain_serve_timeout {
+    let mut last_seen = begun;
+    while begun.elapsed() < broker.config.drain_serve_timeout && last_seen.elapsed() < GONE_AFTER {
         if broker.inner().clients.len() > 0 {
-            gone_since = None;
-        } else if gone_since.get_or_insert(begun.elapsed()).saturating_add(GONE_AFTER)
-            <= begun.elapsed()
-        {
-            return;
+            last_seen = tokio::time::Instant::now();
         }
         tokio::time::sleep(DRAIN_STEP).await;
     }
