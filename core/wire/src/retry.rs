@@ -81,6 +81,10 @@ pub const fn remedy(loss: Loss) -> Remedy {
 /// Whether these requests of a client open a transaction and do nothing else: one Query, or the
 /// unnamed statement from its Parse to its Sync.
 pub fn opens_transaction(requests: &[u8]) -> bool {
+    // A look at two letters lets nearly all requests pass.
+    if !may_begin(requests) {
+        return false;
+    }
     let (mut at, mut opened) = (0, false);
     while at < requests.len() {
         let Ok(Some(frame)) = frame_at(requests, at, Sender::Frontend) else { return false };
@@ -92,6 +96,17 @@ pub fn opens_transaction(requests: &[u8]) -> bool {
     }
     assert!(at == requests.len() || !opened, "messages end where they end");
     opened
+}
+
+/// Whether the first text may begin as those do that open a transaction.
+fn may_begin(requests: &[u8]) -> bool {
+    let ([b'Q', _, _, _, _, text @ ..] | [b'P', _, _, _, _, 0, text @ ..]) = requests else {
+        return false;
+    };
+    matches!(
+        text.trim_ascii_start(),
+        [b'b' | b'B', b'e' | b'E', ..] | [b's' | b'S', b't' | b'T', ..]
+    )
 }
 
 /// Whether a message opens a transaction, or helps one that does.
