@@ -7,7 +7,7 @@
 //! said since.
 
 use stent_wire::frame::Frame;
-use stent_wire::report::Fields;
+use stent_wire::report::{Fields, SqlState};
 use stent_wire::retry::{self, Loss, Remedy, Sent, Told};
 
 use super::heal::{REPLAY_MAX, Said};
@@ -55,11 +55,17 @@ impl Session {
         frame: &Frame,
         said: Said,
     ) -> bool {
-        if frame.tag != b'E' || !frame.is_whole() || self.remedy(link, said) == Remedy::Report {
+        let reports = matches!(frame.tag, b'E' | b'N') && frame.is_whole();
+        if !reports || self.remedy(link, said) == Remedy::Report {
             return false;
         }
         let body = &chunk[frame.body.clone()];
-        let ends = Fields::new(body).severity().is_some_and(|severity| severity.ends_session());
+        let fields = Fields::new(body);
+        if frame.tag == b'N' {
+            // All that a backend says when another one has crashed: a warning, and it is gone.
+            return fields.code() == Some(SqlState::CRASH_SHUTDOWN);
+        }
+        let ends = fields.severity().is_some_and(|severity| severity.ends_session());
         if ends {
             self.error_down(link, body);
         }

@@ -155,6 +155,33 @@ fn a_begin_that_meets_a_dead_server_goes_to_another_one() {
     }
 }
 
+/// PostgreSQL ends every backend when one has crashed, each with a warning as its last word.
+#[test]
+fn a_begin_that_meets_the_crash_of_another_backend_goes_to_another_server() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |_| {});
+    let mut client = Raw::login(&proxy);
+    let own = shown(&mut client, "select pg_backend_pid()").parse().unwrap();
+    let own = rustix::process::Pid::from_raw(own).unwrap();
+    let mut direct = Raw::login_at(pg.port());
+    let other = shown(&mut direct, "select pg_backend_pid()").parse().unwrap();
+    let other = rustix::process::Pid::from_raw(other).unwrap();
+    rustix::process::kill_process(own, Signal::STOP).unwrap();
+    client.send(&query("begin"));
+    rustix::process::kill_process(other, Signal::KILL).unwrap();
+    wait_for("the postmaster to end all backends", PATIENCE, || {
+        let log = std::fs::read_to_string(format!("/proc/{}/status", own.as_raw_nonzero())).ok()?;
+        let pending = log.lines().find_map(|line| line.strip_prefix("ShdPnd:\t"))?;
+        // SIGQUIT is signal 3.
+        (u64::from_str_radix(pending, 16).ok()? & 0b100 != 0).then_some(())
+    })
+    .unwrap();
+    rustix::process::kill_process(own, Signal::CONT).unwrap();
+    let said = client.until_ready();
+    assert_eq!(said.last().unwrap().1, b"T", "in a transaction: {said:?}");
+    assert!(said.iter().all(|(tag, _)| !b"EN".contains(tag)), "{said:?}");
+}
+
 #[test]
 fn what_may_have_been_carried_out_is_never_sent_twice() {
     let pg = Postgres::start().unwrap();
