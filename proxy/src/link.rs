@@ -20,6 +20,8 @@ use crate::stream::Stream;
 use crate::traces::Traces;
 use crate::workers;
 
+/// The longest requests that are kept for a repetition.
+const REPLAY_MAX: usize = 16 * 1024;
 /// How much room for a client's requests a server keeps for the next client.
 const REPLAY_KEPT: usize = 1_024;
 
@@ -106,6 +108,14 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
+    /// Keeps requests, where they are not too long for it.
+    pub(crate) fn keep(&mut self, requests: &[u8]) {
+        self.bytes.clear();
+        if requests.len() <= REPLAY_MAX {
+            self.bytes.extend_from_slice(requests);
+        }
+    }
+
     /// Another client's turn. The room for requests of a usual length is kept.
     pub(crate) fn forget(&mut self) {
         self.state = Healing::No;

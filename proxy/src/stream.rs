@@ -116,17 +116,12 @@ impl Stream {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         assert!(!buf.is_empty(), "an empty buffer would read as the end of the stream");
-        if let Self::Tcp(stream) = self {
-            return poll_receive(stream, cx, buf);
-        }
-        let mut buf = ReadBuf::new(buf);
-        ready!(match self {
-            Self::Tcp(_) => unreachable!("see above"),
-            Self::Unix(stream) => std::pin::Pin::new(stream).poll_read(cx, &mut buf),
-            Self::Tls(stream) => std::pin::Pin::new(stream).poll_read(cx, &mut buf),
+        match self {
+            Self::Tcp(stream) => poll_receive(stream, cx, buf),
+            Self::Unix(stream) => poll_into(stream, cx, buf),
+            Self::Tls(stream) => poll_into(stream, cx, buf),
             Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        })?;
-        Poll::Ready(Ok(buf.filled().len()))
+        }
     }
 
     /// Writes from `bytes`; returns how many were taken.
@@ -245,12 +240,21 @@ fn poll_receive(
     }
 }
 
+/// Reads by the runtime's own means.
+fn poll_into(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    buf: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut buf = ReadBuf::new(buf);
+    ready!(std::pin::Pin::new(stream).poll_read(cx, &mut buf))?;
+    Poll::Ready(Ok(buf.filled().len()))
+}
+
 /// Writes to a TCP socket what it takes at once.
 fn try_send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    stream.try_io(Interest::WRITABLE, || {
-        let n = rustix::net::send(stream, bytes, SendFlags::NOSIGNAL)?;
-        Ok(n)
-    })
+    let send = || Ok(rustix::net::send(stream, bytes, SendFlags::NOSIGNAL)?);
+    stream.try_io(Interest::WRITABLE, send)
 }
 
 /// A write that the reactor knows nothing of yet: of a socket that has just come to its worker it

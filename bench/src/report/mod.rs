@@ -41,15 +41,18 @@ pub struct Raw {
     pub figures: Vec<Figure>,
 }
 
+/// The command that makes a run again.
+fn command(program: &str, arguments: &[String]) -> String {
+    let words: Vec<&str> =
+        [program].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    words.join(" ")
+}
+
 impl Raw {
     /// What a session has come to.
     pub fn of(session: &Session, arguments: &[String]) -> Self {
         Self {
-            command: ["./x bench"]
-                .into_iter()
-                .chain(arguments.iter().map(String::as_str))
-                .collect::<Vec<_>>()
-                .join(" "),
+            command: command("./x bench", arguments),
             machine: machine::facts(),
             versions: session.versions.clone(),
             settings: session.settings.clone(),
@@ -65,11 +68,7 @@ impl Raw {
         arguments: &[String],
     ) -> Self {
         Self {
-            command: ["./x faults"]
-                .into_iter()
-                .chain(arguments.iter().map(String::as_str))
-                .collect::<Vec<_>>()
-                .join(" "),
+            command: command("./x faults", arguments),
             machine: machine::facts(),
             versions: versions.clone(),
             settings: done.settings.clone(),

@@ -189,6 +189,14 @@ impl Inner {
         }
     }
 
+    /// The pools that have servers, in whatever state. Looks at each server.
+    pub(super) fn pools_with_servers(&self) -> Vec<PoolId> {
+        let mut pools: Vec<PoolId> = self.servers.iter().flatten().map(|slot| slot.pool).collect();
+        pools.sort_unstable();
+        pools.dedup();
+        pools
+    }
+
     /// The place of a server, if it is still that server's.
     pub(crate) fn slot(&mut self, server: ServerId) -> Option<&mut Slot> {
         self.servers.get_mut(server.index())?.as_mut().filter(|slot| slot.server == server)

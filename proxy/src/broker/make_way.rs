@@ -35,9 +35,7 @@ impl Broker {
     /// Pools with servers in a database that the statement may mean.
     fn named_in(&self, sql: &[u8]) -> Vec<PoolId> {
         let inner = self.inner();
-        let mut pools: Vec<PoolId> = inner.servers.iter().flatten().map(|slot| slot.pool).collect();
-        pools.sort_unstable();
-        pools.dedup();
+        let mut pools = inner.pools_with_servers();
         pools.retain(|pool| names(sql, inner.entries[pool.index()].database.as_bytes()));
         pools
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stent_pool::{Condition, Event, Fitness, Found, PoolId, ServerRole};
+use stent_pool::{Condition, Event, Fitness, Found, ServerRole};
 use stent_wire::report::reply::parse_data_row;
 
 use super::Broker;
@@ -79,11 +79,8 @@ impl Broker {
         if inner.failover.found_read_only(began_as, now) == Found::Nothing {
             return;
         }
-        let mut pools: Vec<PoolId> = inner.servers.iter().flatten().map(|slot| slot.pool).collect();
-        let servers = pools.len();
-        pools.sort_unstable();
-        pools.dedup();
-        for pool in pools {
+        let servers = inner.servers.iter().flatten().count();
+        for pool in inner.pools_with_servers() {
             inner.decide(Event::RetireAll { pool }, now);
         }
         self.leave(inner);

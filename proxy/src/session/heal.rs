@@ -20,20 +20,15 @@ use super::{Carried, Session};
 use crate::config::PoolMode;
 use crate::link::{Healing, Link};
 
-/// The longest requests that are kept for a repetition.
-pub(super) const REPLAY_MAX: usize = 16 * 1024;
 /// How often in a row a client's requests are repeated: each server may know the stale plan.
 const REPEATS_MAX: u8 = 100;
 
 impl Session {
     /// Keeps a client's requests, where they bind a named statement and end in one Sync.
     pub(super) fn keep_for_replay(&self, link: &mut Link, bytes: &[u8]) {
-        link.replay.bytes.clear();
-        let fits = (1..=REPLAY_MAX).contains(&bytes.len());
         let may = self.mode != PoolMode::Session && self.repeats < REPEATS_MAX;
-        if fits && may && link.ledger.binds_named() && link.ledger.ends_in_one_sync() {
-            link.replay.bytes.extend_from_slice(bytes);
-        }
+        let heals = may && link.ledger.binds_named() && link.ledger.ends_in_one_sync();
+        link.replay.keep(if heals { bytes } else { b"" });
     }
 
     /// Whether a message belongs to a failure that is being healed.
@@ -63,8 +58,7 @@ impl Session {
             return false;
         }
         let Some(id) = link.ledger.front_statement() else { return false };
-        let silent = said == Said::Nothing && self.to_client.is_empty();
-        let heal = silent
+        let heal = self.is_untold(said)
             && !link.replay.bytes.is_empty()
             && link.ledger.status() == TransactionStatus::Idle
             && link.ledger.ends_in_one_sync();
@@ -107,17 +101,27 @@ impl Session {
         }
     }
 
-    /// Brings the requests back in front of what the client has said since.
+    /// Whether the client has heard nothing of the answer.
+    pub(super) fn is_untold(&self, said: Said) -> bool {
+        said == Said::Nothing && self.to_client.is_empty()
+    }
+
+    /// Brings the requests that were kept back in front of what the client has said since.
+    pub(super) fn read_again(&mut self, link: &mut Link) {
+        self.repeats = self.repeats.saturating_add(1);
+        let mut requests = std::mem::take(&mut link.replay.bytes);
+        requests.append(&mut self.carry);
+        self.carry = requests;
+        self.carried = Carried::Unread;
+    }
+
+    /// Reads the requests once more, where their failure was swallowed to its end.
     pub(super) fn repeat(&mut self, link: &mut Link) {
         if link.replay.state != Healing::Due {
             return;
         }
         link.replay.state = Healing::No;
-        self.repeats = self.repeats.saturating_add(1);
-        let mut bytes = std::mem::take(&mut link.replay.bytes);
-        bytes.append(&mut self.carry);
-        self.carry = bytes;
-        self.carried = Carried::Unread;
+        self.read_again(link);
     }
 }
 

@@ -10,8 +10,8 @@ use stent_wire::frame::Frame;
 use stent_wire::report::{Fields, SqlState};
 use stent_wire::retry::{self, Loss, Remedy, Sent, Told};
 
-use super::heal::{REPLAY_MAX, Said};
-use super::{Carried, Phase, Session, Step};
+use super::heal::Said;
+use super::{Phase, Session, Step};
 use crate::config::PoolMode;
 use crate::events::Repeated;
 use crate::link::Link;
@@ -20,28 +20,22 @@ impl Session {
     /// Keeps the requests of a client that has just got its server, where another server could have
     /// them too. Empty where they are not all there is.
     pub(super) fn keep_for_another(&self, link: &mut Link, requests: &[u8], sent: Sent) {
-        let sent = match sent {
-            Sent::Nothing => Sent::Nothing,
-            Sent::Opening | Sent::Other if retry::opens_transaction(requests) => Sent::Opening,
-            Sent::Opening | Sent::Other => Sent::Other,
-        };
-        link.replay.sent = sent;
-        let fits = (1..=REPLAY_MAX).contains(&requests.len());
-        if fits && sent != Sent::Other && link.replay.bytes.is_empty() {
-            link.replay.bytes.extend_from_slice(requests);
+        let opens = sent == Sent::Other && retry::opens_transaction(requests);
+        link.replay.sent = if opens { Sent::Opening } else { sent };
+        if link.replay.sent != Sent::Other {
+            link.replay.keep(requests);
         }
     }
 
     /// What is done when the server is lost now, with so much said to the client.
     fn remedy(&self, link: &Link, said: Said) -> Remedy {
         let owns = self.mode == PoolMode::Session || !link.traces.is_clean();
-        let untold = said == Said::Nothing && self.to_client.is_empty();
         if link.replay.bytes.is_empty() || link.rest > 0 || self.rest > 0 {
             return Remedy::Report;
         }
         retry::remedy(Loss {
             sent: link.replay.sent,
-            told: if untold { Told::Nothing } else { Told::Something },
+            told: if self.is_untold(said) { Told::Nothing } else { Told::Something },
             session: if owns { retry::Session::Own } else { retry::Session::Any },
             before: self.repeats,
         })
@@ -78,11 +72,7 @@ impl Session {
         if self.remedy(&link, Said::Nothing) == Remedy::Report {
             return Err(link);
         }
-        self.repeats += 1;
-        let mut requests = std::mem::take(&mut link.replay.bytes);
-        requests.append(&mut self.carry);
-        self.carry = requests;
-        self.carried = Carried::Unread;
+        self.read_again(&mut link);
         let backend_pid = link.facts.backend_pid;
         let why = link.last_words.as_deref().unwrap_or("it closed the connection").to_owned();
         self.broker.release_lost(self.id, link);

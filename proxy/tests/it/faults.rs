@@ -5,7 +5,7 @@ use std::time::Duration;
 use stent_testkit::{Postgres, Signal, Stop, wait_for};
 
 use super::raw::{Raw, bind, execute, field, parse, query, sync};
-use super::support::{PATIENCE, Proxy, code, until};
+use super::support::{PATIENCE, Proxy, code, signal, until};
 
 #[tokio::test]
 async fn clients_that_only_wait_see_no_error_when_a_backend_is_killed() {
@@ -96,15 +96,9 @@ async fn an_idle_server_that_hangs_fails_its_probe_and_its_client_gets_another()
     }
     assert!(proxy.snapshot().disconnects.is_empty(), "healthy servers pass their probes");
     let hanging = pg.backends().unwrap();
-    let signal_all = |signal| {
-        for pid in &hanging {
-            let pid = rustix::process::Pid::from_raw(*pid as i32).unwrap();
-            rustix::process::kill_process(pid, signal).unwrap();
-        }
-    };
-    signal_all(Signal::STOP);
+    hanging.iter().for_each(|pid| signal(*pid, Signal::STOP));
     client.batch_execute("select 1").await.unwrap();
-    signal_all(Signal::CONT);
+    hanging.iter().for_each(|pid| signal(*pid, Signal::CONT));
     let ends = proxy.snapshot().disconnects;
     assert!(ends.iter().any(|end| end.cause == "probe_failed"), "{ends:?}");
 }
@@ -125,12 +119,11 @@ async fn a_stop_lets_transactions_end_and_sends_idle_clients_away() {
 }
 
 /// One backend, stopped so that what its client sends meets silence, then killed.
-fn lose(pg: &Postgres, pid: i32, send: impl FnOnce()) {
-    let backend = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(backend, Signal::STOP).unwrap();
+fn lose(pg: &Postgres, pid: u32, send: impl FnOnce()) {
+    signal(pid, Signal::STOP);
     send();
     pg.sql("select 1").unwrap();
-    rustix::process::kill_process(backend, Signal::KILL).unwrap();
+    signal(pid, Signal::KILL);
 }
 
 #[test]
@@ -141,7 +134,7 @@ fn a_begin_that_meets_a_dead_server_goes_to_another_one() {
         let mut client = Raw::login(&proxy);
         client.send(&query("set application_name = 'mine'"));
         client.until_ready();
-        let pid = shown(&mut client, "select pg_backend_pid()").parse().unwrap();
+        let pid = backend_of(&mut client);
         let begin = match extended {
             false => query("BEGIN;"),
             true => [parse("", "begin"), bind(""), execute(), sync()].concat(),
@@ -161,22 +154,18 @@ fn a_begin_that_meets_the_crash_of_another_backend_goes_to_another_server() {
     let pg = Postgres::start().unwrap();
     let proxy = Proxy::start(&pg, |_| {});
     let mut client = Raw::login(&proxy);
-    let own = shown(&mut client, "select pg_backend_pid()").parse().unwrap();
-    let own = rustix::process::Pid::from_raw(own).unwrap();
-    let mut direct = Raw::login_at(pg.port());
-    let other = shown(&mut direct, "select pg_backend_pid()").parse().unwrap();
-    let other = rustix::process::Pid::from_raw(other).unwrap();
-    rustix::process::kill_process(own, Signal::STOP).unwrap();
+    let own = backend_of(&mut client);
+    signal(own, Signal::STOP);
     client.send(&query("begin"));
-    rustix::process::kill_process(other, Signal::KILL).unwrap();
+    signal(backend_of(&mut Raw::login_at(pg.port())), Signal::KILL);
     wait_for("the postmaster to end all backends", PATIENCE, || {
-        let log = std::fs::read_to_string(format!("/proc/{}/status", own.as_raw_nonzero())).ok()?;
+        let log = std::fs::read_to_string(format!("/proc/{own}/status")).ok()?;
         let pending = log.lines().find_map(|line| line.strip_prefix("ShdPnd:\t"))?;
         // SIGQUIT is signal 3.
         (u64::from_str_radix(pending, 16).ok()? & 0b100 != 0).then_some(())
     })
     .unwrap();
-    rustix::process::kill_process(own, Signal::CONT).unwrap();
+    signal(own, Signal::CONT);
     let said = client.until_ready();
     assert_eq!(said.last().unwrap().1, b"T", "in a transaction: {said:?}");
     assert!(said.iter().all(|(tag, _)| !b"EN".contains(tag)), "{said:?}");
@@ -189,7 +178,7 @@ fn what_may_have_been_carried_out_is_never_sent_twice() {
     let proxy = Proxy::start(&pg, |_| {});
     for sql in ["insert into t values (1)", "begin; insert into t values (1); commit", "select 1"] {
         let mut client = Raw::login(&proxy);
-        let pid = shown(&mut client, "select pg_backend_pid()").parse().unwrap();
+        let pid = backend_of(&mut client);
         lose(&pg, pid, || client.send(&query(sql)));
         let (tag, body) = client.next().unwrap();
         assert_eq!((tag, field(&body, b'C').as_str()), (b'E', "08006"), "{sql}");
@@ -205,10 +194,15 @@ fn a_server_with_state_of_its_clients_is_not_replaced() {
     let mut client = Raw::login(&proxy);
     client.send(&query("create temp table mine (n int)"));
     client.until_ready();
-    let pid = shown(&mut client, "select pg_backend_pid()").parse().unwrap();
+    let pid = backend_of(&mut client);
     lose(&pg, pid, || client.send(&query("begin")));
     let (tag, body) = client.next().unwrap();
     assert_eq!((tag, field(&body, b'C').as_str()), (b'E', "08006"));
+}
+
+/// The process of the server that a client meets now.
+fn backend_of(client: &mut Raw) -> u32 {
+    shown(client, "select pg_backend_pid()").parse().unwrap()
 }
 
 /// The one value that a query shows.
@@ -258,7 +252,7 @@ fn a_client_that_has_itself_forbidden_to_write_moves_nothing() {
         config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
     });
     let mut client = Raw::login(&proxy);
-    let pid = shown(&mut client, "select pg_backend_pid()");
+    let pid = backend_of(&mut client);
     for sql in ["set default_transaction_read_only = on", "begin read only"] {
         client.send(&query(sql));
         client.until_ready();
@@ -271,7 +265,7 @@ fn a_client_that_has_itself_forbidden_to_write_moves_nothing() {
         client.send(&query("reset default_transaction_read_only"));
         client.until_ready();
     }
-    assert_eq!(shown(&mut client, "select pg_backend_pid()"), pid, "the server is still there");
+    assert_eq!(backend_of(&mut client), pid, "the server is still there");
     assert!(proxy.get("/metrics").1.contains("\nstent_failovers_total 0\n"));
 }
 
@@ -285,7 +279,7 @@ async fn a_cancelled_server_that_ends_while_it_is_held_back_leaves_its_place_to_
     });
     let client = proxy.client().await;
     client.batch_execute("select 1").await.unwrap();
-    let backend = i32::try_from(pg.backends().unwrap()[0]).unwrap();
+    let backend = pg.backends().unwrap()[0];
     let token = client.cancel_token();
     let asleep = client.batch_execute("select pg_sleep(2)");
     let cancel = async {
@@ -297,8 +291,7 @@ async fn a_cancelled_server_that_ends_while_it_is_held_back_leaves_its_place_to_
     let (slept, cancelled) = tokio::join!(asleep, cancel);
     slept.unwrap();
     cancelled.unwrap();
-    let backend = rustix::process::Pid::from_raw(backend).unwrap();
-    rustix::process::kill_process(backend, Signal::TERM).unwrap();
+    signal(backend, Signal::TERM);
     pg.signal(Signal::CONT).unwrap();
     client.batch_execute("select 1").await.unwrap();
 }

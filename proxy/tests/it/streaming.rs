@@ -5,12 +5,11 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::process::{Pid, Signal, kill_process};
 use stent_proxy::config::PoolMode;
-use stent_testkit::{Postgres, wait_until};
+use stent_testkit::{Postgres, Signal, wait_until};
 
 use super::raw::{Raw, message, query};
-use super::support::{PATIENCE, Proxy, resident};
+use super::support::{PATIENCE, Proxy, resident, signal};
 
 /// What the proxy may take for a peer that stands still, in bytes.
 const GROWTH_MAX: u64 = 1 << 20;
@@ -55,8 +54,8 @@ fn a_server_that_stops_reading_costs_no_memory_and_gets_everything() {
     while client.next().expect("the COPY begins").0 != b'G' {}
     let row = message(b'd', &[&[b'x'; 10_000][..], b"\n"].concat());
     client.send(&row.repeat(10));
-    let backend = Pid::from_raw(pg.backends().unwrap()[0] as i32).unwrap();
-    kill_process(backend, Signal::STOP).unwrap();
+    let backend = pg.backends().unwrap()[0];
+    signal(backend, Signal::STOP);
     let before = resident();
     let written = Arc::new(AtomicUsize::new(0));
     let writer = {
@@ -80,7 +79,7 @@ fn a_server_that_stops_reading_costs_no_memory_and_gets_everything() {
     .unwrap();
     assert!(last.0 < ROWS, "{} rows went somewhere", last.0);
     let grown = resident().saturating_sub(before);
-    kill_process(backend, Signal::CONT).unwrap();
+    signal(backend, Signal::CONT);
     assert!(grown < GROWTH_MAX, "{grown} bytes for a server that does not read");
     writer.join().unwrap();
     client.until_ready();

@@ -13,7 +13,7 @@ use stent_contract::Snapshot;
 use stent_contract::snapshot::ProxySnapshot;
 use stent_proxy::Config;
 use stent_proxy::config::{AdminAddr, AuthMethod, ClientAuth, PoolMode, Upstream, UserEntry};
-use stent_testkit::{Postgres, free_port, wait_for};
+use stent_testkit::{Postgres, Signal, free_port, wait_for};
 use tokio::sync::Notify;
 use tokio_postgres::{Client, NoTls};
 
@@ -189,6 +189,12 @@ impl Drop for Proxy {
 /// A user with a secret in a userlist's form.
 pub(crate) fn user(name: &str, secret: &str) -> UserEntry {
     UserEntry { name: name.to_owned(), secret: secret.into() }
+}
+
+/// Sends a signal to a process, which must be there.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// The SQLSTATE of a driver's error.

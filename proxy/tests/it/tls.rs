@@ -16,7 +16,7 @@ use stent_proxy::config::TlsMode;
 use stent_testkit::Postgres;
 
 use super::raw::{Raw, field, startup};
-use super::support::{PATIENCE, Proxy};
+use super::support::{PATIENCE, Proxy, signal};
 use authority::{Authority, chmod, program, psql, refusal, server_tls, text};
 use cancel::sleeps;
 
@@ -106,8 +106,7 @@ fn a_statement_is_cancelled_where_tls_is_required_on_both_sides() {
         .spawn()
         .unwrap();
     stent_testkit::wait_for("the sleep", PATIENCE, || sleeps(&pg).then_some(())).unwrap();
-    let pid = rustix::process::Pid::from_child(&sleeper);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    signal(sleeper.id(), stent_testkit::Signal::INT);
     let mut said = String::new();
     sleeper.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     sleeper.wait().unwrap();

@@ -193,8 +193,12 @@ async fn a_cancel_request_finds_a_client_of_another_worker() {
         assert_eq!(code(&slept.unwrap_err()), "57014");
     }
     client.batch_execute("select 1").await.unwrap();
-    let (_, page) = proxy.get("/metrics");
-    assert!(page.contains("outcome=\"forwarded\"} 4"), "{page}");
+    // Counted when PostgreSQL has closed the request's connection: that may
+    // be after the statement's end.
+    until("four requests to be counted", || {
+        proxy.get("/metrics").1.contains("outcome=\"forwarded\"} 4")
+    })
+    .await;
 }
 
 #[tokio::test]

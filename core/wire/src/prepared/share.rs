@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use super::server::Known;
-use super::translate::{put_parse, put_statement_close};
+use super::translate::put_parse;
 use super::{Reading, Standing, Statement, Statements, Translation, Way, Worth};
 use crate::frame::{Frame, cstr};
 use crate::ledger::Owed;
@@ -230,8 +230,7 @@ impl Statements<'_> {
             self.texts.counts.add(Outcome::Miss);
             if known == Known::Yes {
                 self.server.remove(id);
-                self.ledger.extended(Owed::InjectedClose(id));
-                put_statement_close(splice.edit(), id);
+                self.close_ours(id, splice);
             }
             self.make_room_for(id, splice);
             self.ledger.extended(Owed::SharedParse(id));

@@ -293,8 +293,7 @@ impl Statements<'_> {
         }
         if known == Known::Yes {
             self.server.remove(id);
-            self.ledger.extended(Owed::InjectedClose(id));
-            put_statement(splice.edit(), b'C', ServerName::numbered(id).bytes());
+            self.close_ours(id, splice);
         }
         self.make_room_for(id, splice);
         self.ledger.extended(Owed::Parse(Some(registration(OnServer::Sent))));
@@ -347,8 +346,7 @@ impl Statements<'_> {
             }
             // It was parsed as only some client's transaction read it.
             self.server.remove(id);
-            self.ledger.extended(Owed::InjectedClose(id));
-            put_statement_close(splice.edit(), id);
+            self.close_ours(id, splice);
         }
         self.make_room_for(id, splice);
         self.ledger.extended(Owed::InjectedParse(id));
@@ -364,18 +362,22 @@ impl Statements<'_> {
         }
     }
 
+    /// Has the server close a statement that we have named.
+    pub(super) fn close_ours(&mut self, id: u64, splice: &mut Splice<'_>) {
+        self.ledger.extended(Owed::InjectedClose(id));
+        put_statement(splice.edit(), b'C', ServerName::numbered(id).bytes());
+    }
+
     pub(super) fn make_room_for(&mut self, id: u64, splice: &mut Splice<'_>) {
         self.server.pending.note(id, self.ledger);
         if self.server.take_stale(id) {
-            self.ledger.extended(Owed::InjectedClose(id));
-            put_statement(splice.edit(), b'C', ServerName::numbered(id).bytes());
+            self.close_ours(id, splice);
         }
         // What is parsed as only this client reads it is good for nobody else.
         let now = if self.terms.bent == Bent::Yes { 0 } else { self.texts.tick() };
         for evicted in self.server.insert(id, now) {
             self.server.pending.note(evicted, self.ledger);
-            self.ledger.extended(Owed::InjectedClose(evicted));
-            put_statement(splice.edit(), b'C', ServerName::numbered(evicted).bytes());
+            self.close_ours(evicted, splice);
         }
     }
 
@@ -430,11 +432,6 @@ fn put_bind(
     out.extend_from_slice(server_name);
     out.push(0);
     splice.copy(values..frame.body.end);
-}
-
-/// Appends the Close of a statement of ours.
-pub(super) fn put_statement_close(out: &mut Vec<u8>, id: u64) {
-    put_statement(out, b'C', ServerName::numbered(id).bytes());
 }
 
 pub(super) fn put_parse(out: &mut Vec<u8>, id: u64, tail: &[u8]) {
