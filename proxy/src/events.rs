@@ -120,6 +120,7 @@ impl Ended<'_> {
             | Cause::MakeRoom
             | Cause::Restarted
             | Cause::Retired
+            | Cause::Shrunk
             | Cause::Shutdown => {
                 debug!(side, cause, database, user, who, age_ms, detail, "connection ended");
             }

@@ -27,15 +27,22 @@ impl Pools {
         let limits = &self.limits;
         let count = |state| self.slots.count(number, state);
         let (waiting, unserved) = (self.waiters.count(number), self.unserved(number));
-        assert!(self.slots.total(number) <= self.size(number), "pool_size is kept");
-        assert!(count(State::Opening) <= limits.opening_max, "opening_max is kept");
-        assert!(waiting <= limits.waiters_max, "waiters_max is kept");
+        assert!(
+            !self.is_pool_crowded(number) || count(State::Idle) == 0,
+            "above a pool_size that was lowered nothing is kept"
+        );
         assert!(
             count(State::Idle) == 0 || waiting <= count(State::Tested),
             "nobody waits beside an idle server, unless one is being probed for him"
         );
         assert!(pool.hunger <= unserved, "hunger is for the unserved");
         let retry = self.retries.key(number.0);
+        if self.is_paused(number) {
+            assert_eq!(retry, None, "a paused pool tries nothing");
+            assert_eq!(pool.hunger, 0, "a paused pool wants nothing");
+            assert_eq!(count(State::Idle), 0, "a paused pool keeps nothing");
+            return;
+        }
         match pool.backoff {
             Backoff::Well => {
                 assert_eq!(retry, None, "a pool without failures has no pause");
@@ -57,9 +64,10 @@ impl Pools {
     fn check_database(&self, number: u32) {
         let database = &self.databases[number as usize];
         database.hungry.check();
-        let total = self.slots.database_total(number);
-        let most = self.limits.max_db_connections;
-        assert!(most.is_none_or(|most| total <= most.get()), "max_db_connections is kept");
+        assert!(
+            !self.is_database_crowded(number) || self.slots.database_idle_longest(number).is_none(),
+            "above a max_db_connections that was lowered nothing is kept"
+        );
         let mut hunger = 0;
         for (&pool, member) in database.members.iter().zip(0..) {
             let own = self.at(pool).hunger;

@@ -38,6 +38,7 @@ impl Pools {
             return self.refuse(pool, waiter, Refusal::QueueFull, Duration::ZERO, out);
         }
         self.waiters.push(pool, waiter, home, now);
+        assert!(self.waiters.count(pool) <= self.limits.waiters_max, "waiters_max is kept");
         if self.at(pool).minimum == Minimum::Unused {
             self.at_mut(pool).minimum = Minimum::Kept;
         }
@@ -137,7 +138,7 @@ impl Pools {
         out: &mut Vec<Decision>,
     ) {
         while let Some(waiter) = self.waiters.pop(pool) {
-            let waited = now.saturating_duration_since(waiter.place.since);
+            let waited = now.saturating_duration_since(waiter.asked);
             self.refuse(pool, waiter.id, refusal, waited, out);
         }
     }
@@ -147,7 +148,7 @@ impl Pools {
         while self.wait_deadline().is_some_and(|deadline| deadline <= now) {
             let id = self.waiters.oldest().expect("a deadline is somebody's").id;
             let waiter = self.waiters.remove(id).expect("the oldest waits");
-            let waited = now.saturating_duration_since(waiter.place.since);
+            let waited = now.saturating_duration_since(waiter.asked);
             self.refuse(waiter.pool, waiter.id, Refusal::WaitTimeout, waited, out);
             self.appease(waiter.pool, now);
         }
@@ -161,7 +162,7 @@ impl Pools {
 
     fn grant_waiter(&mut self, at: u32, waiter: &Waiter, now: Instant, out: &mut Vec<Decision>) {
         assert_eq!(waiter.pool, self.slots.get(at).pool, "a server serves its own pool");
-        let waited = now.saturating_duration_since(waiter.place.since);
+        let waited = now.saturating_duration_since(waiter.asked);
         self.grant(at, waiter.id, waiter.home, waited, now, out);
     }
 
@@ -177,6 +178,7 @@ impl Pools {
         self.slots.shift(at, State::Lent, now);
         self.slots.settle(at, home);
         let slot = self.slots.get(at);
+        assert!(!self.is_paused(slot.pool), "a paused pool lends nothing");
         out.push(Decision::Grant { waiter, server: slot.id, waited });
         let totals = &mut self.pools[slot.pool.index()].totals;
         totals.checkouts += 1;
@@ -225,8 +227,8 @@ impl Pools {
 
     /// Why a healthy server that is free again is not lent again, if it is not.
     fn reason_to_end(&mut self, at: u32, now: Instant) -> Option<CloseCause> {
-        if self.is_retired(at) {
-            return Some(CloseCause::Retired);
+        if let Some(cause) = self.reason_not_to_keep(at) {
+            return Some(cause);
         }
         let pool = self.slots.get(at).pool;
         if self.slots.ripen(at, now) == Age::Over && self.can_spare(pool) {

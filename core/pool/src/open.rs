@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::backoff::Permit;
-use crate::event::{CloseCause, Decision, OpenFailure, Refusal};
+use crate::event::{Decision, OpenFailure, Refusal};
 use crate::id::{Home, PoolId, ServerId};
 use crate::pools::{Minimum, Pools};
 use crate::slots::State;
@@ -33,11 +33,10 @@ impl Pools {
         self.retries.remove(number.0);
         let lifetime = self.limits.server_lifetime;
         let lifetime = lifetime.map(|longest| self.seed.between(longest.mul_f64(0.9), longest));
-        self.slots.set_due(at, lifetime.and_then(|lifetime| now.checked_add(lifetime)));
-        if self.is_retired(at) {
-            self.close(at, CloseCause::Retired, now, out);
-        } else {
-            self.offer(at, now, out);
+        self.slots.set_due(at, now, lifetime.and_then(|lifetime| now.checked_add(lifetime)));
+        match self.reason_not_to_keep(at) {
+            Some(cause) => self.close(at, cause, now, out),
+            None => self.offer(at, now, out),
         }
         self.spare_overage(number, now, out);
         self.replenish(number, now, out);
@@ -65,7 +64,7 @@ impl Pools {
             OpenFailure::Permanent => true,
             OpenFailure::Transient => never_opened && last_attempt,
         };
-        if hopeless && self.slots.live(number) == 0 {
+        if hopeless && self.slots.live(number) == 0 && !self.is_paused(number) {
             self.refuse_all(number, Refusal::OpenFailed, now, out);
         }
         self.replenish(number, now, out);
@@ -105,6 +104,9 @@ impl Pools {
         let server = self.slots.admit(number, pool.epoch, now);
         out.push(Decision::Open { pool: number, server });
         assert!(self.slots.total(number) <= self.size(number), "pool_size is kept");
+        let opening = self.slots.count(number, State::Opening);
+        assert!(opening <= self.limits.opening_max, "opening_max is kept");
+        assert!(!self.is_database_crowded(self.at(number).database), "max_db_connections is kept");
     }
 
     /// Whether the pool has fewer servers than `min_pool_size`, not counting those that have
@@ -130,8 +132,11 @@ impl Pools {
 
     /// How many logins the pool may begin now; where a pause forbids it, a retry is put down.
     fn openings_left(&mut self, pool: PoolId, now: Instant) -> u32 {
+        if self.is_paused(pool) {
+            return 0;
+        }
         let opening = self.slots.count(pool, State::Opening);
-        let places = self.size(pool) - self.slots.total(pool);
+        let places = self.size(pool).saturating_sub(self.slots.total(pool));
         let places = places.min(self.limits.opening_max.saturating_sub(opening));
         match self.at(pool).backoff.permit(now) {
             Permit::Many => places,

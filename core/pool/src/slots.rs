@@ -46,6 +46,7 @@ pub(crate) struct Slot {
     /// The pool's epoch when it was opened; a past epoch means retired.
     pub(crate) epoch: u32,
     age: Age,
+    opened: Option<Instant>,
     database: u32,
     links: Links,
 }
@@ -86,6 +87,11 @@ impl Slot {
     pub(crate) const fn age(&self) -> Age {
         self.age
     }
+
+    /// When its login succeeded.
+    pub(crate) const fn opened(&self) -> Option<Instant> {
+        self.opened
+    }
 }
 
 impl Slots {
@@ -114,7 +120,9 @@ impl Slots {
         let links = Links::default();
         let (state, age) = (State::Opening, Age::Due(None));
         let home = Home::default();
-        entry.insert(Slot { id, pool, state, since: now, home, epoch, age, database, links });
+        let slot =
+            Slot { id, pool, state, since: now, home, epoch, age, opened: None, database, links };
+        entry.insert(slot);
         self.list(pool, State::Opening).push_head(index);
         self.by_database[database as usize].total += 1;
         id
@@ -168,10 +176,32 @@ impl Slots {
     }
 
     /// Gives a server that has just been opened its last day.
-    pub(crate) fn set_due(&mut self, index: u32, due: Option<Instant>) {
+    pub(crate) fn set_due(&mut self, index: u32, opened: Instant, due: Option<Instant>) {
         let slot = &mut self.entries[index as usize];
         assert_eq!(slot.age, Age::Due(None), "the last day is drawn once");
+        assert_eq!(slot.opened, None, "a server is opened once");
+        slot.opened = Some(opened);
         slot.age = Age::Due(due);
+    }
+
+    /// Gives a server another last day, also where its old one has come.
+    pub(crate) fn renew_due(&mut self, index: u32, due: Option<Instant>) {
+        let slot = &mut self.entries[index as usize];
+        assert!(slot.opened.is_some(), "its first is drawn when it is opened");
+        if slot.age == Age::Over {
+            self.by_pool[slot.pool.index()].overage -= 1;
+        }
+        slot.age = Age::Due(due);
+    }
+
+    /// Every server that is open and not being closed.
+    pub(crate) fn all_live(&self) -> Vec<u32> {
+        let live = |slot: &Slot| match slot.state {
+            State::Idle | State::Tested | State::Lent => true,
+            State::Opening | State::Closing => false,
+        };
+        let live = self.entries.iter().filter(|(_, slot)| live(slot));
+        live.map(|(_, slot)| slot.id.index).collect()
     }
 
     /// Notes that a server's last day has come, if it has. Says whether its life is over.

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use stent_pool::{
-    CloseCause, Decision, Event, HOME_MARGIN, Home, PoolId, Pools, Refusal, SWEEP_EVERY,
+    CloseCause, Decision, Event, HOME_MARGIN, Home, Limits, PoolId, Pools, Refusal, SWEEP_EVERY,
     SWITCH_MARGIN, ServerId, WaiterId,
 };
 
@@ -17,6 +17,18 @@ impl Model {
     pub(crate) fn judge(&mut self, event: Event, now: Instant, decisions: &[Decision]) {
         self.hopeless = None;
         self.take_in(event, now);
+        for &decision in decisions {
+            self.judge_one(decision, now);
+        }
+        self.settle(now);
+        self.nothing_is_missing(now);
+    }
+
+    /// Takes in other limits and what was decided upon them.
+    pub(crate) fn judge_resize(&mut self, limits: Limits, now: Instant, decisions: &[Decision]) {
+        let waiting = self.pools.iter().map(|pool| self.waiting(pool.id)).max().unwrap_or(0);
+        self.resized = Some((now, waiting));
+        self.limits = limits;
         for &decision in decisions {
             self.judge_one(decision, now);
         }
@@ -53,6 +65,7 @@ impl Model {
         let wanted =
             self.waiting(pool) > under_way || self.fresh_live(pool, now) < self.least(pool);
         assert!(wanted, "a server is opened for a waiter or for the minimum");
+        assert!(!self.known(pool).paused, "a paused pool opens nothing");
         let retry_max = self.limits.retry_max;
         let known = self.pool_mut(pool);
         if known.failed_at.is_some() {
@@ -84,6 +97,7 @@ impl Model {
             assert!(behind <= HOME_MARGIN, "nobody is overtaken by one that came much later");
         }
         assert!(!self.server(server).retired, "no retired server is lent");
+        assert!(!self.known(pool).paused, "a paused pool lends nothing");
         if self.server(server).state == State::Idle {
             assert!(self.is_fresh(server, now), "a server of doubtful health is probed first");
             let near = self.server(server).home == served.home;
@@ -115,6 +129,7 @@ impl Model {
                 assert_eq!(state, State::Free(Some(cause)), "the cause is the true one");
             }
             CloseCause::Retired => assert!(self.server(server).retired, "only the retired"),
+            CloseCause::Shrunk => assert!(self.is_crowded(pool), "only above a cap"),
             CloseCause::Lifetime => {
                 let least_age = self.limits.server_lifetime.unwrap().mul_f64(0.9);
                 assert!(age >= least_age, "nobody dies young, at {age:?}");
@@ -137,7 +152,7 @@ impl Model {
         let blocked = self.blocked(database, now);
         assert!(closing.count() < blocked.len(), "no more are closed than are needed");
         let theirs = blocked.iter().filter(|waiter| waiter.pool != known.pool);
-        let theirs = theirs.map(|waiter| waiter.since).min();
+        let theirs = theirs.map(|waiter| waiter.runs_since).min();
         let theirs = theirs.expect("a waiter of another pool is short of room");
         let own = self.waiters.iter().find(|waiter| waiter.pool == known.pool);
         match (known.state, own) {
@@ -146,7 +161,7 @@ impl Model {
                 assert!(idle.all(|other| other.since >= known.since), "the longest idle goes");
             }
             (_, Some(own)) => {
-                assert!(own.since - theirs > SWITCH_MARGIN, "theirs is far ahead of our own");
+                assert!(own.runs_since - theirs > SWITCH_MARGIN, "theirs is far ahead of our own");
             }
             (_, None) => {}
         }
@@ -170,8 +185,11 @@ impl Model {
     }
 
     fn openings_left(&self, pool: PoolId) -> u32 {
+        if self.known(pool).paused {
+            return 0;
+        }
         let opening = self.count(pool, &[State::Opening]);
-        let places = self.limits.pool_size.get() - self.total(pool);
+        let places = self.limits.pool_size.get().saturating_sub(self.total(pool));
         places.min(self.limits.opening_max.saturating_sub(opening))
     }
 
@@ -181,11 +199,16 @@ impl Model {
         assert_eq!(waited, now - waiter.since, "the wait is told");
         match refusal {
             Refusal::WaitTimeout => {
-                assert!(waited >= self.limits.query_wait_timeout.unwrap(), "its time is up");
+                let ran = now - waiter.runs_since;
+                assert!(ran >= self.limits.query_wait_timeout.unwrap(), "its time is up");
+                assert!(
+                    !self.known(waiter.pool).paused,
+                    "while a pool is paused time stands still"
+                );
             }
             Refusal::OpenFailed => assert_eq!(self.hopeless, Some(waiter.pool), "no hope"),
             Refusal::QueueFull => {
-                assert_eq!(self.waiting(waiter.pool), self.limits.waiters_max, "the queue is full");
+                assert!(self.waiting(waiter.pool) >= self.limits.waiters_max, "the queue is full");
             }
         }
     }
@@ -196,7 +219,11 @@ impl Model {
             let tested = self.count(pool.id, &[State::Tested]);
             let opening = self.count(pool.id, &[State::Opening]);
             let idle = self.count(pool.id, &[State::Idle]);
-            assert!(waiting <= self.limits.waiters_max, "the queue has an end");
+            let longest = self.resized.map_or(0, |(_, waiting)| waiting);
+            let longest = self.limits.waiters_max.max(longest);
+            assert!(waiting <= longest, "the queue has an end");
+            let may_rest = !self.known(pool.id).paused && !self.is_crowded(pool.id);
+            assert!(idle == 0 || may_rest, "nothing is kept while paused, or above a cap");
             assert!(idle == 0 || waiting <= tested, "nobody waits beside an idle server");
             assert!(self.hopeless != Some(pool.id) || waiting == 0, "nobody waits without hope");
             let full = self.is_full(pool.database);
@@ -220,8 +247,8 @@ impl Model {
     /// What time alone must have brought about by now.
     pub(crate) fn nothing_is_overdue(&self, now: Instant) {
         let timeout = self.limits.query_wait_timeout;
-        for waiter in &self.waiters {
-            let in_time = timeout.is_none_or(|timeout| waiter.since + timeout > now);
+        for waiter in self.waiters.iter().filter(|waiter| !self.known(waiter.pool).paused) {
+            let in_time = timeout.is_none_or(|timeout| waiter.runs_since + timeout > now);
             assert!(in_time, "waiters are refused in time");
         }
         for pool in self.pools.iter().filter(|pool| pool.failed_at.is_some()) {
@@ -239,7 +266,10 @@ impl Model {
             let late = |since: Instant, limit: Option<Duration>| {
                 limit.is_some_and(|limit| since + limit + SWEEP_EVERY < now)
             };
-            let late = late(server.since, rest) || late(opened_at, life);
+            // Who was too old already when lives became shorter has a tenth of one left.
+            let begun = self.resized.zip(life).map(|((at, _), life)| at + life / 10 - life);
+            let begun = begun.map_or(opened_at, |begun| begun.max(opened_at));
+            let late = late(server.since, rest) || late(begun, life);
             assert!(!late || self.limits.min_pool_size > 0, "idle servers end in time");
         }
     }
@@ -261,7 +291,8 @@ impl Model {
             assert_eq!(census.maxwait, maxwait);
         }
         let deadline = pools.next_deadline();
-        let awaited = !self.waiters.is_empty() && self.limits.query_wait_timeout.is_some();
+        let mut running = self.waiters.iter().filter(|waiter| !self.known(waiter.pool).paused);
+        let awaited = running.next().is_some() && self.limits.query_wait_timeout.is_some();
         assert!(!awaited || deadline.is_some(), "somebody's time is running");
     }
 

@@ -40,11 +40,15 @@ proptest! {
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
-    let sizes = (1..5_u32, 0..3_u32, prop::option::of(1..6_u32), 1..4_u32);
-    (sizes, any::<u64>(), 1..4_u64, 0..4_u8).prop_map(|(sizes, seed, homes, kind)| {
+    (sizes(), any::<u64>(), 1..4_u64, 0..4_u8).prop_map(|(sizes, seed, homes, kind)| {
         let (pool_size, min_pool_size, max_db_connections, opening_max) = sizes;
         Setting { pool_size, min_pool_size, max_db_connections, opening_max, seed, homes, kind }
     })
+}
+
+/// `pool_size`, `min_pool_size`, `max_db_connections`, `opening_max`.
+fn sizes() -> impl Strategy<Value = (u32, u32, Option<u32>, u32)> {
+    (1..5_u32, 0..3_u32, prop::option::of(1..6_u32), 1..4_u32)
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -59,6 +63,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<u8>().prop_map(|which| Op::Lost { which }),
         5 => any::<u8>().prop_map(|which| Op::Closed { which }),
         1 => (0..4_u8).prop_map(|pool| Op::RetireAll { pool }),
+        1 => (0..4_u8).prop_map(|pool| Op::Pause { pool }),
+        2 => (0..4_u8).prop_map(|pool| Op::Resume { pool }),
+        1 => (sizes(), 0..4_u8).prop_map(|(sizes, kind)| Op::Resize { sizes, kind }),
         1 => any::<u8>().prop_map(|which| Op::Stale { which }),
         6 => (0..400_u16).prop_map(|milliseconds| Op::Pass { milliseconds }),
     ]

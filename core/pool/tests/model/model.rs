@@ -37,6 +37,7 @@ pub(crate) struct Pool {
     pub(crate) database: &'static str,
     pub(crate) used: bool,
     pub(crate) barred: bool,
+    pub(crate) paused: bool,
     pub(crate) opened: u64,
     /// When the last failure was noticed, since the last success.
     pub(crate) failed_at: Option<Instant>,
@@ -51,11 +52,15 @@ pub(crate) struct Waiter {
     pub(crate) home: Home,
     pub(crate) pool: PoolId,
     pub(crate) since: Instant,
+    /// When its time began to run: then, or when its pool was resumed.
+    pub(crate) runs_since: Instant,
 }
 
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) limits: Limits,
+    /// When they were last changed, and the most who waited for one pool then.
+    pub(crate) resized: Option<(Instant, u32)>,
     pub(crate) pools: Vec<Pool>,
     pub(crate) servers: Vec<Server>,
     pub(crate) waiters: Vec<Waiter>,
@@ -67,7 +72,8 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn new(limits: Limits) -> Self {
         let (pools, servers, waiters) = (Vec::new(), Vec::new(), Vec::new());
-        Self { limits, pools, servers, waiters, suspect_at: None, hopeless: None }
+        let (resized, suspect_at, hopeless) = (None, None, None);
+        Self { limits, resized, pools, servers, waiters, suspect_at, hopeless }
     }
 
     pub(crate) fn add_pool(&mut self, id: PoolId, database: &'static str, start: Instant) {
@@ -76,6 +82,7 @@ impl Model {
             database,
             used: false,
             barred: false,
+            paused: false,
             opened: 0,
             failed_at: None,
             not_before: start,
@@ -99,7 +106,8 @@ impl Model {
     pub(crate) fn take_in(&mut self, event: Event, now: Instant) {
         match event {
             Event::Acquire { pool, waiter, home } => {
-                self.waiters.push(Waiter { id: waiter, home, pool, since: now });
+                let (since, runs_since) = (now, now);
+                self.waiters.push(Waiter { id: waiter, home, pool, since, runs_since });
             }
             Event::Withdraw { waiter } => self.waiters.retain(|known| known.id != waiter),
             Event::Opened { server, home } => {
@@ -129,11 +137,27 @@ impl Model {
             }
             Event::Closed { server } => self.servers.retain(|known| known.id != server),
             Event::RetireAll { pool } => {
-                for server in self.servers.iter_mut().filter(|server| server.pool == pool) {
-                    server.retired = true;
+                self.retire(pool);
+            }
+            Event::Pause { pool } => {
+                self.pool_mut(pool).paused = true;
+                self.retire(pool);
+            }
+            Event::Resume { pool } => {
+                let known = self.pool_mut(pool);
+                if std::mem::take(&mut known.paused) {
+                    known.failed_at = None;
+                    let waiting = self.waiters.iter_mut().filter(|waiter| waiter.pool == pool);
+                    waiting.for_each(|waiter| waiter.runs_since = now);
                 }
             }
             Event::Tick => {}
+        }
+    }
+
+    fn retire(&mut self, pool: PoolId) {
+        for server in self.servers.iter_mut().filter(|server| server.pool == pool) {
+            server.retired = true;
         }
     }
 
@@ -149,7 +173,7 @@ impl Model {
         known.barred |= failure == OpenFailure::Permanent;
         let first_try = known.opened == 0 && self.count(pool, &[State::Opening]) == 0;
         let helpless = failure == OpenFailure::Permanent || first_try;
-        if helpless && self.live(pool) == 0 {
+        if helpless && self.live(pool) == 0 && !self.known(pool).paused {
             self.hopeless = Some(pool);
         }
     }
@@ -235,6 +259,15 @@ impl Model {
     pub(crate) fn is_full(&self, database: &str) -> bool {
         let total = number(self.in_database(database).count());
         self.limits.max_db_connections.is_some_and(|most| total >= most.get())
+    }
+
+    /// Whether there are more servers that are to stay than a cap allows.
+    pub(crate) fn is_crowded(&self, pool: PoolId) -> bool {
+        let own = self.total(pool) - self.count(pool, &[State::Closing]);
+        let all = self.in_database(self.known(pool).database);
+        let all = number(all.filter(|server| server.state != State::Closing).count());
+        own > self.limits.pool_size.get()
+            || self.limits.max_db_connections.is_some_and(|most| all > most.get())
     }
 
     /// The minimum that applies to the pool at present.

@@ -45,6 +45,17 @@ pub(crate) enum Op {
     RetireAll {
         pool: u8,
     },
+    Pause {
+        pool: u8,
+    },
+    Resume {
+        pool: u8,
+    },
+    /// The limits change; the numbers choose which and how.
+    Resize {
+        sizes: (u32, u32, Option<u32>, u32),
+        kind: u8,
+    },
     /// A server that is gone is spoken of again.
     Stale {
         which: u8,
@@ -115,6 +126,9 @@ impl Runner {
         if let Op::Pass { milliseconds } = op {
             return self.pass(Duration::from_millis(milliseconds.into()));
         }
+        if let Op::Resize { sizes, kind } = op {
+            return self.resize(sizes, kind);
+        }
         let Some(event) = self.event(op) else { return };
         if let Event::OpenFailed { server, .. } | Event::Closed { server } = event {
             self.gone.push(server);
@@ -158,11 +172,13 @@ impl Runner {
             Op::Lost { which } => Event::Lost { server: server(which, State::Idle)? },
             Op::Closed { which } => Event::Closed { server: server(which, State::Closing)? },
             Op::RetireAll { pool } => Event::RetireAll { pool: self.model.pool_id(pool) },
+            Op::Pause { pool } => Event::Pause { pool: self.model.pool_id(pool) },
+            Op::Resume { pool } => Event::Resume { pool: self.model.pool_id(pool) },
             Op::Stale { which } => {
                 let server = *self.gone.get(usize::from(which) % self.gone.len().max(1))?;
                 Event::Release { server, condition: Condition::Clean }
             }
-            Op::Pass { .. } => return None,
+            Op::Pass { .. } | Op::Resize { .. } => return None,
         })
     }
 
@@ -179,6 +195,33 @@ impl Runner {
         }
         self.now = end;
         self.model.nothing_is_overdue(self.now);
+    }
+
+    fn resize(&mut self, sizes: (u32, u32, Option<u32>, u32), kind: u8) {
+        let (pool_size, min_pool_size, max_db_connections, opening_max) = sizes;
+        let (seed, homes) = (0, 1);
+        let setting = Setting {
+            pool_size,
+            min_pool_size,
+            max_db_connections,
+            opening_max,
+            seed,
+            homes,
+            kind,
+        };
+        let factor = 1 + u32::from(kind) % 2;
+        let limits = limits(&setting);
+        let limits = Limits {
+            waiters_max: limits.waiters_max * factor / 2,
+            server_lifetime: limits.server_lifetime.map(|life| life * factor),
+            ..limits
+        };
+        let mut out = Vec::new();
+        self.pools.set_limits(limits.clone(), self.now, &mut out);
+        self.pools.check();
+        self.model.judge_resize(limits, self.now, &out);
+        self.model.compare(&self.pools, self.now);
+        self.record.extend(out.into_iter().map(|decision| (self.now, decision)));
     }
 
     fn tell(&mut self, event: Event) {
