@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::event::{CloseCause, Decision};
-use crate::id::PoolId;
+use crate::id::{PoolId, ServerId, WaiterId};
 use crate::pools::Pools;
 
 /// Whether a pool works.
@@ -36,6 +36,17 @@ impl Pools {
             Standing::Working => false,
             Standing::Paused => true,
         }
+    }
+
+    /// Whether somebody waits for a pool that is paused.
+    pub fn waits_for_resume(&self, waiter: WaiterId) -> bool {
+        self.waiters.pool_of(waiter).is_some_and(|pool| self.is_paused(pool))
+    }
+
+    /// Whether a server that is there, lent for one, will be closed as soon as it comes back, for
+    /// an [`crate::Event::Pause`] or [`crate::Event::RetireAll`].
+    pub fn is_retired(&self, server: ServerId) -> bool {
+        self.slots.find(server).is_some_and(|at| self.is_outdated(at))
     }
 
     /// Whether a pool has no server in whatever state, nor the one that listens for it.
@@ -78,7 +89,7 @@ impl Pools {
 
     /// Why a server is not kept, whatever else there is to say of it.
     pub(crate) fn reason_not_to_keep(&self, at: u32) -> Option<CloseCause> {
-        if self.is_retired(at) {
+        if self.is_outdated(at) {
             return Some(CloseCause::Retired);
         }
         let pool = self.slots.get(at).pool;

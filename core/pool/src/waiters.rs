@@ -84,6 +84,10 @@ impl Waiters {
         self.index.contains_key(&id)
     }
 
+    pub(crate) fn pool_of(&self, id: WaiterId) -> Option<PoolId> {
+        self.index.get(&id).map(|&at| self.entries[at as usize].pool)
+    }
+
     pub(crate) fn count(&self, pool: PoolId) -> u32 {
         self.by_pool[pool.index()].list.len()
     }
