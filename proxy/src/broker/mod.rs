@@ -131,6 +131,8 @@ pub(crate) struct Inner {
     pub(crate) repeated: u64,
     /// Whether the database has moved.
     pub(crate) failover: Failover,
+    /// Why PostgreSQL cannot be reached, for any pool; gone when one reaches it.
+    pub(crate) unreachable: Option<Arc<OpenError>>,
     queues: Queues,
 }
 
@@ -228,8 +230,10 @@ impl Broker {
             pool_size: config.default_pool_size,
             min_pool_size: config.min_pool_size,
             max_db_connections: config.max_db_connections,
+            max_server_connections: config.max_server_connections,
             query_wait_timeout: config.query_wait_timeout,
             server_lifetime: config.server_lifetime,
+            server_max_uses: config.server_max_uses,
             server_idle_timeout: config.server_idle_timeout,
             server_check_delay: config.server_check_delay,
             retry_min: RETRY_MIN,
@@ -260,6 +264,7 @@ impl Broker {
                 disconnects: Disconnects::default(),
                 cancels: crate::cancel::Counts::default(),
                 repeated: 0,
+                unreachable: None,
                 failover: Failover::default(),
                 queues: Queues::new(started),
             }),

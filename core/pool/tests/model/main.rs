@@ -40,25 +40,37 @@ proptest! {
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
-    let sizes = (1..5_u32, 0..3_u32, prop::option::of(1..6_u32), 1..4_u32);
+    let caps = (prop::option::of(1..6_u32), prop::option::of(1..7_u32));
+    let uses = prop::option::of(1..5_u32);
+    let sizes = (1..5_u32, 0..3_u32, caps, uses, 1..4_u32);
     (sizes, any::<u64>(), 1..4_u64, 0..4_u8).prop_map(|(sizes, seed, homes, kind)| {
-        let (pool_size, min_pool_size, max_db_connections, opening_max) = sizes;
-        Setting { pool_size, min_pool_size, max_db_connections, opening_max, seed, homes, kind }
+        let (pool_size, min_pool_size, caps, server_max_uses, opening_max) = sizes;
+        let (max_db_connections, max_server_connections) = caps;
+        Setting {
+            pool_size,
+            min_pool_size,
+            max_db_connections,
+            max_server_connections,
+            server_max_uses,
+            opening_max,
+            seed,
+            homes,
+            kind,
+        }
     })
 }
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        8 => (0..4_u8).prop_map(|pool| Op::Acquire { pool }),
+        8 => (0..5_u8).prop_map(|pool| Op::Acquire { pool }),
         2 => any::<u8>().prop_map(|which| Op::Withdraw { which }),
         6 => any::<u8>().prop_map(|which| Op::Opened { which }),
-        2 => (any::<u8>(), any::<bool>())
-            .prop_map(|(which, permanent)| Op::OpenFailed { which, permanent }),
+        2 => (any::<u8>(), 0..4_u8).prop_map(|(which, kind)| Op::OpenFailed { which, kind }),
         4 => (any::<u8>(), 0..4_u8).prop_map(|(which, luck)| Op::Probed { which, luck }),
         8 => (any::<u8>(), 0..8_u8).prop_map(|(which, luck)| Op::Release { which, luck }),
         1 => any::<u8>().prop_map(|which| Op::Lost { which }),
         5 => any::<u8>().prop_map(|which| Op::Closed { which }),
-        1 => (0..4_u8).prop_map(|pool| Op::RetireAll { pool }),
+        1 => (0..5_u8).prop_map(|pool| Op::RetireAll { pool }),
         1 => any::<u8>().prop_map(|which| Op::Stale { which }),
         6 => (0..400_u16).prop_map(|milliseconds| Op::Pass { milliseconds }),
     ]

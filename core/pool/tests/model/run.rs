@@ -26,7 +26,7 @@ pub(crate) enum Op {
     },
     OpenFailed {
         which: u8,
-        permanent: bool,
+        kind: u8,
     },
     Probed {
         which: u8,
@@ -61,6 +61,8 @@ pub(crate) struct Setting {
     pub(crate) pool_size: u32,
     pub(crate) min_pool_size: u32,
     pub(crate) max_db_connections: Option<u32>,
+    pub(crate) max_server_connections: Option<u32>,
+    pub(crate) server_max_uses: Option<u32>,
     pub(crate) opening_max: u32,
     pub(crate) seed: u64,
     /// How many homes there are.
@@ -96,8 +98,10 @@ impl Runner {
     fn new(setting: &Setting, start: Instant) -> Self {
         let limits = limits(setting);
         let mut pools = Pools::new(limits.clone(), setting.seed);
-        let mut model = Model::new(limits);
-        for (database, user) in [("shop", "a"), ("shop", "b"), ("shop", "c"), ("stock", "a")] {
+        let mut model = Model::new(limits, start);
+        for (database, user) in
+            [("shop", "a"), ("shop", "b"), ("shop", "c"), ("stock", "a"), ("stock", "b")]
+        {
             model.add_pool(pools.pool(database, user).unwrap(), database, start);
         }
         Self {
@@ -138,9 +142,12 @@ impl Runner {
                 let server = server(which, State::Opening)?;
                 Event::Opened { server, home: self.home() }
             }
-            Op::OpenFailed { which, permanent } => {
-                let failure =
-                    if permanent { OpenFailure::Permanent } else { OpenFailure::Transient };
+            Op::OpenFailed { which, kind } => {
+                let failure = match kind {
+                    0 => OpenFailure::Permanent,
+                    1 => OpenFailure::Transient,
+                    _ => OpenFailure::Unreachable,
+                };
                 Event::OpenFailed { server: server(which, State::Opening)?, failure }
             }
             Op::Probed { which, luck } => {
@@ -198,8 +205,10 @@ fn limits(setting: &Setting) -> Limits {
         pool_size: NonZeroU32::new(setting.pool_size).unwrap(),
         min_pool_size: setting.min_pool_size.min(setting.pool_size),
         max_db_connections: setting.max_db_connections.and_then(NonZeroU32::new),
+        max_server_connections: setting.max_server_connections.and_then(NonZeroU32::new),
         query_wait_timeout: after(1, 700),
         server_lifetime: after(2, 3_000),
+        server_max_uses: setting.server_max_uses.and_then(NonZeroU32::new),
         server_idle_timeout: after(3, 900),
         server_check_delay: Duration::from_millis(200),
         retry_min: Duration::from_millis(50),
