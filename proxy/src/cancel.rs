@@ -91,12 +91,17 @@ pub(crate) async fn cancel_running(broker: &Arc<Broker>, link: &Link) {
 
 fn find(broker: &Broker, request: &CancelRequest) -> Found {
     let inner = broker.inner();
-    // Within a mode all process ids are real or all are ours: they never meet.
-    let client = match broker.config.pool_mode {
-        PoolMode::Session => by_backend_pid(&inner, request.pid),
-        PoolMode::Transaction | PoolMode::Statement => inner.clients.by_cancel_pid(request.pid),
+    // Process ids are real in session mode, else ours; a console's is ours in any mode. Where they
+    // meet, the keys tell them apart.
+    let ours = inner.clients.by_cancel_pid(request.pid);
+    let candidates = match broker.config.pool_mode {
+        PoolMode::Session => {
+            [by_backend_pid(&inner, request.pid), ours.filter(|client| client.pool.is_none())]
+        }
+        PoolMode::Transaction | PoolMode::Statement => [ours, None],
     };
-    let Some(client) = client.filter(|client| client.key.as_ref() == Some(&request.key)) else {
+    let mut keyed = candidates.into_iter().flatten();
+    let Some(client) = keyed.find(|client| client.key.as_ref() == Some(&request.key)) else {
         return Found::Nobody;
     };
     if client.state == ClientState::Waiting {

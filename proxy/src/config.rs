@@ -77,7 +77,9 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Session state that clients may not make in transaction and statement mode.
     pub forbidden_state: Causes,
-    /// Users of the admin console (`admin_users` and `stats_users`); empty: nobody over TCP.
+    /// Users of the admin console who may give commands (`admin_users`).
+    pub console_admins: Vec<String>,
+    /// Users of the admin console who may look (`stats_users`). Both lists empty: nobody over TCP.
     pub console_users: Vec<String>,
     /// The most statements kept on one server; 0 turns their translation off.
     pub max_prepared_statements: u32,

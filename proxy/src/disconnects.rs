@@ -58,8 +58,10 @@ pub(crate) enum Cause {
     Doubtful,
     /// Server: its probe failed.
     ProbeFailed,
-    /// Server: retired by a reload or failover.
+    /// Server: retired by PAUSE, RECONNECT, a reload or a failover.
     Retired,
+    /// Server: one more than the limits allow since they were changed.
+    Shrunk,
     /// Server: its place was needed by another pool.
     MakeRoom,
     /// Server: a client of session mode needed one that was started with its own parameters.
@@ -85,6 +87,7 @@ impl Cause {
             Self::Doubtful => "doubtful",
             Self::ProbeFailed => "probe_failed",
             Self::Retired => "retired",
+            Self::Shrunk => "shrunk",
             Self::MakeRoom => "make_room",
             Self::Restarted => "restarted",
         }
@@ -100,6 +103,7 @@ impl Cause {
             CloseCause::ProbeFailed => Self::ProbeFailed,
             CloseCause::Lost => Self::Gone,
             CloseCause::Retired => Self::Retired,
+            CloseCause::Shrunk => Self::Shrunk,
             CloseCause::MakeRoom => Self::MakeRoom,
         }
     }

@@ -80,6 +80,33 @@ impl DatabaseMoved<'_> {
     }
 }
 
+/// Maintenance that somebody has asked for.
+pub(crate) struct Maintained<'a> {
+    pub(crate) what: Maintenance,
+    pub(crate) of: &'a str,
+    pub(crate) by: &'a str,
+}
+
+/// See [`Maintained`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maintenance {
+    Pause,
+    Resume,
+    Reconnect,
+}
+
+impl Maintained<'_> {
+    /// Logs it; pools show whether they are paused.
+    pub(crate) fn emit(&self) {
+        let Self { what, of, by } = self;
+        match what {
+            Maintenance::Pause => warn!(of, by, "PAUSE: clients wait until RESUME"),
+            Maintenance::Resume => warn!(of, by, "RESUME"),
+            Maintenance::Reconnect => info!(of, by, "RECONNECT: all servers are replaced"),
+        }
+    }
+}
+
 /// A server was lost with requests that were sent to another.
 pub(crate) struct Repeated<'a> {
     pub(crate) database: &'a str,
@@ -120,6 +147,7 @@ impl Ended<'_> {
             | Cause::MakeRoom
             | Cause::Restarted
             | Cause::Retired
+            | Cause::Shrunk
             | Cause::Shutdown => {
                 debug!(side, cause, database, user, who, age_ms, detail, "connection ended");
             }

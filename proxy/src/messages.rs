@@ -10,7 +10,7 @@ use stent_wire::frame::{FrameError, HEADER_LEN, Sender, frame_at};
 use crate::stream::Stream;
 
 /// How much a client may say before it is answered.
-const EARLY_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const EARLY_BYTES_MAX: usize = 64 * 1024;
 
 /// Why no message came.
 #[derive(Debug, thiserror::Error)]

@@ -136,6 +136,7 @@ impl Page<'_> {
                 (MetricId::Queries, pool.totals.queries as f64),
                 (MetricId::ReceivedBytes, pool.totals.received_bytes as f64),
                 (MetricId::SentBytes, pool.totals.sent_bytes as f64),
+                (MetricId::Paused, f64::from(u8::from(pool.paused))),
                 (MetricId::ServersPinned, f64::from(pool.servers_pinned)),
                 (MetricId::ClientsListening, f64::from(pool.clients_listening)),
             ];

@@ -103,6 +103,7 @@ fn pool_snapshot(
             .hub()
             .map_or(0, |hub| u32::try_from(hub.counts.clients.get()).unwrap_or(u32::MAX)),
         servers_listening: entry.hub().map_or(0, |hub| servers_of(inner, hub.ear)),
+        paused: inner.pools.is_paused(pool),
         pins: entry.stats.pins.lock().kinds().to_vec(),
     }
 }

@@ -178,6 +178,7 @@ impl List {
             (MetricId::Queries, pool.totals.queries as f64),
             (MetricId::ReceivedBytes, pool.totals.received_bytes as f64),
             (MetricId::SentBytes, pool.totals.sent_bytes as f64),
+            (MetricId::Paused, f64::from(u8::from(pool.paused))),
         ];
         for (metric, value) in values {
             self.add(metric, &labels, value);

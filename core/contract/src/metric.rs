@@ -121,6 +121,8 @@ metrics! {
         "Times that a client got another server, unnoticed, because its server was lost before anything can have come of its requests.";
     Failovers: "stent_failovers_total", None, Counter, Count, &[], Proxy,
         "Times that PostgreSQL did not take writes any more where it did before, and all servers were replaced.";
+    Paused: "stent_paused", Some("Paused"), Gauge, Count, POOL, Proxy,
+        "1 while the pool is paused (PAUSE on the admin console): its clients wait until RESUME.";
     ConnectFailures: "stent_server_connect_failures_total", Some("ServerConnectFailures"), Counter,
         Count, &["database", "user", "sqlstate"], Proxy, "Server logins that failed, by SQLSTATE.";
     Pins: "stent_pins_total", Some("Pins"), Counter, Count, &["database", "user", "cause"], Proxy,

@@ -108,6 +108,9 @@ pub struct PoolSnapshot {
     /// Listening connections, in whatever state: one at most, beside `size_max`.
     #[serde(default)]
     pub servers_listening: u32,
+    /// Whether it is paused: its clients wait until RESUME.
+    #[serde(default)]
+    pub paused: bool,
     /// For what servers had to stay with their clients, and how often.
     #[serde(default)]
     pub pins: Vec<PinSnapshot>,

@@ -9,7 +9,7 @@ use crate::pools::Pools;
 use crate::slots::State;
 
 /// A pool at one moment. The five states of a server are disjoint; their sum is bounded by
-/// `size_max`.
+/// `size_max`, unless that has just been lowered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Census {
     /// Servers that can be lent at once, or after a probe.
@@ -82,7 +82,7 @@ impl Pools {
             closing: count(State::Closing),
             waiting: self.waiters.count(pool),
             maxwait: first
-                .map_or(Duration::ZERO, |first| now.saturating_duration_since(first.place.since)),
+                .map_or(Duration::ZERO, |first| now.saturating_duration_since(first.asked)),
             size_max: self.size(pool),
             ever_opened: counted.totals.opened > 0,
             open_failures_in_a_row: counted.backoff.failures(),

@@ -30,15 +30,22 @@ impl Pools {
         let limits = &self.limits;
         let count = |state| self.slots.count(number, state);
         let (waiting, unserved) = (self.waiters.count(number), self.unserved(number));
-        assert!(self.slots.total(number) <= self.size(number), "pool_size is kept");
-        assert!(count(State::Opening) <= limits.opening_max, "opening_max is kept");
-        assert!(waiting <= limits.waiters_max, "waiters_max is kept");
+        assert!(
+            !self.is_pool_crowded(number) || count(State::Idle) == 0,
+            "above a pool_size that was lowered nothing is kept"
+        );
         assert!(
             count(State::Idle) == 0 || waiting <= count(State::Tested),
             "nobody waits beside an idle server, unless one is being probed for him"
         );
         assert!(pool.hunger <= unserved, "hunger is for the unserved");
         let retry = self.retries.key(number.0);
+        if self.is_paused(number) {
+            assert_eq!(retry, None, "a paused pool tries nothing");
+            assert_eq!(pool.hunger, 0, "a paused pool wants nothing");
+            assert_eq!(count(State::Idle), 0, "a paused pool keeps nothing");
+            return;
+        }
         match pool.backoff {
             Backoff::Well if self.outage.failures() == 0 && retry.is_none() => {
                 let full = self.slots.total(number) >= self.size(number)
@@ -58,13 +65,14 @@ impl Pools {
 
     fn check_whole(&self) {
         self.hungry.check();
-        let most =
-            self.limits.max_server_connections.map_or(usize::MAX, |most| most.get() as usize);
-        assert!(self.slots.len() <= most, "max_server_connections is kept");
         let wanted: u32 = self.databases.iter().map(|database| database.wanted).sum();
         assert_eq!(wanted, self.wanted, "what databases want is summed up");
         assert!(wanted == 0 || !self.has_room_over_all(), "nobody is hungry beside free room");
         let idle = self.slots.all_idle_longest();
+        assert!(
+            !self.is_crowded_over_all() || idle.is_none(),
+            "above a max_server_connections that was lowered nothing is kept"
+        );
         let enough = self.slots.all_closing() >= wanted;
         assert!(enough || idle.is_none(), "no idle server is kept from the hungry");
     }
@@ -72,9 +80,10 @@ impl Pools {
     fn check_database(&self, number: u32) {
         let database = &self.databases[number as usize];
         database.hungry.check();
-        let total = self.slots.database_total(number);
-        let most = self.limits.max_db_connections;
-        assert!(most.is_none_or(|most| total <= most.get()), "max_db_connections is kept");
+        assert!(
+            !self.is_database_crowded(number) || self.slots.database_idle_longest(number).is_none(),
+            "above a max_db_connections that was lowered nothing is kept"
+        );
         let mut hunger = 0;
         for (&pool, member) in database.members.iter().zip(0..) {
             let own = self.at(pool).hunger;
@@ -85,8 +94,9 @@ impl Pools {
             hunger += own;
         }
         assert_eq!(hunger, database.hunger, "hunger is summed up");
-        let most = most.map_or(u32::MAX, NonZeroU32::get);
-        assert_eq!(database.wanted, hunger.min(most - total), "what fits below its cap is wanted");
+        let most = self.limits.max_db_connections.map_or(u32::MAX, NonZeroU32::get);
+        let left = most.saturating_sub(self.slots.database_total(number));
+        assert_eq!(database.wanted, hunger.min(left), "what fits below its cap is wanted");
         let first = database.hungry.first().filter(|_| database.wanted > 0);
         assert_eq!(self.hungry.key(number), first.map(|(place, _)| place), "hungry databases");
         assert!(hunger == 0 || !self.has_room(number), "nobody is hungry beside free room");

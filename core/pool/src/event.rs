@@ -72,6 +72,20 @@ pub enum Event {
         /// Which pool.
         pool: PoolId,
     },
+    /// The database behind a pool is about to be away (maintenance): from now on nobody is lent a
+    /// server and none is opened; idle ones are closed now, the others at the end of what they are
+    /// doing. Whoever waits keeps its place, and its time stands still. Without effect on a pool
+    /// that is paused.
+    Pause {
+        /// Which pool.
+        pool: PoolId,
+    },
+    /// It is back. Each waiter's time begins anew, past failures are forgotten. Without effect on a
+    /// pool that is not paused.
+    Resume {
+        /// Which pool.
+        pool: PoolId,
+    },
     /// [`crate::Pools::next_deadline`] has come.
     Tick,
 }
@@ -167,8 +181,10 @@ pub enum CloseCause {
     ProbeFailed,
     /// Its socket ended while it was idle.
     Lost,
-    /// It was present at a [`Event::RetireAll`].
+    /// It was present at a [`Event::RetireAll`] or [`Event::Pause`].
     Retired,
+    /// It is one more than [`crate::Pools::set_limits`] has left room for.
+    Shrunk,
     /// Its place, under `max_db_connections`, is needed by another pool.
     MakeRoom,
 }

@@ -40,9 +40,8 @@ impl Pools {
 
     fn whose_turn(&self, pool: PoolId, home: Home) -> Option<WaiterId> {
         let first = self.waiters.first(pool)?;
-        let since = first.place.since;
-        let in_turn =
-            |other: &&Waiter| other.place.since.saturating_duration_since(since) <= HOME_MARGIN;
+        let asked = first.asked;
+        let in_turn = |other: &&Waiter| other.asked.saturating_duration_since(asked) <= HOME_MARGIN;
         let mut near = self.waiters.walk(pool).take(HOME_LOOK_MAX).take_while(in_turn);
         let chosen = near.find(|waiter| waiter.home == home).unwrap_or(first);
         assert_eq!(chosen.pool, pool, "a queue is of one pool");

@@ -42,6 +42,7 @@ impl Pools {
             return self.refuse(pool, waiter, refusal, Duration::ZERO, out);
         }
         self.waiters.push(pool, waiter, home, now);
+        assert!(self.waiters.count(pool) <= self.limits.waiters_max, "waiters_max is kept");
         self.at_mut(pool).pace.begin(now);
         if self.at(pool).minimum == Minimum::Unused {
             self.at_mut(pool).minimum = Minimum::Kept;
@@ -143,7 +144,7 @@ impl Pools {
         out: &mut Vec<Decision>,
     ) {
         while let Some(waiter) = self.waiters.pop(pool) {
-            let waited = now.saturating_duration_since(waiter.place.since);
+            let waited = now.saturating_duration_since(waiter.asked);
             self.refuse(pool, waiter.id, refusal, waited, out);
         }
         self.rest_pace(pool);
@@ -154,6 +155,9 @@ impl Pools {
     /// once, it can do something better with its time.
     fn hopeless_wait(&mut self, pool: PoolId, now: Instant) -> Option<Duration> {
         let timeout = self.limits.query_wait_timeout?;
+        if self.is_paused(pool) {
+            return None; // Its time does not run.
+        }
         let size = self.size(pool);
         let growing = self.slots.total(pool) < size || self.slots.count(pool, State::Opening) > 0;
         if growing {
@@ -177,7 +181,7 @@ impl Pools {
         while self.wait_deadline().is_some_and(|deadline| deadline <= now) {
             let id = self.waiters.oldest().expect("a deadline is somebody's").id;
             let waiter = self.waiters.remove(id).expect("the oldest waits");
-            let waited = now.saturating_duration_since(waiter.place.since);
+            let waited = now.saturating_duration_since(waiter.asked);
             self.refuse(waiter.pool, waiter.id, Refusal::WaitTimeout, waited, out);
             self.rest_pace(waiter.pool);
             self.appease(waiter.pool, now);
@@ -192,7 +196,7 @@ impl Pools {
 
     fn grant_waiter(&mut self, at: u32, waiter: &Waiter, now: Instant, out: &mut Vec<Decision>) {
         assert_eq!(waiter.pool, self.slots.get(at).pool, "a server serves its own pool");
-        let waited = now.saturating_duration_since(waiter.place.since);
+        let waited = now.saturating_duration_since(waiter.asked);
         let timeout = self.limits.query_wait_timeout;
         self.at_mut(waiter.pool).pace.serve(timeout, now);
         self.rest_pace(waiter.pool);
@@ -211,6 +215,7 @@ impl Pools {
         self.slots.shift(at, State::Lent, now);
         self.slots.settle(at, home);
         let slot = self.slots.get(at);
+        assert!(!self.is_paused(slot.pool), "a paused pool lends nothing");
         out.push(Decision::Grant { waiter, server: slot.id, waited });
         let totals = &mut self.pools[slot.pool.index()].totals;
         totals.checkouts += 1;
@@ -279,8 +284,8 @@ impl Pools {
 
     /// Why a healthy server that is free again is not lent again, if it is not.
     fn reason_to_end(&mut self, at: u32, now: Instant) -> Option<CloseCause> {
-        if self.is_retired(at) {
-            return Some(CloseCause::Retired);
+        if let Some(cause) = self.reason_not_to_keep(at) {
+            return Some(cause);
         }
         let pool = self.slots.get(at).pool;
         let uses = self.limits.server_max_uses;

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::backoff::Permit;
-use crate::event::{CloseCause, Decision, OpenFailure, Refusal};
+use crate::event::{Decision, OpenFailure, Refusal};
 use crate::id::{Home, PoolId, ServerId};
 use crate::limits::OPENING_ALL_MAX;
 use crate::pools::{Minimum, Pools};
@@ -35,11 +35,10 @@ impl Pools {
         self.reached = true;
         let lifetime = self.limits.server_lifetime;
         let lifetime = lifetime.map(|longest| self.seed.between(longest.mul_f64(0.9), longest));
-        self.slots.set_due(at, lifetime.and_then(|lifetime| now.checked_add(lifetime)));
-        if self.is_retired(at) {
-            self.close(at, CloseCause::Retired, now, out);
-        } else {
-            self.offer(at, now, out);
+        self.slots.set_due(at, now, lifetime.and_then(|lifetime| now.checked_add(lifetime)));
+        match self.reason_not_to_keep(at) {
+            Some(cause) => self.close(at, cause, now, out),
+            None => self.offer(at, now, out),
         }
         self.spare_overage(number, now, out);
         self.replenish(number, now, out);
@@ -47,7 +46,7 @@ impl Pools {
     }
 
     /// PostgreSQL has answered: all pools that could not reach it, and would, try now.
-    fn end_outage(&mut self, now: Instant, out: &mut Vec<Decision>) {
+    pub(crate) fn end_outage(&mut self, now: Instant, out: &mut Vec<Decision>) {
         if self.outage.failures() == 0 {
             return;
         }
@@ -80,7 +79,8 @@ impl Pools {
                     pool.minimum = Minimum::Barred;
                 }
                 let first = pool.totals.opened == 0 && self.is_not_opening(number);
-                if (first || failure == OpenFailure::Permanent) && self.slots.live(number) == 0 {
+                let hopeless = first || failure == OpenFailure::Permanent;
+                if hopeless && self.slots.live(number) == 0 && !self.is_paused(number) {
                     self.refuse_all(number, Refusal::OpenFailed, now, out);
                 }
                 self.end_outage(now, out);
@@ -99,7 +99,7 @@ impl Pools {
             return; // It was there before and will be again.
         }
         for pool in (0..).take(self.pools.len()).map(PoolId) {
-            if self.is_not_opening(pool) {
+            if self.is_not_opening(pool) && !self.is_paused(pool) {
                 self.refuse_all(pool, Refusal::OpenFailed, now, out);
             }
         }
@@ -147,6 +147,10 @@ impl Pools {
         out.push(Decision::Open { pool: number, server });
         assert!(self.slots.total(number) <= self.size(number), "pool_size is kept");
         self.rank(self.at(number).database);
+        let opening = self.slots.count(number, State::Opening);
+        assert!(opening <= self.limits.opening_max, "opening_max is kept");
+        assert!(!self.is_database_crowded(self.at(number).database), "max_db_connections is kept");
+        assert!(!self.is_crowded_over_all(), "max_server_connections is kept");
     }
 
     /// Whether the pool has fewer servers than `min_pool_size`, not counting those that have
@@ -188,8 +192,11 @@ impl Pools {
 
     /// How many logins the pool may begin now; where a pause forbids it, a retry is put down.
     fn openings_left(&mut self, pool: PoolId, now: Instant) -> u32 {
+        if self.is_paused(pool) {
+            return 0;
+        }
         let opening = self.slots.count(pool, State::Opening);
-        let places = self.size(pool) - self.slots.total(pool);
+        let places = self.size(pool).saturating_sub(self.slots.total(pool));
         let places = places.min(self.limits.opening_max.saturating_sub(opening));
         if places == 0 {
             return 0;

@@ -13,6 +13,7 @@ use crate::heap::Heap;
 use crate::id::{PoolId, ServerId};
 use crate::limits::{Limits, POOLS_MAX};
 use crate::pace::Pace;
+use crate::pause::Standing;
 use crate::seed::Seed;
 use crate::slots::{Slots, State};
 use crate::waiters::{Place, Waiters};
@@ -62,7 +63,8 @@ pub(crate) struct Pool {
     user: Box<str>,
     pub(crate) kind: Kind,
     /// The pool of its listening connection, once there is one.
-    listening: Option<PoolId>,
+    pub(crate) listening: Option<PoolId>,
+    pub(crate) standing: Standing,
     /// Raised when all present servers are retired.
     pub(crate) epoch: u32,
     /// How many servers it would open now, were it not for the caps of its database and of all.
@@ -169,6 +171,7 @@ impl Pools {
         let (database, user) = (of.database, of.user.clone());
         let listening = self.add_pool(database, &user, Kind::Listening);
         self.at_mut(pool).listening = Some(listening);
+        self.stand_alike(pool, listening);
         Ok(listening)
     }
 
@@ -176,9 +179,7 @@ impl Pools {
     ///
     /// `now` must not run backwards; where it does, the latest one counts.
     pub fn handle(&mut self, event: Event, now: Instant, out: &mut Vec<Decision>) {
-        let now = self.now.map_or(now, |latest| latest.max(now));
-        self.now = Some(now);
-        self.events += 1;
+        let now = self.begin(now);
         match event {
             Event::Acquire { pool, waiter, home } => self.acquire(pool, waiter, home, now, out),
             Event::Withdraw { waiter } => self.withdraw(waiter, now),
@@ -189,8 +190,23 @@ impl Pools {
             Event::Lost { server } => self.lost(server, now, out),
             Event::Closed { server } => self.closed(server, now, out),
             Event::RetireAll { pool } => self.retire_all(pool, now, out),
+            Event::Pause { pool } => self.pause(pool, now, out),
+            Event::Resume { pool } => self.resume(pool, now, out),
             Event::Tick => self.tick(now, out),
         }
+        self.end();
+    }
+
+    /// What is done first, whatever comes in: gives the time that counts.
+    pub(crate) fn begin(&mut self, now: Instant) -> Instant {
+        let now = self.now.map_or(now, |latest| latest.max(now));
+        self.now = Some(now);
+        self.events += 1;
+        now
+    }
+
+    /// What is done last.
+    pub(crate) fn end(&self) {
         if cfg!(debug_assertions) {
             self.check_in_proportion();
         }
@@ -286,6 +302,7 @@ impl Pools {
             user: user.into(),
             kind,
             listening: None,
+            standing: Standing::Working,
             epoch: 0,
             hunger: 0,
             backoff: Backoff::Well,

@@ -56,7 +56,7 @@ impl Pools {
     }
 
     /// Whether the server was there at the last [`crate::Event::RetireAll`] of its pool.
-    pub(crate) fn is_retired(&self, at: u32) -> bool {
+    pub(crate) fn is_outdated(&self, at: u32) -> bool {
         let slot = self.slots.get(at);
         slot.epoch != self.at(slot.pool).epoch
     }

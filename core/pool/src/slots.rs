@@ -49,6 +49,7 @@ pub(crate) struct Slot {
     age: Age,
     /// How many times it was lent.
     uses: u32,
+    opened: Option<Instant>,
     database: u32,
     links: Links,
 }
@@ -92,6 +93,11 @@ impl Slot {
     pub(crate) const fn age(&self) -> Age {
         self.age
     }
+
+    /// When its login succeeded.
+    pub(crate) const fn opened(&self) -> Option<Instant> {
+        self.opened
+    }
 }
 
 impl Slots {
@@ -128,8 +134,20 @@ impl Slots {
         let links = Links::default();
         let (state, age) = (State::Opening, Age::Due(None));
         let home = Home::default();
-        let (since, uses) = (now, 0);
-        entry.insert(Slot { id, pool, state, since, home, epoch, age, uses, database, links });
+        let (since, uses, opened) = (now, 0, None);
+        entry.insert(Slot {
+            id,
+            pool,
+            state,
+            since,
+            home,
+            epoch,
+            age,
+            uses,
+            opened,
+            database,
+            links,
+        });
         self.opening += 1;
         self.list(pool, State::Opening).push_head(index);
         self.by_database[database as usize].total += 1;
@@ -194,10 +212,32 @@ impl Slots {
     }
 
     /// Gives a server that has just been opened its last day.
-    pub(crate) fn set_due(&mut self, index: u32, due: Option<Instant>) {
+    pub(crate) fn set_due(&mut self, index: u32, opened: Instant, due: Option<Instant>) {
         let slot = &mut self.entries[index as usize];
         assert_eq!(slot.age, Age::Due(None), "the last day is drawn once");
+        assert_eq!(slot.opened, None, "a server is opened once");
+        slot.opened = Some(opened);
         slot.age = Age::Due(due);
+    }
+
+    /// Gives a server another last day, also where its old one has come.
+    pub(crate) fn renew_due(&mut self, index: u32, due: Option<Instant>) {
+        let slot = &mut self.entries[index as usize];
+        assert!(slot.opened.is_some(), "its first is drawn when it is opened");
+        if slot.age == Age::Over {
+            self.by_pool[slot.pool.index()].overage -= 1;
+        }
+        slot.age = Age::Due(due);
+    }
+
+    /// Every server that is open and not being closed.
+    pub(crate) fn all_live(&self) -> Vec<u32> {
+        let live = |slot: &Slot| match slot.state {
+            State::Idle | State::Tested | State::Lent => true,
+            State::Opening | State::Closing => false,
+        };
+        let live = self.entries.iter().filter(|(_, slot)| live(slot));
+        live.map(|(_, slot)| slot.id.index).collect()
     }
 
     /// Notes that a server's last day has come, or its last use, if it has. Says whether its life

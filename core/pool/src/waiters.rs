@@ -1,7 +1,7 @@
 //! The queues of clients without a server: first come, first served, in each pool and over all.
 //!
-//! Invariant: every waiter is in the queue of its pool, in the common queue and in the index, and
-//! both queues are in the order of arrival. With one `query_wait_timeout` for all, the head of the
+//! Invariant: every waiter is in the queue of its pool and in the index, and unless the pool is paused
+//! in the common queue; both queues are in the order of arrival. With one `query_wait_timeout` for all, the head of the
 //! common queue is therefore the next to run out of time.
 
 use std::time::Instant;
@@ -18,11 +18,14 @@ pub(crate) struct Waiter {
     pub(crate) id: WaiterId,
     pub(crate) pool: PoolId,
     pub(crate) home: Home,
+    /// When it asked.
+    pub(crate) asked: Instant,
     pub(crate) place: Place,
     links: Links,
 }
 
-/// A place in the order of arrival over all pools.
+/// A place in the order of arrival over all pools. Who waited while its pool was paused gets a new
+/// one when that is over, as if it had come then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) number: u64,
@@ -33,9 +36,23 @@ pub(crate) struct Place {
 pub(crate) struct Waiters {
     entries: Slab<Waiter>,
     index: FxHashMap<WaiterId, u32>,
-    by_pool: Vec<List>,
+    by_pool: Vec<Queue>,
     all: List,
     arrived: u64,
+}
+
+/// The waiters of a pool.
+#[derive(Debug)]
+struct Queue {
+    list: List,
+    clock: Clock,
+}
+
+/// Whether the time of a pool's waiters runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clock {
+    Runs,
+    Stands,
 }
 
 impl Linked for Waiter {
@@ -60,15 +77,19 @@ impl Waiters {
     }
 
     pub(crate) fn add_pool(&mut self) {
-        self.by_pool.push(List::new(Lane::Own));
+        self.by_pool.push(Queue { list: List::new(Lane::Own), clock: Clock::Runs });
     }
 
     pub(crate) fn contains(&self, id: WaiterId) -> bool {
         self.index.contains_key(&id)
     }
 
+    pub(crate) fn pool_of(&self, id: WaiterId) -> Option<PoolId> {
+        self.index.get(&id).map(|&at| self.entries[at as usize].pool)
+    }
+
     pub(crate) fn count(&self, pool: PoolId) -> u32 {
-        self.by_pool[pool.index()].len()
+        self.by_pool[pool.index()].list.len()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -98,7 +119,7 @@ impl Waiters {
 
     /// The waiters of a pool in the order of arrival.
     pub(crate) fn walk(&self, pool: PoolId) -> impl Iterator<Item = &Waiter> {
-        self.by_pool[pool.index()].walk(&self.entries).map(|at| &self.entries[at as usize])
+        self.by_pool[pool.index()].list.walk(&self.entries).map(|at| &self.entries[at as usize])
     }
 
     /// Queues a client that is not queued.
@@ -110,11 +131,39 @@ impl Waiters {
         );
         self.arrived += 1;
         let place = Place { number: self.arrived, since: now };
-        let at = self.entries.insert(Waiter { id, pool, home, place, links: Links::default() });
+        let waiter = Waiter { id, pool, home, asked: now, place, links: Links::default() };
+        let at = self.entries.insert(waiter);
         let at = u32::try_from(at).expect("the waiters of all pools are fewer than 2^32");
-        self.by_pool[pool.index()].push_tail(&mut self.entries, at);
-        self.all.push_tail(&mut self.entries, at);
+        let queue = &mut self.by_pool[pool.index()];
+        queue.list.push_tail(&mut self.entries, at);
+        if queue.clock == Clock::Runs {
+            self.all.push_tail(&mut self.entries, at);
+        }
         self.index.insert(id, at);
+    }
+
+    /// Nobody who waits for the pool runs out of time from here on.
+    pub(crate) fn stop_clock(&mut self, pool: PoolId) {
+        let queue = &mut self.by_pool[pool.index()];
+        assert_eq!(queue.clock, Clock::Runs, "a clock is stopped once");
+        queue.clock = Clock::Stands;
+        let waiting: Vec<u32> = queue.list.walk(&self.entries).collect();
+        for at in waiting {
+            self.all.unlink(&mut self.entries, at);
+        }
+    }
+
+    /// The time of those who wait for the pool begins anew; their order stays.
+    pub(crate) fn start_clock(&mut self, pool: PoolId, now: Instant) {
+        let queue = &mut self.by_pool[pool.index()];
+        assert_eq!(queue.clock, Clock::Stands, "a clock that was stopped is started");
+        queue.clock = Clock::Runs;
+        let waiting: Vec<u32> = queue.list.walk(&self.entries).collect();
+        for at in waiting {
+            self.arrived += 1;
+            self.entries[at as usize].place = Place { number: self.arrived, since: now };
+            self.all.push_tail(&mut self.entries, at);
+        }
     }
 
     /// Takes out the first of a pool.
@@ -127,22 +176,24 @@ impl Waiters {
     pub(crate) fn remove(&mut self, id: WaiterId) -> Option<Waiter> {
         let at = self.index.remove(&id)?;
         let pool = self.entries[at as usize].pool;
-        self.by_pool[pool.index()].unlink(&mut self.entries, at);
-        self.all.unlink(&mut self.entries, at);
+        let queue = &mut self.by_pool[pool.index()];
+        queue.list.unlink(&mut self.entries, at);
+        if queue.clock == Clock::Runs {
+            self.all.unlink(&mut self.entries, at);
+        }
         Some(self.entries.remove(at as usize))
     }
 
     /// Asserts the invariant of the file. Linear.
     pub(crate) fn check(&self) {
         self.all.check(&self.entries);
-        assert_eq!(self.all.len() as usize, self.entries.len(), "every waiter is in the queue");
         assert_eq!(self.index.len(), self.entries.len(), "every waiter is in the index");
         let places = |list: &List| {
             let places = list.walk(&self.entries).map(|at| self.entries[at as usize].place);
             assert!(places.is_sorted(), "queues are in the order of arrival");
         };
         places(&self.all);
-        for (number, list) in self.by_pool.iter().enumerate() {
+        for (number, Queue { list, .. }) in self.by_pool.iter().enumerate() {
             list.check(&self.entries);
             places(list);
             for at in list.walk(&self.entries) {
@@ -151,7 +202,13 @@ impl Waiters {
                 assert_eq!(self.index.get(&waiter.id), Some(&at), "the index is true");
             }
         }
-        let queued: u32 = self.by_pool.iter().map(List::len).sum();
-        assert_eq!(queued, self.all.len(), "the pools' queues make up the common one");
+        let queued = |queues: &mut dyn Iterator<Item = &Queue>| -> u32 {
+            queues.map(|queue| queue.list.len()).sum()
+        };
+        let all = queued(&mut self.by_pool.iter());
+        assert_eq!(all as usize, self.entries.len(), "every waiter is in its pool's queue");
+        let mut running = self.by_pool.iter().filter(|queue| queue.clock == Clock::Runs);
+        let running = queued(&mut running);
+        assert_eq!(running, self.all.len(), "queues whose time runs make up the common one");
     }
 }

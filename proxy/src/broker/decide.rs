@@ -195,6 +195,12 @@ impl Inner {
         }
     }
 
+    /// The end of a wait that was a console's: for no server.
+    pub(super) fn end_other_wait(&mut self, client: ClientId) {
+        self.clients.get_mut(client).outcome = None;
+        self.clients.set_state(client, ClientState::Idle);
+    }
+
     /// The pools that have servers, in whatever state. Looks at each server.
     pub(super) fn pools_with_servers(&self) -> Vec<PoolId> {
         let mut pools: Vec<PoolId> = self.servers.iter().flatten().map(|slot| slot.pool).collect();

@@ -129,6 +129,11 @@ impl Broker {
         self.leave(inner);
     }
 
+    /// A console waits no longer.
+    pub(crate) fn end_console_wait(&self, client: ClientId) {
+        self.inner().end_other_wait(client);
+    }
+
     /// A client of session mode gives its server back: its session's state is taken off it first.
     pub(crate) fn reset_and_release(self: &Arc<Self>, client: ClientId, mut link: Box<Link>) {
         self.client_lets_go(client, &link);

@@ -12,6 +12,7 @@ mod dedicate;
 mod ear;
 mod idle;
 mod lend;
+mod maintain;
 mod make_way;
 mod role;
 mod warm;
@@ -57,6 +58,7 @@ use decide::Queues;
 
 pub(crate) use dedicate::{Lent, Own, Start};
 pub(crate) use lend::Acquired;
+pub(crate) use maintain::{Scope, Unmaintained};
 pub(crate) use role::{is_role, role_of};
 pub(crate) use welcome::{BaseWelcome, Welcome, WelcomeCache};
 
@@ -133,6 +135,8 @@ pub(crate) struct Inner {
     pub(crate) failover: Failover,
     /// Why PostgreSQL cannot be reached, for any pool; gone when one reaches it.
     pub(crate) unreachable: Option<Arc<OpenError>>,
+    /// What is paused.
+    pauses: maintain::Pauses,
     queues: Queues,
 }
 
@@ -266,6 +270,7 @@ impl Broker {
                 repeated: 0,
                 unreachable: None,
                 failover: Failover::default(),
+                pauses: maintain::Pauses::default(),
                 queues: Queues::new(started),
             }),
             texts: Lock::default(),
@@ -307,6 +312,7 @@ impl Broker {
             let workers = self.config.workers;
             let entry = PoolEntry::new(workers, database.into(), user, firewall, role);
             inner.entries.push(PoolEntry { own, ..entry });
+            inner.settle_in(pool);
         }
         assert!(pool.index() < inner.entries.len(), "a pool has its entry");
         Ok(pool)

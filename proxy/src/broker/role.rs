@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stent_pool::{Condition, Event, Fitness, Found, ServerRole};
+use stent_pool::{Condition, Fitness, Found, ServerRole};
 use stent_wire::report::reply::parse_data_row;
 
 use super::Broker;
@@ -81,7 +81,7 @@ impl Broker {
         }
         let servers = inner.servers.iter().flatten().count();
         for pool in inner.pools_with_servers() {
-            inner.decide(Event::RetireAll { pool }, now);
+            inner.retire(pool, now);
         }
         self.leave(inner);
         let target = dial::target(&self.config.upstream);

@@ -53,7 +53,8 @@ impl Broker {
             let census = inner.pools.census(pool, Instant::now());
             let error = inner.entries[pool.index()].open_error.as_ref()?;
             let matters = !error.is_permanent() || Some(pool) == primary;
-            (matters && census.idle + census.lent == 0).then(|| error.to_string())
+            let paused = inner.pools.is_paused(pool);
+            (matters && !paused && census.idle + census.lent == 0).then(|| error.to_string())
         })
     }
 

@@ -153,7 +153,8 @@ impl Broker {
     }
 
     /// A link, or `None` where the pool has been up but has no server free for us soon: a client
-    /// (an engineer's psql above all) must be able to log in to a pool that is held by others.
+    /// (an engineer's psql above all) must be able to log in to a pool that is held by others, or
+    /// paused.
     async fn wait_for_link_or_guess(
         self: &Arc<Self>,
         client: ClientId,
@@ -162,6 +163,10 @@ impl Broker {
         let known = self.inner().entries[pool.index()].welcomes.base.is_some();
         if !known {
             return self.wait_for_link(client, pool).await.map(Some);
+        }
+        if self.waits_for_resume(client) {
+            self.withdraw(client);
+            return Ok(None);
         }
         let waiting = self.wait_for_link(client, pool);
         match tokio::time::timeout(PATIENCE_WITH_LOGIN, waiting).await {

@@ -15,19 +15,28 @@ use crate::config::Config;
 use crate::stream::Stream;
 
 /// The names of the database, and of the user who needs no proof.
-const NAMES: [&str; 2] = ["stent", "pgbouncer"];
+pub(super) const NAMES: [&str; 2] = ["stent", "pgbouncer"];
 
 /// Where a client's start-up leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// To PostgreSQL.
     Database,
-    /// To the console, after its proof.
-    Console,
-    /// To the console: it is who runs the proxy.
+    /// To the console, after its proof, with these rights.
+    Console(Rights),
+    /// To the console, with all rights: it is who runs the proxy.
     Keeper,
     /// Nowhere, after its proof.
     Denied,
+}
+
+/// What a user of the console may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// Look: `stats_users`.
+    Look,
+    /// Change things too: `admin_users`.
+    Change,
 }
 
 impl Access {
@@ -40,11 +49,12 @@ impl Access {
         if NAMES.contains(&startup.user.as_str()) && is_own_user(stream) {
             return Self::Keeper;
         }
-        let named = config.console_users.contains(&startup.user);
-        match (named, config.console_users.is_empty()) {
-            (true, _) => Self::Console,
-            (false, true) => Self::Database,
-            (false, false) => Self::Denied,
+        let (admins, stats) = (&config.console_admins, &config.console_users);
+        match () {
+            () if admins.contains(&startup.user) => Self::Console(Rights::Change),
+            () if stats.contains(&startup.user) => Self::Console(Rights::Look),
+            () if admins.is_empty() && stats.is_empty() => Self::Database,
+            () => Self::Denied,
         }
     }
 
@@ -52,7 +62,7 @@ impl Access {
     pub(crate) const fn needs_room(self) -> bool {
         match self {
             Self::Database | Self::Denied => true,
-            Self::Console | Self::Keeper => false,
+            Self::Console(_) | Self::Keeper => false,
         }
     }
 }

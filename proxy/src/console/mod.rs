@@ -1,14 +1,17 @@
-//! The admin console: a database of our own, `stent` or `pgbouncer`, that answers SHOW commands.
+//! The admin console: a database of our own, `stent` or `pgbouncer`, that answers SHOW commands and
+//! obeys a few others.
 //!
 //! Owns: the session of a client that asks for it, in the simple query protocol. Who may is said in
-//! `access`, what there is to see in `show`.
-//! Refuses: everything that changes something, the extended protocol, and more than one command at
-//! a time.
+//! `access`, what there is to see in `show`, what there is to do in `command` and `act`.
+//! Refuses: the extended protocol, and more than one command at a time.
 //! Invariant: a console needs no server and no room in `max_client_conn`, so an engineer gets in
 //! when nobody else does; what it shows is a table made at one moment, without a secret or a
 //! literal of a statement.
 
 mod access;
+mod act;
+mod command;
+mod databases;
 mod mem;
 mod pools;
 mod show;
@@ -36,7 +39,8 @@ use crate::disconnects::Cause;
 use crate::messages::Inbox;
 use crate::stream::Stream;
 
-pub(crate) use access::Access;
+pub(crate) use access::{Access, Rights};
+use command::Command;
 use show::View;
 use table::Table;
 
@@ -60,6 +64,9 @@ const PARAMETERS: [(&str, &str); 7] = [
 pub(crate) struct Console {
     pub(crate) broker: Arc<Broker>,
     pub(crate) id: ClientId,
+    /// Who it is, for the log.
+    pub(crate) user: String,
+    pub(crate) rights: Rights,
     pub(crate) stream: Stream,
     pub(crate) inbox: Inbox,
     /// Whether requests are dropped up to the next Sync.
@@ -118,7 +125,7 @@ impl Console {
                     return Err(End { cause: Cause::Terminated, detail: String::new() });
                 }
                 Heard::Message(tag, body) => {
-                    let answer = self.answer(tag, &body);
+                    let answer = self.answer(tag, &body).await?;
                     self.say(&answer).await?;
                 }
                 Heard::Shutdown => {
@@ -168,7 +175,7 @@ impl Console {
     }
 
     /// What is said to a message.
-    fn answer(&mut self, tag: u8, body: &[u8]) -> Vec<u8> {
+    async fn answer(&mut self, tag: u8, body: &[u8]) -> Result<Vec<u8>, End> {
         let mut out = Vec::new();
         match (tag, self.skip) {
             (b'S', _) => {
@@ -177,7 +184,7 @@ impl Console {
             }
             (_, Skip::ToSync) => {}
             (b'Q', Skip::No) => {
-                self.command(body.strip_suffix(&[0]).unwrap_or(body), &mut out);
+                self.command(body.strip_suffix(&[0]).unwrap_or(body), &mut out).await?;
                 put_ready_for_query(&mut out, TransactionStatus::Idle);
             }
             // A flush, and COPY data that nobody has asked for.
@@ -191,19 +198,21 @@ impl Console {
                     .put(&mut out);
             }
         }
-        out
+        Ok(out)
     }
 
-    fn command(&self, text: &[u8], out: &mut Vec<u8>) {
-        match show::parse(text) {
+    async fn command(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
+        match command::parse(text) {
             Ok(None) => put_empty_query_response(out),
-            Ok(Some(show)) => {
+            Ok(Some(Command::Show(show))) => {
                 let view = View { broker: &self.broker, now: Instant::now() };
                 let table: Table = (show.table)(&view);
                 table.put(out);
             }
+            Ok(Some(Command::Change(change))) => self.change(&change, out).await?,
             Err(report) => report.put(out),
         }
+        Ok(())
     }
 
     async fn say(&mut self, bytes: &[u8]) -> Result<(), End> {

@@ -13,7 +13,9 @@ mod prove;
 mod rules;
 pub(crate) mod verifiers;
 
+use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,13 +32,16 @@ use crate::broker::{BaseWelcome, Broker, Draining, Lent, Start, Welcome};
 use crate::cancel;
 use crate::clients::{ClientId, ClientState};
 use crate::config::PoolMode;
-use crate::console::{self, Access, Console, Skip};
+use crate::console::{self, Access, Console, Rights, Skip};
 use crate::disconnects::Cause;
 use crate::link::Link;
 use crate::messages::Inbox;
 use crate::session::Session;
 use crate::stream::Stream;
 use gate::Arrival;
+
+/// How often a login that takes long looks whether a pause is the reason.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How a login ended that did not lead to a session.
 pub(crate) enum Failed {
@@ -90,8 +95,8 @@ pub(crate) struct Home {
 enum Way {
     /// To a session.
     Session(Home),
-    /// To the admin console.
-    Console,
+    /// To the admin console, with these rights and this name.
+    Console(Rights, String),
 }
 
 /// Takes a socket from its first byte to the start of its session.
@@ -102,8 +107,8 @@ pub(crate) async fn serve(broker: Arc<Broker>, id: ClientId, stream: Stream) {
         Ok(Way::Session(home)) => {
             tokio::task::spawn_local(login.into_session(home));
         }
-        Ok(Way::Console) => {
-            tokio::task::spawn_local(login.into_console().serve());
+        Ok(Way::Console(rights, user)) => {
+            tokio::task::spawn_local(login.into_console(rights, user).serve());
         }
         Err(failed) => {
             broker.withdraw(id);
@@ -144,10 +149,31 @@ async fn settle(
             Ok(Settled { welcome: said.unwrap_or_default(), pid, server: Some(lent) })
         }
         PoolMode::Transaction | PoolMode::Statement => {
-            let timeout = broker.config.client_login_timeout;
-            let welcome = tokio::time::timeout(timeout, broker.welcome(id, pool, &start.params));
-            let welcome = welcome.await.map_err(|_| too_slow(timeout))?.map_err(failed)?;
+            let welcome = in_time(broker, id, broker.welcome(id, pool, &start.params));
+            let welcome = welcome.await?.map_err(failed)?;
             Ok(Settled { welcome, pid: id.cancel_pid(), server: None })
+        }
+    }
+}
+
+/// Gives a step of a login `client_login_timeout`. While its client waits for a server of a paused
+/// database the time does not run, and begins anew after that.
+async fn in_time<T>(
+    broker: &Arc<Broker>,
+    id: ClientId,
+    step: impl Future<Output = T>,
+) -> Result<T, Failed> {
+    let timeout = broker.config.client_login_timeout;
+    let (mut step, mut left) = (pin!(step), timeout);
+    loop {
+        let look = left.min(LOOK_EVERY);
+        match tokio::time::timeout(look, step.as_mut()).await {
+            Ok(done) => return Ok(done),
+            Err(_) if broker.waits_for_resume(id) => left = timeout,
+            Err(_) => left -= look,
+        }
+        if left.is_zero() {
+            return Err(too_slow(timeout));
         }
     }
 }
@@ -162,23 +188,30 @@ fn too_slow(timeout: Duration) -> Failed {
 
 impl Login {
     async fn run(&mut self) -> Result<Way, Failed> {
-        let timeout = self.broker.config.client_login_timeout;
-        let arrival = self.arrive()?;
-        let proven = tokio::time::timeout(timeout, self.proven(&arrival)).await;
-        let (startup, access) = proven.unwrap_or_else(|_| Err(too_slow(timeout)))?;
+        let (arrival, broker) = (self.arrive()?, Arc::clone(&self.broker));
+        let (startup, access) = in_time(&broker, self.id, self.proven(&arrival)).await??;
         drop(arrival);
         let bytes: [u8; CANCEL_KEY_LEN_MAX] = self.broker.entropy.bytes().map_err(Failed::gone)?;
         let key = CancelKey::new(&bytes[..startup.cancel_key_len()]).map_err(Failed::gone)?;
         match access {
             Access::Database => self.seat(startup, key).await.map(Way::Session),
-            Access::Console | Access::Keeper => {
-                let mut last = Vec::new();
-                console::put_welcome(&mut last, self.id, &key);
-                self.tell(&last).await?;
-                Ok(Way::Console)
-            }
+            Access::Console(rights) => self.open_console(rights, startup.user, key).await,
+            Access::Keeper => self.open_console(Rights::Change, startup.user, key).await,
             Access::Denied => Err(console_denied(&startup.user)),
         }
+    }
+
+    async fn open_console(
+        &mut self,
+        rights: Rights,
+        user: String,
+        key: CancelKey,
+    ) -> Result<Way, Failed> {
+        let mut last = Vec::new();
+        console::put_welcome(&mut last, self.id, &key);
+        self.broker.inner().clients.get_mut(self.id).key = Some(key);
+        self.tell(&last).await?;
+        Ok(Way::Console(rights, user))
     }
 
     async fn tell(&mut self, last: &[u8]) -> Result<(), Failed> {
@@ -299,9 +332,9 @@ impl Login {
         Session::new(broker, id, home, stream, inbox.into_bytes())
     }
 
-    fn into_console(self) -> Console {
+    fn into_console(self, rights: Rights, user: String) -> Console {
         let Self { broker, id, stream, inbox, end_point: _ } = self;
-        Console { broker, id, stream, inbox, skip: Skip::No }
+        Console { broker, id, user, rights, stream, inbox, skip: Skip::No }
     }
 
     /// Says the last word, if there is one, and writes the end into the ledger.

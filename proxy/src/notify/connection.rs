@@ -33,7 +33,12 @@ pub(super) async fn run(broker: Arc<Broker>, hub: Arc<Hub>) {
     while hub.goes_on() {
         let Some(mut link) = obtain(&broker, &hub).await else { continue };
         match serve(&broker, &hub, &mut link).await {
-            Ok(()) => broker.release_ear(link, Condition::Clean),
+            Ok(()) => {
+                if broker.is_retired(link.server) {
+                    hub.interrupted();
+                }
+                broker.release_ear(link, Condition::Clean);
+            }
             Err(error) => {
                 hub.interrupted();
                 let (database, user) = broker.names(hub.pool);
@@ -79,18 +84,18 @@ async fn obtain(broker: &Arc<Broker>, hub: &Arc<Hub>) -> Option<Box<Link>> {
     }
 }
 
-/// Listens until nobody does any more.
+/// Listens until nobody does any more, or the connection is to be replaced.
 async fn serve(broker: &Arc<Broker>, hub: &Arc<Hub>, link: &mut Link) -> Result<(), ExchangeError> {
     let timeout = broker.config.server_connect_timeout;
     loop {
         let begin = listen_sql([hub.fence_channel()]);
         within(timeout, exchange::query(link, &begin)).await?;
         hub.opened();
-        let mut ear = Ear { hub, link, buffer: Vec::new(), asked: None };
+        let mut ear = Ear { broker, hub, link, buffer: Vec::new(), asked: None };
         ear.listen(timeout).await?;
         within(timeout, exchange::query(link, b"UNLISTEN *")).await?;
         link.heard.clear();
-        if !hub.is_wanted() {
+        if !hub.is_wanted() || broker.is_retired(link.server) {
             return Ok(());
         }
     }
@@ -98,6 +103,7 @@ async fn serve(broker: &Arc<Broker>, hub: &Arc<Hub>, link: &mut Link) -> Result<
 
 /// The connection while it listens.
 struct Ear<'a> {
+    broker: &'a Broker,
     hub: &'a Hub,
     link: &'a mut Link,
     buffer: Vec<u8>,
@@ -123,7 +129,7 @@ impl Ear<'_> {
                         self.tell(change).await?;
                         deadline = tokio::time::Instant::now() + timeout;
                     }
-                    None if !self.hub.is_wanted() => return Ok(()),
+                    None if !self.hub.is_wanted() || self.is_retired() => return Ok(()),
                     None => {}
                 }
             }
@@ -209,6 +215,10 @@ impl Ear<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn is_retired(&self) -> bool {
+        self.broker.is_retired(self.link.server)
     }
 
     fn ended(&self) -> ExchangeError {

@@ -317,6 +317,11 @@ impl Hub {
         self.state.lock().connection == Connection::Open
     }
 
+    /// The connection may have to go: its task looks.
+    pub(crate) fn look_up(&self) {
+        self.changed.notify_one();
+    }
+
     /// The connection's server was granted, or refused.
     pub(crate) fn settle(&self, outcome: Outcome) {
         let before = self.state.lock().outcome.replace(outcome);

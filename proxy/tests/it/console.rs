@@ -23,7 +23,7 @@ pub(crate) async fn rows(client: &tokio_postgres::Client, sql: &str) -> Vec<Vec<
     rows
 }
 
-fn value<'a>(row: &'a [(String, String)], column: &str) -> &'a str {
+pub(crate) fn value<'a>(row: &'a [(String, String)], column: &str) -> &'a str {
     &row.iter().find(|(name, _)| name == column).expect(column).1
 }
 
@@ -139,7 +139,7 @@ fn what_is_no_command_gets_an_error_and_the_session_goes_on() {
     let mut raw = Raw::connect(&proxy);
     raw.send(&startup(&[("user", "ops"), ("database", "stent"), ("extra_float_digits", "2")]));
     assert!(raw.tags().starts_with('R'));
-    raw.send(&query("pause"));
+    raw.send(&query("kill"));
     let said = raw.until_ready();
     assert_eq!((said[0].0, field(&said[0].1, b'C')), (b'E', "0A000".to_owned()));
     raw.send(&query("select 1"));

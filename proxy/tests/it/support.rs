@@ -72,6 +72,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         drain_serve_timeout: Duration::ZERO,
         drain_timeout: Duration::from_secs(1),
         forbidden_state: stent_wire::inspect::Causes::NONE,
+        console_admins: Vec::new(),
         console_users: Vec::new(),
         max_prepared_statements: 200,
         statement_cache: Default::default(),

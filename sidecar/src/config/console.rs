@@ -1,8 +1,7 @@
-//! `admin_users` and `stats_users`: who may use the admin console.
+//! `admin_users` and `stats_users`: who may use the admin console, and who of them may change things.
 //!
-//! Refuses: to give the two different rights, as long as the console changes nothing.
+//! Invariant: a name stands in a list once, as it was written.
 
-use super::keys::Settings;
 use super::value::{KeyType, TomlShape};
 
 /// The most names in a list.
@@ -38,14 +37,6 @@ impl KeyType for UserNames {
     fn show(&self) -> String {
         self.0.join(",")
     }
-}
-
-/// Who may use the console: both lists.
-pub(crate) fn users(settings: &Settings) -> Vec<String> {
-    let mut users = settings.admin_users.value.0.clone();
-    let more = settings.stats_users.value.0.iter();
-    users.extend(more.filter(|name| !settings.admin_users.value.0.contains(name)).cloned());
-    users
 }
 
 #[cfg(test)]

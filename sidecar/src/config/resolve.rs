@@ -119,7 +119,8 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         drain_serve_timeout: drain.min(settings.drain_serve_timeout.value.0),
         drain_timeout: drain.saturating_sub(settings.drain_serve_timeout.value.0),
         forbidden_state: settings.forbidden_state.value.0,
-        console_users: super::console::users(settings),
+        console_admins: settings.admin_users.value.0.clone(),
+        console_users: settings.stats_users.value.0.clone(),
         max_prepared_statements: settings.max_prepared_statements.value,
         statement_cache: settings.statement_cache.value,
     }

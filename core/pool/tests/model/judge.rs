@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use stent_pool::{
-    CloseCause, Decision, Event, HOME_MARGIN, Home, PoolId, Pools, Refusal, SWEEP_EVERY,
+    CloseCause, Decision, Event, HOME_MARGIN, Home, Limits, PoolId, Pools, Refusal, SWEEP_EVERY,
     SWITCH_MARGIN, ServerId, WaiterId,
 };
 
@@ -17,6 +17,18 @@ impl Model {
     pub(crate) fn judge(&mut self, event: Event, now: Instant, decisions: &[Decision]) {
         self.hopeless.clear();
         self.take_in(event, now);
+        for &decision in decisions {
+            self.judge_one(decision, now);
+        }
+        self.settle(now);
+        self.nothing_is_missing(now);
+    }
+
+    /// Takes in other limits and what was decided upon them.
+    pub(crate) fn judge_resize(&mut self, limits: Limits, now: Instant, decisions: &[Decision]) {
+        let waiting = self.pools.iter().map(|pool| self.waiting(pool.id)).max().unwrap_or(0);
+        self.resized = Some((now, waiting));
+        self.limits = limits;
         for &decision in decisions {
             self.judge_one(decision, now);
         }
@@ -61,6 +73,7 @@ impl Model {
             wanted,
             "a server is opened for a waiter, for the minimum or in place of an old one"
         );
+        assert!(!self.known(pool).paused, "a paused pool opens nothing");
         let retry_max = self.limits.retry_max;
         if let Some(outage) = &mut self.outage {
             assert!(now >= outage.not_before, "attempts of all pools keep their distance");
@@ -101,6 +114,7 @@ impl Model {
             assert!(behind <= HOME_MARGIN, "nobody is overtaken by one that came much later");
         }
         assert!(!self.server(server).retired, "no retired server is lent");
+        assert!(!self.known(pool).paused, "a paused pool lends nothing");
         if self.server(server).state == State::Idle {
             assert!(self.is_fresh(server, now), "a server of doubtful health is probed first");
             let near = self.server(server).home == served.home;
@@ -133,6 +147,7 @@ impl Model {
                 assert_eq!(state, State::Free(Some(cause)), "the cause is the true one");
             }
             CloseCause::Retired => assert!(self.server(server).retired, "only the retired"),
+            CloseCause::Shrunk => assert!(self.is_crowded(pool), "only above a cap"),
             CloseCause::Lifetime => {
                 assert!(self.may_be_old(known, now), "nobody dies young, at {age:?}");
                 assert!(self.may_shrink(pool), "the minimum is kept");
@@ -161,7 +176,8 @@ impl Model {
         let short = blocked.len().saturating_sub(self.left(scope) as usize);
         reason(closing < short, "more are closed than are needed")?;
         let theirs = blocked.iter().filter(|waiter| waiter.pool != known.pool);
-        let theirs = theirs.map(|waiter| waiter.since).min().ok_or("nobody else is blocked")?;
+        let theirs =
+            theirs.map(|waiter| waiter.runs_since).min().ok_or("nobody else is blocked")?;
         let own = self.waiters.iter().find(|waiter| waiter.pool == known.pool);
         match (known.state, own) {
             (State::Idle, _) => {
@@ -169,7 +185,8 @@ impl Model {
                 reason(idle.all(|other| other.since >= known.since), "another has been idle longer")
             }
             (_, Some(own)) => {
-                reason(own.since - theirs > SWITCH_MARGIN, "theirs is not far ahead of our own")
+                let ahead = own.runs_since - theirs;
+                reason(ahead > SWITCH_MARGIN, "theirs is not far ahead of our own")
             }
             (_, None) => Ok(()),
         }
@@ -183,7 +200,7 @@ impl Model {
             let fitting = |database| {
                 let scope = Scope::Database(database);
                 let mut blocked = self.blocked(scope, now);
-                blocked.sort_by_key(|waiter| waiter.since);
+                blocked.sort_by_key(|waiter| waiter.runs_since);
                 blocked.into_iter().take(self.left(scope) as usize)
             };
             return databases.into_iter().flat_map(fitting).collect();
@@ -206,8 +223,11 @@ impl Model {
     }
 
     fn openings_left(&self, pool: PoolId) -> u32 {
+        if self.known(pool).paused {
+            return 0;
+        }
         let opening = self.count(pool, &[State::Opening]);
-        let places = self.limits.pool_size.get() - self.total(pool);
+        let places = self.limits.pool_size.get().saturating_sub(self.total(pool));
         places.min(self.limits.opening_max.saturating_sub(opening))
     }
 
@@ -217,16 +237,22 @@ impl Model {
         assert_eq!(waited, now - waiter.since, "the wait is told");
         match refusal {
             Refusal::WaitTimeout => {
-                assert!(waited >= self.limits.query_wait_timeout.unwrap(), "its time is up");
+                let ran = now - waiter.runs_since;
+                assert!(ran >= self.limits.query_wait_timeout.unwrap(), "its time is up");
+                assert!(
+                    !self.known(waiter.pool).paused,
+                    "while a pool is paused time stands still"
+                );
             }
             Refusal::OpenFailed => assert!(self.hopeless.contains(&waiter.pool), "no hope"),
             Refusal::Overloaded { forecast } => {
                 assert!(forecast > self.limits.query_wait_timeout.unwrap(), "it would be too late");
-                assert_eq!(self.total(waiter.pool), self.limits.pool_size.get(), "it cannot grow");
+                assert!(!self.known(waiter.pool).paused, "its time runs");
+                assert!(self.total(waiter.pool) >= self.limits.pool_size.get(), "it cannot grow");
                 assert_eq!(waited, Duration::ZERO, "it is told at once");
             }
             Refusal::QueueFull => {
-                assert_eq!(self.waiting(waiter.pool), self.limits.waiters_max, "the queue is full");
+                assert!(self.waiting(waiter.pool) >= self.limits.waiters_max, "the queue is full");
             }
         }
     }
@@ -237,7 +263,11 @@ impl Model {
             let tested = self.count(pool.id, &[State::Tested]);
             let opening = self.count(pool.id, &[State::Opening]);
             let idle = self.count(pool.id, &[State::Idle]);
-            assert!(waiting <= self.limits.waiters_max, "the queue has an end");
+            let longest = self.resized.map_or(0, |(_, waiting)| waiting);
+            let longest = self.limits.waiters_max.max(longest);
+            assert!(waiting <= longest, "the queue has an end");
+            let may_rest = !self.known(pool.id).paused && !self.is_crowded(pool.id);
+            assert!(idle == 0 || may_rest, "nothing is kept while paused, or above a cap");
             assert!(idle == 0 || waiting <= tested, "nobody waits beside an idle server");
             let hopeless = self.hopeless.contains(&pool.id);
             assert!(!hopeless || waiting == 0, "nobody waits without hope");
@@ -270,8 +300,8 @@ impl Model {
     /// What time alone must have brought about by now.
     pub(crate) fn nothing_is_overdue(&self, now: Instant) {
         let timeout = self.limits.query_wait_timeout;
-        for waiter in &self.waiters {
-            let in_time = timeout.is_none_or(|timeout| waiter.since + timeout > now);
+        for waiter in self.waiters.iter().filter(|waiter| !self.known(waiter.pool).paused) {
+            let in_time = timeout.is_none_or(|timeout| waiter.runs_since + timeout > now);
             assert!(in_time, "waiters are refused in time");
         }
         for pool in &self.pools {
@@ -297,7 +327,10 @@ impl Model {
             let pool = self.known(server.pool);
             let replaceable = self.count(server.pool, &[State::Opening]) == 0
                 && (pool.failed_at.is_none() && self.outage.is_none());
-            let late = late(server.since, rest) || (late(opened_at, life) && replaceable);
+            // Who was too old already when lives became shorter has a tenth of one left.
+            let begun = self.resized.zip(life).map(|((at, _), life)| at + life / 10 - life);
+            let begun = begun.map_or(opened_at, |begun| begun.max(opened_at));
+            let late = late(server.since, rest) || (late(begun, life) && replaceable);
             // One that may go only now is looked at by the next sweep.
             let late = late && server.since.max(self.attempt_ended) + SWEEP_EVERY < now;
             assert!(!late || self.limits.min_pool_size > 0, "idle servers end in time");
@@ -321,7 +354,8 @@ impl Model {
             assert_eq!(census.maxwait, maxwait);
         }
         let deadline = pools.next_deadline();
-        let awaited = !self.waiters.is_empty() && self.limits.query_wait_timeout.is_some();
+        let mut running = self.waiters.iter().filter(|waiter| !self.known(waiter.pool).paused);
+        let awaited = running.next().is_some() && self.limits.query_wait_timeout.is_some();
         assert!(!awaited || deadline.is_some(), "somebody's time is running");
     }
 

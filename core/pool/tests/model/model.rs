@@ -39,6 +39,7 @@ pub(crate) struct Pool {
     pub(crate) database: &'static str,
     pub(crate) used: bool,
     pub(crate) barred: bool,
+    pub(crate) paused: bool,
     pub(crate) opened: u64,
     /// When the last failure was noticed, since the last success.
     pub(crate) failed_at: Option<Instant>,
@@ -53,6 +54,8 @@ pub(crate) struct Waiter {
     pub(crate) home: Home,
     pub(crate) pool: PoolId,
     pub(crate) since: Instant,
+    /// When its time began to run: then, or when its pool was resumed.
+    pub(crate) runs_since: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +75,8 @@ pub(crate) enum Scope {
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) limits: Limits,
+    /// When they were last changed, and the most who waited for one pool then.
+    pub(crate) resized: Option<(Instant, u32)>,
     pub(crate) pools: Vec<Pool>,
     pub(crate) servers: Vec<Server>,
     pub(crate) waiters: Vec<Waiter>,
@@ -92,6 +97,7 @@ impl Model {
         let (pools, servers, waiters) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             limits,
+            resized: None,
             pools,
             servers,
             waiters,
@@ -109,6 +115,7 @@ impl Model {
             database,
             used: false,
             barred: false,
+            paused: false,
             opened: 0,
             failed_at: None,
             not_before: start,
@@ -132,7 +139,8 @@ impl Model {
     pub(crate) fn take_in(&mut self, event: Event, now: Instant) {
         match event {
             Event::Acquire { pool, waiter, home } => {
-                self.waiters.push(Waiter { id: waiter, home, pool, since: now });
+                let (since, runs_since) = (now, now);
+                self.waiters.push(Waiter { id: waiter, home, pool, since, runs_since });
             }
             Event::Withdraw { waiter } => self.waiters.retain(|known| known.id != waiter),
             Event::Opened { server, home } => {
@@ -163,11 +171,28 @@ impl Model {
             }
             Event::Closed { server } => self.servers.retain(|known| known.id != server),
             Event::RetireAll { pool } => {
-                for server in self.servers.iter_mut().filter(|server| server.pool == pool) {
-                    server.retired = true;
+                self.retire(pool);
+            }
+            Event::Pause { pool } => {
+                self.pool_mut(pool).paused = true;
+                self.retire(pool);
+            }
+            Event::Resume { pool } => {
+                let known = self.pool_mut(pool);
+                if std::mem::take(&mut known.paused) {
+                    known.failed_at = None;
+                    (self.outage, self.attempt_ended) = (None, now);
+                    let waiting = self.waiters.iter_mut().filter(|waiter| waiter.pool == pool);
+                    waiting.for_each(|waiter| waiter.runs_since = now);
                 }
             }
             Event::Tick => {}
+        }
+    }
+
+    fn retire(&mut self, pool: PoolId) {
+        for server in self.servers.iter_mut().filter(|server| server.pool == pool) {
+            server.retired = true;
         }
     }
 
@@ -189,13 +214,13 @@ impl Model {
         }
         let without_hope = |pool: &&Pool| {
             let last_try = self.count(pool.id, &[State::Opening]) == 0;
-            match failure {
+            let alone = pool.id == id && self.live(id) == 0;
+            let hopeless = match failure {
                 OpenFailure::Unreachable => !self.reached && last_try,
-                OpenFailure::Permanent => pool.id == id && self.live(id) == 0,
-                OpenFailure::Transient => {
-                    pool.id == id && self.live(id) == 0 && pool.opened == 0 && last_try
-                }
-            }
+                OpenFailure::Permanent => alone,
+                OpenFailure::Transient => alone && pool.opened == 0 && last_try,
+            };
+            hopeless && !pool.paused
         };
         self.hopeless = self.pools.iter().filter(without_hope).map(|pool| pool.id).collect();
         if failure != OpenFailure::Unreachable {
@@ -283,7 +308,7 @@ impl Model {
             Scope::Database(_) => self.limits.max_db_connections,
             Scope::All => self.limits.max_server_connections,
         };
-        most.map_or(u32::MAX, NonZeroU32::get) - number(self.within(scope).count())
+        most.map_or(u32::MAX, NonZeroU32::get).saturating_sub(number(self.within(scope).count()))
     }
 
     pub(crate) fn within(&self, scope: Scope) -> impl Iterator<Item = &Server> {
@@ -307,6 +332,20 @@ impl Model {
         let aged = |at: Instant| life.is_some_and(|life| now - at >= life.mul_f64(0.9));
         server.opened_at.is_some_and(aged)
             || self.limits.server_max_uses.is_some_and(|most| server.uses >= most.get())
+    }
+
+    /// Whether there are more servers that are to stay than a cap allows.
+    pub(crate) fn is_crowded(&self, pool: PoolId) -> bool {
+        let own = self.total(pool) - self.count(pool, &[State::Closing]);
+        let staying = |scope| {
+            let staying = self.within(scope).filter(|server| server.state != State::Closing);
+            number(staying.count())
+        };
+        let limits = &self.limits;
+        let database = Scope::Database(self.known(pool).database);
+        own > limits.pool_size.get()
+            || limits.max_db_connections.is_some_and(|most| staying(database) > most.get())
+            || limits.max_server_connections.is_some_and(|most| staying(Scope::All) > most.get())
     }
 
     /// The minimum that applies to the pool at present.

@@ -45,6 +45,17 @@ pub(crate) enum Op {
     RetireAll {
         pool: u8,
     },
+    Pause {
+        pool: u8,
+    },
+    Resume {
+        pool: u8,
+    },
+    /// The limits change; the numbers choose which and how.
+    Resize {
+        sizes: Sizes,
+        kind: u8,
+    },
     /// A server that is gone is spoken of again.
     Stale {
         which: u8,
@@ -55,15 +66,21 @@ pub(crate) enum Op {
     },
 }
 
-/// The limits that are varied.
-#[derive(Clone, Debug)]
-pub(crate) struct Setting {
+/// The numbers among the limits that are varied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
     pub(crate) pool_size: u32,
     pub(crate) min_pool_size: u32,
     pub(crate) max_db_connections: Option<u32>,
     pub(crate) max_server_connections: Option<u32>,
     pub(crate) server_max_uses: Option<u32>,
     pub(crate) opening_max: u32,
+}
+
+/// What is varied from run to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) sizes: Sizes,
     pub(crate) seed: u64,
     /// How many homes there are.
     pub(crate) homes: u64,
@@ -96,7 +113,7 @@ struct Runner {
 
 impl Runner {
     fn new(setting: &Setting, start: Instant) -> Self {
-        let limits = limits(setting);
+        let limits = limits(setting.sizes, setting.kind);
         let mut pools = Pools::new(limits.clone(), setting.seed);
         let mut model = Model::new(limits, start);
         for (database, user) in
@@ -118,6 +135,9 @@ impl Runner {
     fn step(&mut self, op: Op) {
         if let Op::Pass { milliseconds } = op {
             return self.pass(Duration::from_millis(milliseconds.into()));
+        }
+        if let Op::Resize { sizes, kind } = op {
+            return self.resize(sizes, kind);
         }
         let Some(event) = self.event(op) else { return };
         if let Event::OpenFailed { server, .. } | Event::Closed { server } = event {
@@ -165,11 +185,13 @@ impl Runner {
             Op::Lost { which } => Event::Lost { server: server(which, State::Idle)? },
             Op::Closed { which } => Event::Closed { server: server(which, State::Closing)? },
             Op::RetireAll { pool } => Event::RetireAll { pool: self.model.pool_id(pool) },
+            Op::Pause { pool } => Event::Pause { pool: self.model.pool_id(pool) },
+            Op::Resume { pool } => Event::Resume { pool: self.model.pool_id(pool) },
             Op::Stale { which } => {
                 let server = *self.gone.get(usize::from(which) % self.gone.len().max(1))?;
                 Event::Release { server, condition: Condition::Clean }
             }
-            Op::Pass { .. } => return None,
+            Op::Pass { .. } | Op::Resize { .. } => return None,
         })
     }
 
@@ -188,6 +210,22 @@ impl Runner {
         self.model.nothing_is_overdue(self.now);
     }
 
+    fn resize(&mut self, sizes: Sizes, kind: u8) {
+        let factor = 1 + u32::from(kind) % 2;
+        let limits = limits(sizes, kind);
+        let limits = Limits {
+            waiters_max: limits.waiters_max * factor / 2,
+            server_lifetime: limits.server_lifetime.map(|life| life * factor),
+            ..limits
+        };
+        let mut out = Vec::new();
+        self.pools.set_limits(limits.clone(), self.now, &mut out);
+        self.pools.check();
+        self.model.judge_resize(limits, self.now, &out);
+        self.model.compare(&self.pools, self.now);
+        self.record.extend(out.into_iter().map(|decision| (self.now, decision)));
+    }
+
     fn tell(&mut self, event: Event) {
         let mut out = Vec::new();
         self.pools.handle(event, self.now, &mut out);
@@ -198,22 +236,21 @@ impl Runner {
     }
 }
 
-fn limits(setting: &Setting) -> Limits {
-    let after =
-        |kind, milliseconds| (setting.kind >= kind).then(|| Duration::from_millis(milliseconds));
+fn limits(sizes: Sizes, kind: u8) -> Limits {
+    let after = |from, milliseconds| (kind >= from).then(|| Duration::from_millis(milliseconds));
     Limits {
-        pool_size: NonZeroU32::new(setting.pool_size).unwrap(),
-        min_pool_size: setting.min_pool_size.min(setting.pool_size),
-        max_db_connections: setting.max_db_connections.and_then(NonZeroU32::new),
-        max_server_connections: setting.max_server_connections.and_then(NonZeroU32::new),
+        pool_size: NonZeroU32::new(sizes.pool_size).unwrap(),
+        min_pool_size: sizes.min_pool_size.min(sizes.pool_size),
+        max_db_connections: sizes.max_db_connections.and_then(NonZeroU32::new),
+        max_server_connections: sizes.max_server_connections.and_then(NonZeroU32::new),
         query_wait_timeout: after(1, 700),
         server_lifetime: after(2, 3_000),
-        server_max_uses: setting.server_max_uses.and_then(NonZeroU32::new),
+        server_max_uses: sizes.server_max_uses.and_then(NonZeroU32::new),
         server_idle_timeout: after(3, 900),
         server_check_delay: Duration::from_millis(200),
         retry_min: Duration::from_millis(50),
         retry_max: Duration::from_millis(400),
         waiters_max: 6,
-        opening_max: setting.opening_max,
+        opening_max: sizes.opening_max,
     }
 }

@@ -142,8 +142,15 @@ impl World {
     }
 
     pub(crate) fn tell(&mut self, event: Event) -> Vec<String> {
+        self.decided(|pools, now, out| pools.handle(event, now, out))
+    }
+
+    pub(crate) fn decided(
+        &mut self,
+        tell: impl FnOnce(&mut Pools, Instant, &mut Vec<Decision>),
+    ) -> Vec<String> {
         let mut decisions = Vec::new();
-        self.pools.handle(event, self.now, &mut decisions);
+        tell(&mut self.pools, self.now, &mut decisions);
         decisions.into_iter().map(|decision| self.write_down(decision)).collect()
     }
 

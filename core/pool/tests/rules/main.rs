@@ -9,5 +9,7 @@ mod harness;
 mod homes;
 mod lending;
 mod opening;
+mod pausing;
 mod recycling;
+mod resizing;
 mod room;

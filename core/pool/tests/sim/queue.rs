@@ -29,6 +29,9 @@ pub(crate) enum Happening {
     Crash,
     /// All servers of a pool are declared stale.
     Retire(usize),
+    /// Maintenance of a pool's database begins and ends.
+    Pause(usize),
+    Resume(usize),
 }
 
 #[derive(Debug, Default)]

@@ -74,6 +74,9 @@ fn whatever_happens_the_caps_hold_and_each_request_has_one_answer() {
         for _ in 0..rng.usize(..4) {
             world.plan(ms(rng.u64(..5_000)), Happening::Crash);
             world.plan(ms(rng.u64(..5_000)), Happening::Retire(rng.usize(..databases.len())));
+            let (from, pool) = (rng.u64(..4_000), rng.usize(..databases.len()));
+            world.plan(ms(from), Happening::Pause(pool));
+            world.plan(ms(from + rng.u64(..2_000)), Happening::Resume(pool));
         }
         world.run();
     });
@@ -280,6 +283,30 @@ fn a_pool_of_slow_clients_does_not_starve_the_other_under_one_cap() {
         assert!(quick.waits.len() >= 5, "{}", quick.waits.len());
         let longest = quick.waits.iter().max().unwrap();
         assert!(*longest <= *slowest + ms(100), "{longest:?} against {slowest:?}");
+    });
+}
+
+#[test]
+fn a_restart_of_a_minute_under_a_pause_costs_nobody_an_error() {
+    for_seeds(0..20, |seed| {
+        let impatient = Limits { query_wait_timeout: Some(ms(1_000)), ..limits(10) };
+        let mut nature = nature(1, ms(70_000));
+        nature.outages = vec![(ms(5_200), ms(65_000))];
+        let mut world = World::new(impatient, nature, &[0], seed);
+        world.add_clients(0, 40, ms(100));
+        world.plan(ms(5_000), Happening::Pause(0));
+        world.run_until(ms(5_150));
+        assert!(world.pools.is_empty(world.pool_id(0)), "everybody has given back by now");
+        world.plan(ms(5_200), Happening::Crash);
+        world.plan(ms(65_000), Happening::Resume(0));
+        world.run();
+        assert!(world.clients.iter().all(|client| client.refusals.is_empty()));
+        assert!(world.opened_at.iter().all(|at| *at < ms(5_200) || *at > ms(65_000)));
+        let after = world.opened_at.iter().filter(|at| **at > ms(65_000));
+        assert_eq!(after.clone().count(), 10, "as many as the pool may have");
+        assert!(after.max().unwrap() < &ms(65_020), "and side by side");
+        let longest = world.clients.iter().flat_map(|client| &client.waits).max().unwrap();
+        assert!(*longest > ms(59_900), "{longest:?}");
     });
 }
 

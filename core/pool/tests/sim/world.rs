@@ -99,6 +99,10 @@ impl World {
         }
     }
 
+    pub(crate) fn pool_id(&self, number: usize) -> PoolId {
+        self.ids[number]
+    }
+
     pub(crate) fn plan(&mut self, at: Duration, happening: Happening) {
         self.queue.plan(at, happening);
     }
@@ -164,6 +168,8 @@ impl World {
             }
             Happening::Crash => self.crash(),
             Happening::Retire(pool) => self.tell(Event::RetireAll { pool: self.ids[pool] }),
+            Happening::Pause(pool) => self.tell(Event::Pause { pool: self.ids[pool] }),
+            Happening::Resume(pool) => self.tell(Event::Resume { pool: self.ids[pool] }),
         }
     }
 

@@ -1,0 +1,90 @@
+//! `SHOW DATABASES`, with PgBouncer's columns.
+//!
+//! A row is a database that clients have asked for, or that the configuration names. Where Stent has
+//! no such setting the column is null, or 0 where PgBouncer says "none" by it.
+//! Source: PgBouncer, doc/usage.md ("SHOW DATABASES") and src/admin.c.
+
+use std::collections::BTreeMap;
+
+use super::show::View;
+use super::table::{Column, Table, Value, text, whole};
+
+const COLUMNS: &[Column] = &[
+    text("name"),
+    text("host"),
+    whole("port"),
+    text("database"),
+    text("force_user"),
+    whole("pool_size"),
+    whole("min_pool_size"),
+    whole("reserve_pool_size"),
+    whole("server_lifetime"),
+    text("pool_mode"),
+    text("load_balance_hosts"),
+    whole("max_connections"),
+    whole("current_connections"),
+    whole("max_client_connections"),
+    whole("current_client_connections"),
+    whole("paused"),
+    whole("disabled"),
+];
+
+/// Servers and clients of a database.
+#[derive(Default)]
+struct Counts {
+    servers: u64,
+    clients: u64,
+}
+
+/// Makes the table.
+pub(super) fn table(view: &View<'_>) -> Table {
+    let config = &view.broker.config;
+    let limits = view.broker.inner().pools.limits().clone();
+    let mut table = Table::new(COLUMNS);
+    for (name, counts) in databases(view) {
+        let paused = u64::from(view.broker.is_database_paused(&name));
+        table.push(vec![
+            name.clone().into(),
+            config.upstream.host.clone().into(),
+            u64::from(config.upstream.port).into(),
+            name.into(),
+            Value::Null,
+            limits.pool_size.get().into(),
+            limits.min_pool_size.into(),
+            Value::Whole(0),
+            limits.server_lifetime.map_or(0, |life| life.as_secs()).into(),
+            config.pool_mode.as_str().into(),
+            Value::Null,
+            limits.max_db_connections.map_or(0, |most| most.get()).into(),
+            counts.servers.into(),
+            Value::Whole(0),
+            counts.clients.into(),
+            paused.into(),
+            Value::Whole(0),
+        ]);
+    }
+    table
+}
+
+fn databases(view: &View<'_>) -> BTreeMap<String, Counts> {
+    let upstream = &view.broker.config.upstream;
+    let mut databases = BTreeMap::<String, Counts>::new();
+    if let Some(named) = upstream.database.as_ref().or(upstream.user.as_ref()) {
+        databases.entry(named.clone()).or_default();
+    }
+    let inner = view.broker.inner();
+    for entry in &inner.entries {
+        databases.entry(entry.database.to_string()).or_default();
+    }
+    let mut count = |pool: stent_pool::PoolId, add: fn(&mut Counts)| {
+        let name = &*inner.entries[pool.index()].database;
+        add(databases.get_mut(name).expect("each pool's database is there"));
+    };
+    for slot in inner.servers.iter().flatten() {
+        count(slot.pool, |counts| counts.servers += 1);
+    }
+    for pool in inner.clients.iter().filter_map(|client| client.pool) {
+        count(pool, |counts| counts.clients += 1);
+    }
+    databases
+}
