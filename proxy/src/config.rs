@@ -51,6 +51,8 @@ pub struct Config {
     pub min_pool_size: u32,
     /// The most servers to one database, over all users; `None`: no limit.
     pub max_db_connections: Option<NonZeroU32>,
+    /// The most servers of all databases together; `None`: no limit.
+    pub max_server_connections: Option<NonZeroU32>,
     /// How many threads serve clients (`workers`), at most [`WORKERS_MAX`].
     pub workers: NonZeroU16,
     /// The most clients at a time.
@@ -59,6 +61,8 @@ pub struct Config {
     pub query_wait_timeout: Option<Duration>,
     /// Age at which a server is closed once it is free; `None`: never.
     pub server_lifetime: Option<Duration>,
+    /// How many times a server is lent before it is replaced; `None`: without end.
+    pub server_max_uses: Option<NonZeroU32>,
     /// Idle time after which a server is closed; `None`: never.
     pub server_idle_timeout: Option<Duration>,
     /// A server idle for longer than this is probed before it is lent.

@@ -20,7 +20,7 @@ use crate::stream::Stream;
 use crate::traces::Traces;
 use crate::workers;
 use stent_contract::snapshot::HolderState;
-use stent_pool::{Fitness, PoolId, ServerId};
+use stent_pool::{Fitness, OpenFailure, PoolId, ServerId};
 use stent_wire::auth::scram::{BindingPolicy, ClientBinding, ScramError};
 use stent_wire::auth::scram_client::{self, ExpectServerFinal, ExpectServerFirst};
 use stent_wire::auth::secret::{Secret, ServerMethod};
@@ -123,6 +123,24 @@ impl OpenError {
             | Self::Tls { .. }
             | Self::Protocol { .. }
             | Self::Misplaced { .. } => false,
+        }
+    }
+
+    /// What the pools make of it.
+    pub(crate) fn failure(&self) -> OpenFailure {
+        match self {
+            _ if self.is_permanent() => OpenFailure::Permanent,
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Misplaced { .. } => {
+                OpenFailure::Unreachable
+            }
+            Self::Refused(report) if report.code == SqlState::CANNOT_CONNECT_NOW => {
+                OpenFailure::Unreachable
+            }
+            Self::Refused(_)
+            | Self::Proof { .. }
+            | Self::Password { .. }
+            | Self::Tls { .. }
+            | Self::Protocol { .. } => OpenFailure::Transient,
         }
     }
 

@@ -91,12 +91,12 @@ fn pool_snapshot(
             received_bytes: entry.stats.sum(|stats| &stats.received),
             sent_bytes: entry.stats.sum(|stats| &stats.sent),
             checkouts: census.totals.checkouts,
-            timeouts: census.totals.wait_timeouts,
+            timeouts: census.totals.wait_timeouts + census.totals.refused_overloaded,
             wait_us: u64::try_from(census.totals.waited.as_micros()).unwrap_or(u64::MAX),
             opened: census.totals.opened,
             closed: census.totals.closed,
         },
-        connect_error: entry.open_error.as_ref().map(ToString::to_string),
+        connect_error: inner.why_closed(pool).map(ToString::to_string),
         servers_pinned: pinned(inner, pool),
         clients_listening: entry
             .hub()

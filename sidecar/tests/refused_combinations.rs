@@ -23,6 +23,13 @@ fn pool_sizes_that_contradict_each_other() {
         stent.toml:1: default_pool_size (20) is more than max_db_connections (10)
           mend: lower default_pool_size or raise max_db_connections"#]],
     );
+    file(
+        "max_server_connections = 19\n",
+        expect![[r#"
+        1 problem in the configuration:
+        stent.toml:1: default_pool_size (20) is more than max_server_connections (19)
+          mend: lower default_pool_size or raise max_server_connections"#]],
+    );
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) enum Backoff {
     Failing {
         /// How many attempts in a row, attempts made together counting once.
         failures: u32,
+        /// Since when.
+        since: Instant,
         /// When the last of them was noticed.
         failed_at: Instant,
         /// Not before then.
@@ -34,6 +36,18 @@ pub(crate) enum Permit {
     One,
     /// None before then.
     NotBefore(Instant),
+}
+
+impl Permit {
+    /// What two of them allow together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::NotBefore(one), Self::NotBefore(another)) => Self::NotBefore(one.max(another)),
+            (Self::NotBefore(at), _) | (_, Self::NotBefore(at)) => Self::NotBefore(at),
+            (Self::One, _) | (_, Self::One) => Self::One,
+            (Self::Many, Self::Many) => Self::Many,
+        }
+    }
 }
 
 impl Backoff {
@@ -74,14 +88,16 @@ impl Backoff {
         {
             return; // It was under way when its companion failed: no news.
         }
-        let failures = self.failures().saturating_add(1);
-        let longest = limits
-            .retry_min
-            .saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX))
-            .min(limits.retry_max);
+        let (failures, since) = match *self {
+            Self::Well => (1, now),
+            Self::Failing { failures, since, .. } => (failures.saturating_add(1), since),
+        };
+        // Who has been down for long may be found up a little later than who was down for a moment.
+        let down = now.saturating_duration_since(since);
+        let longest = (down / 4).max(limits.retry_min * 2).min(limits.retry_max);
         // Half of the pause is fixed, half is drawn, so that many proxies do not come back together.
         let shortest = limits.retry_min.max(longest / 2).min(longest);
         let pause = seed.between(shortest, longest);
-        *self = Self::Failing { failures, failed_at: now, retry_at: now + pause };
+        *self = Self::Failing { failures, since, failed_at: now, retry_at: now + pause };
     }
 }

@@ -50,6 +50,8 @@ pub struct Totals {
     pub refused_open_failed: u64,
     /// Clients refused because the queue was full.
     pub refused_queue_full: u64,
+    /// Clients refused because they would have waited for longer than `query_wait_timeout`.
+    pub refused_overloaded: u64,
     /// Clients that left the queue by themselves.
     pub withdrawn: u64,
     /// Logins that succeeded.

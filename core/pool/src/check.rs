@@ -3,6 +3,8 @@
 //! Invariant: checking changes nothing. It is linear, so debug builds run it after each event only
 //! while there are few servers and waiters, and release builds never.
 
+use std::num::NonZeroU32;
+
 use crate::backoff::Backoff;
 use crate::id::PoolId;
 use crate::pools::Pools;
@@ -20,6 +22,7 @@ impl Pools {
         for number in (0..).take(self.databases.len()) {
             self.check_database(number);
         }
+        self.check_whole();
     }
 
     fn check_pool(&self, number: PoolId) {
@@ -44,21 +47,34 @@ impl Pools {
             return;
         }
         match pool.backoff {
-            Backoff::Well => {
-                assert_eq!(retry, None, "a pool without failures has no pause");
+            Backoff::Well if self.outage.failures() == 0 && retry.is_none() => {
                 let full = self.slots.total(number) >= self.size(number)
                     || count(State::Opening) >= limits.opening_max;
                 assert!(unserved == 0 || pool.hunger > 0 || full, "the unserved have a reason");
             }
-            Backoff::Failing { .. } => {
+            Backoff::Well | Backoff::Failing { .. } => {
                 let stuck = self.slots.total(number) >= self.size(number)
                     || count(State::Opening) >= limits.opening_max;
                 assert!(
                     unserved == 0 || pool.hunger > 0 || retry.is_some() || stuck,
-                    "the unserved of a failing pool have a retry ahead"
+                    "the unserved of a pool that must pause have a retry ahead"
                 );
             }
         }
+    }
+
+    fn check_whole(&self) {
+        self.hungry.check();
+        let wanted: u32 = self.databases.iter().map(|database| database.wanted).sum();
+        assert_eq!(wanted, self.wanted, "what databases want is summed up");
+        assert!(wanted == 0 || !self.has_room_over_all(), "nobody is hungry beside free room");
+        let idle = self.slots.all_idle_longest();
+        assert!(
+            !self.is_crowded_over_all() || idle.is_none(),
+            "above a max_server_connections that was lowered nothing is kept"
+        );
+        let enough = self.slots.all_closing() >= wanted;
+        assert!(enough || idle.is_none(), "no idle server is kept from the hungry");
     }
 
     fn check_database(&self, number: u32) {
@@ -78,9 +94,14 @@ impl Pools {
             hunger += own;
         }
         assert_eq!(hunger, database.hunger, "hunger is summed up");
+        let most = self.limits.max_db_connections.map_or(u32::MAX, NonZeroU32::get);
+        let left = most.saturating_sub(self.slots.database_total(number));
+        assert_eq!(database.wanted, hunger.min(left), "what fits below its cap is wanted");
+        let first = database.hungry.first().filter(|_| database.wanted > 0);
+        assert_eq!(self.hungry.key(number), first.map(|(place, _)| place), "hungry databases");
         assert!(hunger == 0 || !self.has_room(number), "nobody is hungry beside free room");
         assert!(
-            self.slots.database_closing(number) >= hunger
+            self.slots.database_closing(number) >= self.unfit(number)
                 || self.slots.database_idle_longest(number).is_none(),
             "no idle server is kept from the hungry"
         );

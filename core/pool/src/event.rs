@@ -95,8 +95,11 @@ pub enum Event {
 pub enum OpenFailure {
     /// PostgreSQL answered, and will answer the same: 28P01, 28000, 3D000 and the like.
     Permanent,
-    /// Refused, timed out, 57P03, 53300 and the like: a later attempt may succeed.
+    /// 53300 and the like: a later attempt may succeed.
     Transient,
+    /// Nothing answered, or PostgreSQL takes nobody (57P03): it would have failed in any pool. A
+    /// later attempt may succeed, and what it finds is true for all pools.
+    Unreachable,
 }
 
 /// How a probe ended.
@@ -166,7 +169,7 @@ pub enum Decision {
 /// Why a server ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CloseCause {
-    /// Older than its `server_lifetime`.
+    /// Older than its `server_lifetime`, or lent `server_max_uses` times.
     Lifetime,
     /// Idle for `server_idle_timeout`.
     IdleTimeout,
@@ -195,4 +198,9 @@ pub enum Refusal {
     OpenFailed,
     /// The pool has [`crate::Limits::waiters_max`] waiters already.
     QueueFull,
+    /// At the pace of the pool it would wait longer than `query_wait_timeout`.
+    Overloaded {
+        /// How long, at the very least.
+        forecast: Duration,
+    },
 }

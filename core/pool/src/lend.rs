@@ -37,8 +37,13 @@ impl Pools {
         if waiting >= self.limits.waiters_max {
             return self.refuse(pool, waiter, Refusal::QueueFull, Duration::ZERO, out);
         }
+        if let Some(forecast) = self.hopeless_wait(pool, now) {
+            let refusal = Refusal::Overloaded { forecast };
+            return self.refuse(pool, waiter, refusal, Duration::ZERO, out);
+        }
         self.waiters.push(pool, waiter, home, now);
         assert!(self.waiters.count(pool) <= self.limits.waiters_max, "waiters_max is kept");
+        self.at_mut(pool).pace.begin(now);
         if self.at(pool).minimum == Minimum::Unused {
             self.at_mut(pool).minimum = Minimum::Kept;
         }
@@ -49,6 +54,7 @@ impl Pools {
     pub(crate) fn withdraw(&mut self, waiter: WaiterId, now: Instant) {
         if let Some(waiter) = self.waiters.remove(waiter) {
             self.at_mut(waiter.pool).totals.withdrawn += 1;
+            self.rest_pace(waiter.pool);
             self.appease(waiter.pool, now);
         }
     }
@@ -141,6 +147,33 @@ impl Pools {
             let waited = now.saturating_duration_since(waiter.asked);
             self.refuse(pool, waiter.id, refusal, waited, out);
         }
+        self.rest_pace(pool);
+        self.appease(pool, now);
+    }
+
+    /// How long one that comes now would wait at the least, if that is longer than it may: told at
+    /// once, it can do something better with its time.
+    fn hopeless_wait(&mut self, pool: PoolId, now: Instant) -> Option<Duration> {
+        let timeout = self.limits.query_wait_timeout?;
+        if self.is_paused(pool) {
+            return None; // Its time does not run.
+        }
+        let size = self.size(pool);
+        let growing = self.slots.total(pool) < size || self.slots.count(pool, State::Opening) > 0;
+        if growing {
+            return None;
+        }
+        let ahead = self.waiters.count(pool);
+        let turnover = size.saturating_mul(2);
+        let pace = &mut self.at_mut(pool).pace;
+        pace.forecast(ahead, turnover, Some(timeout), now).filter(|&wait| wait > timeout)
+    }
+
+    /// Where nobody waits any more, the pool's pace is nobody's concern.
+    fn rest_pace(&mut self, pool: PoolId) {
+        if self.waiters.count(pool) == 0 {
+            self.at_mut(pool).pace.end();
+        }
     }
 
     /// Refuses those whose time is up.
@@ -150,6 +183,7 @@ impl Pools {
             let waiter = self.waiters.remove(id).expect("the oldest waits");
             let waited = now.saturating_duration_since(waiter.asked);
             self.refuse(waiter.pool, waiter.id, Refusal::WaitTimeout, waited, out);
+            self.rest_pace(waiter.pool);
             self.appease(waiter.pool, now);
         }
     }
@@ -163,6 +197,9 @@ impl Pools {
     fn grant_waiter(&mut self, at: u32, waiter: &Waiter, now: Instant, out: &mut Vec<Decision>) {
         assert_eq!(waiter.pool, self.slots.get(at).pool, "a server serves its own pool");
         let waited = now.saturating_duration_since(waiter.asked);
+        let timeout = self.limits.query_wait_timeout;
+        self.at_mut(waiter.pool).pace.serve(timeout, now);
+        self.rest_pace(waiter.pool);
         self.grant(at, waiter.id, waiter.home, waited, now, out);
     }
 
@@ -200,6 +237,7 @@ impl Pools {
             Refusal::WaitTimeout => totals.wait_timeouts += 1,
             Refusal::OpenFailed => totals.refused_open_failed += 1,
             Refusal::QueueFull => totals.refused_queue_full += 1,
+            Refusal::Overloaded { .. } => totals.refused_overloaded += 1,
         }
     }
 
@@ -218,11 +256,30 @@ impl Pools {
         now: Instant,
         out: &mut Vec<Decision>,
     ) {
-        let Some(cause) = unfit else { return self.offer(at, now, out) };
         let pool = self.slots.get(at).pool;
+        let Some(cause) = unfit else {
+            let old = self.slots.get(at).age() == Age::Over;
+            self.offer(at, now, out);
+            if old {
+                self.replace(pool, now, out);
+            }
+            return;
+        };
         self.close(at, cause, now, out);
         self.serve_from_idle(pool, now, out);
         self.replenish(pool, now, out);
+    }
+
+    /// Whether a server in use that has outlived its lifetime may go: another is free in its place,
+    /// or there is no room for one beside it.
+    fn is_succeeded(&self, pool: PoolId) -> bool {
+        let crowded =
+            self.slots.total(pool) >= self.size(pool) || !self.has_room(self.at(pool).database);
+        let moving =
+            self.slots.count(pool, State::Opening) + self.slots.count(pool, State::Closing);
+        // Without room they go one at a time, so that the others can carry the load.
+        let alone = crowded && moving == 0;
+        (alone || self.slots.idle_young(pool) > 0) && self.can_spare(pool)
     }
 
     /// Why a healthy server that is free again is not lent again, if it is not.
@@ -231,7 +288,8 @@ impl Pools {
             return Some(cause);
         }
         let pool = self.slots.get(at).pool;
-        if self.slots.ripen(at, now) == Age::Over && self.can_spare(pool) {
+        let uses = self.limits.server_max_uses;
+        if self.slots.ripen(at, uses, now) == Age::Over && self.is_succeeded(pool) {
             return Some(CloseCause::Lifetime);
         }
         self.is_owed_elsewhere(pool).then_some(CloseCause::MakeRoom)

@@ -45,6 +45,7 @@ mod lend;
 mod limits;
 mod list;
 mod open;
+mod pace;
 mod pause;
 mod pools;
 mod recycle;
@@ -60,6 +61,7 @@ pub use failover::{Failover, Fitness, Found, PACE, PATIENCE, ServerRole};
 pub use home::{HOME_LOOK_MAX, HOME_MARGIN};
 pub use id::{Home, PoolId, ServerId, WaiterId};
 pub use limits::{
-    Limits, OPENING_MAX, POOLS_MAX, RETRY_MAX, RETRY_MIN, SWEEP_EVERY, SWITCH_MARGIN,
+    Limits, OPENING_ALL_MAX, OPENING_MAX, POOLS_MAX, RETRY_MAX, RETRY_MIN, SWEEP_EVERY,
+    SWITCH_MARGIN,
 };
 pub use pools::{Pools, TooManyPools};

@@ -18,6 +18,9 @@ pub const RETRY_MAX: Duration = Duration::from_secs(1);
 /// The usual [`Limits::opening_max`].
 pub const OPENING_MAX: u32 = 8;
 
+/// The most logins in progress over all pools: what a PostgreSQL that has just come back can stand.
+pub const OPENING_ALL_MAX: u32 = 32;
+
 /// How precise `server_lifetime` and `server_idle_timeout` are: idle servers are looked over at
 /// most this often.
 pub const SWEEP_EVERY: Duration = Duration::from_millis(250);
@@ -39,18 +42,24 @@ pub struct Limits {
     pub min_pool_size: u32,
     /// The most servers of one database over all users, in whatever state.
     pub max_db_connections: Option<NonZeroU32>,
+    /// The most servers of all databases together, in whatever state.
+    pub max_server_connections: Option<NonZeroU32>,
     /// How long a waiter waits before it is refused; `None`: for ever.
     pub query_wait_timeout: Option<Duration>,
     /// The age at which a server is replaced. Each server draws its own from the last tenth of
     /// it, so that servers opened together do not end together.
     pub server_lifetime: Option<Duration>,
+    /// How many times a server is lent before it is replaced.
+    pub server_max_uses: Option<NonZeroU32>,
     /// How long a server above `min_pool_size` may be idle before it is closed.
     pub server_idle_timeout: Option<Duration>,
     /// A server idle for longer than this is probed before it is lent.
     pub server_check_delay: Duration,
     /// The shortest pause after a failed login.
     pub retry_min: Duration,
-    /// The longest pause after failed logins. Below `retry_min` it is `retry_min`.
+    /// The longest pause after failed logins. Below `retry_min` it is `retry_min`. A pause is
+    /// never longer than a quarter of the time for which logins have failed, or twice
+    /// `retry_min`.
     pub retry_max: Duration,
     /// The most waiters of one pool; the next is refused at once.
     pub waiters_max: u32,

@@ -75,7 +75,11 @@ impl Pools {
             // What failed before the maintenance says nothing about the time after it.
             self.at_mut(pool).backoff = Backoff::Well;
             self.waiters.start_clock(pool, now);
+            if self.waiters.count(pool) > 0 {
+                self.at_mut(pool).pace.begin(now);
+            }
             self.replenish(pool, now, out);
+            self.end_outage(now, out);
         }
     }
 
@@ -99,6 +103,7 @@ impl Pools {
 
     fn stand_still(&mut self, pool: PoolId) {
         self.at_mut(pool).standing = Standing::Paused;
+        self.at_mut(pool).pace.end();
         self.retries.remove(pool.0);
         self.waiters.stop_clock(pool);
     }

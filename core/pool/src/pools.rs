@@ -12,6 +12,7 @@ use crate::event::{Decision, Event};
 use crate::heap::Heap;
 use crate::id::{PoolId, ServerId};
 use crate::limits::{Limits, POOLS_MAX};
+use crate::pace::Pace;
 use crate::pause::Standing;
 use crate::seed::Seed;
 use crate::slots::{Slots, State};
@@ -29,10 +30,19 @@ pub struct Pools {
     pub(crate) seed: Seed,
     pub(crate) pools: Vec<Pool>,
     pub(crate) databases: Vec<Database>,
+    /// The databases that want servers and have room for them under their own cap, by the first
+    /// waiter that nothing under way will serve.
+    pub(crate) hungry: Heap<Place>,
+    /// How many servers those want: the sum of [`Database::wanted`].
+    pub(crate) wanted: u32,
     pub(crate) slots: Slots,
     pub(crate) waiters: Waiters,
     /// Pools that want a server and may not try before then.
     pub(crate) retries: Heap<Instant>,
+    /// The luck with reaching PostgreSQL at all, which is one for all pools.
+    pub(crate) outage: Backoff,
+    /// Whether any login has ever succeeded.
+    pub(crate) reached: bool,
     /// The latest sign that servers are dying: what has been idle since before is probed first.
     pub(crate) suspect_at: Option<Instant>,
     /// When idle servers are next looked over, and when they last were.
@@ -57,10 +67,11 @@ pub(crate) struct Pool {
     pub(crate) standing: Standing,
     /// Raised when all present servers are retired.
     pub(crate) epoch: u32,
-    /// How many servers it would open now, were it not for `max_db_connections`.
+    /// How many servers it would open now, were it not for the caps of its database and of all.
     pub(crate) hunger: u32,
     pub(crate) backoff: Backoff,
     pub(crate) minimum: Minimum,
+    pub(crate) pace: Pace,
     pub(crate) totals: Totals,
 }
 
@@ -95,6 +106,8 @@ pub(crate) struct Database {
     pub(crate) hungry: Heap<Place>,
     /// The sum of their hunger.
     pub(crate) hunger: u32,
+    /// As much of it as fits below the database's own cap.
+    pub(crate) wanted: u32,
 }
 
 impl Pools {
@@ -105,9 +118,13 @@ impl Pools {
             seed: Seed::new(seed),
             pools: Vec::new(),
             databases: Vec::new(),
+            hungry: Heap::new(),
+            wanted: 0,
             slots: Slots::new(),
             waiters: Waiters::new(),
             retries: Heap::new(),
+            outage: Backoff::Well,
+            reached: false,
             suspect_at: None,
             sweep_at: None,
             swept_at: None,
@@ -262,7 +279,9 @@ impl Pools {
             members: Vec::new(),
             hungry: Heap::new(),
             hunger: 0,
+            wanted: 0,
         });
+        self.hungry.add_member();
         self.slots.add_database();
         self.names.insert(name.into(), at);
         at
@@ -288,6 +307,7 @@ impl Pools {
             hunger: 0,
             backoff: Backoff::Well,
             minimum: Minimum::Unused,
+            pace: Pace::default(),
             totals: Totals::default(),
         });
         self.slots.add_pool(database);

@@ -1,7 +1,8 @@
 //! The ends of servers: lifetime, idleness, loss, retirement, and the passing of time.
 //!
 //! Ages are looked at when a server is given back and, for idle ones, in a sweep at most every
-//! [`SWEEP_EVERY`]. A pool at its minimum opens the replacement first. Invariant: neither age nor
+//! [`SWEEP_EVERY`]. The replacement of a server in use is opened first, where the caps have room for
+//! both. Invariant: neither age nor
 //! idleness takes a used pool below `min_pool_size`, except one server at a time where the caps
 //! leave no room for the replacement beside the old one.
 
@@ -83,6 +84,17 @@ impl Pools {
         live > least || (live == least && crowded && calm)
     }
 
+    /// Whether the pool can do without one that has outlived its lifetime: not while its successor
+    /// is on its way, or would not find PostgreSQL.
+    pub(crate) fn can_spare_old(&self, number: PoolId) -> bool {
+        let pool = self.at(number);
+        let succeeded = self.slots.idle_young(number) > 0;
+        let lucky = pool.backoff.failures() == 0 || pool.minimum == Minimum::Barred;
+        let replaceable =
+            lucky && self.outage.failures() == 0 && self.slots.count(number, State::Opening) == 0;
+        (succeeded || replaceable) && self.can_spare(number)
+    }
+
     /// Closes servers that have outlived their lifetime and are no longer needed.
     pub(crate) fn spare_overage(&mut self, pool: PoolId, now: Instant, out: &mut Vec<Decision>) {
         if self.slots.overage(pool) == 0 {
@@ -91,7 +103,7 @@ impl Pools {
         let mut next = self.slots.idle_longest(pool);
         while let Some(at) = next {
             next = self.slots.idle_after(at);
-            if self.slots.get(at).age() == Age::Over && self.can_spare(pool) {
+            if self.slots.get(at).age() == Age::Over && self.can_spare_old(pool) {
                 self.close(at, CloseCause::Lifetime, now, out);
             }
         }
@@ -102,6 +114,9 @@ impl Pools {
     pub(crate) fn note_rest(&mut self, at: u32, now: Instant) {
         for expiry in self.expiries(at).into_iter().flatten() {
             self.note_sweep(if expiry > now { expiry } else { now + SWEEP_EVERY });
+        }
+        if self.slots.get(at).age() == Age::Over {
+            self.note_sweep(now + SWEEP_EVERY);
         }
     }
 
@@ -124,9 +139,9 @@ impl Pools {
         let mut next = self.slots.idle_longest(pool);
         while let Some(at) = next {
             next = self.slots.idle_after(at);
-            let aged = self.slots.ripen(at, now) == Age::Over;
+            let aged = self.slots.ripen(at, self.limits.server_max_uses, now) == Age::Over;
             let [rested, _] = self.expiries(at);
-            if aged && self.can_spare(pool) {
+            if aged && self.can_spare_old(pool) {
                 self.close(at, CloseCause::Lifetime, now, out);
             } else if rested.is_some_and(|end| end <= now)
                 && self.slots.live(pool) > self.least(pool)

@@ -26,9 +26,10 @@ impl Pools {
     /// wait and for what is idle or open already, from when they began.
     pub fn set_limits(&mut self, limits: Limits, now: Instant, out: &mut Vec<Decision>) {
         let now = self.begin(now);
-        let lifetime = self.limits.server_lifetime;
+        let lives = |limits: &Limits| (limits.server_lifetime, limits.server_max_uses);
+        let before = lives(&self.limits);
         self.limits = limits.in_range();
-        if self.limits.server_lifetime != lifetime {
+        if lives(&self.limits) != before {
             self.renew_lifetimes(now);
         }
         let all = (0..).map(PoolId).take(self.pools.len());
@@ -46,10 +47,17 @@ impl Pools {
         self.end();
     }
 
-    /// Whether a pool or its database has more servers than its cap allows, not counting those being
-    /// closed.
+    /// Whether a pool, its database or all together have more servers than their cap allows, not
+    /// counting those being closed.
     pub(crate) fn is_crowded(&self, pool: PoolId) -> bool {
-        self.is_pool_crowded(pool) || self.is_database_crowded(self.at(pool).database)
+        self.is_pool_crowded(pool)
+            || self.is_database_crowded(self.at(pool).database)
+            || self.is_crowded_over_all()
+    }
+
+    pub(crate) fn is_crowded_over_all(&self) -> bool {
+        let staying = self.slots.len() - self.slots.all_closing() as usize;
+        self.limits.max_server_connections.is_some_and(|most| staying > most.get() as usize)
     }
 
     pub(crate) fn is_pool_crowded(&self, pool: PoolId) -> bool {
@@ -72,6 +80,11 @@ impl Pools {
         let database = self.at(pool).database;
         while self.is_database_crowded(database)
             && let Some(at) = self.slots.database_idle_longest(database)
+        {
+            self.close(at, CloseCause::Shrunk, now, out);
+        }
+        while self.is_crowded_over_all()
+            && let Some(at) = self.slots.all_idle_longest()
         {
             self.close(at, CloseCause::Shrunk, now, out);
         }

@@ -6,6 +6,7 @@
 //! pool, the counts are the lengths of the lists, and the idle list of a database holds its idle
 //! servers with the longest idle at the tail.
 
+use std::num::NonZeroU32;
 use std::time::Instant;
 
 use slab::Slab;
@@ -46,6 +47,8 @@ pub(crate) struct Slot {
     /// The pool's epoch when it was opened; a past epoch means retired.
     pub(crate) epoch: u32,
     age: Age,
+    /// How many times it was lent.
+    uses: u32,
     opened: Option<Instant>,
     database: u32,
     links: Links,
@@ -56,6 +59,9 @@ pub(crate) struct Slots {
     entries: Slab<Slot>,
     by_pool: Vec<PoolSlots>,
     by_database: Vec<DatabaseSlots>,
+    idle: u32,
+    opening: u32,
+    closing: u32,
     generation: u32,
 }
 
@@ -96,7 +102,15 @@ impl Slot {
 
 impl Slots {
     pub(crate) const fn new() -> Self {
-        Self { entries: Slab::new(), by_pool: Vec::new(), by_database: Vec::new(), generation: 0 }
+        Self {
+            entries: Slab::new(),
+            by_pool: Vec::new(),
+            by_database: Vec::new(),
+            idle: 0,
+            opening: 0,
+            closing: 0,
+            generation: 0,
+        }
     }
 
     pub(crate) fn add_database(&mut self) {
@@ -120,9 +134,21 @@ impl Slots {
         let links = Links::default();
         let (state, age) = (State::Opening, Age::Due(None));
         let home = Home::default();
-        let slot =
-            Slot { id, pool, state, since: now, home, epoch, age, opened: None, database, links };
-        entry.insert(slot);
+        let (since, uses, opened) = (now, 0, None);
+        entry.insert(Slot {
+            id,
+            pool,
+            state,
+            since,
+            home,
+            epoch,
+            age,
+            uses,
+            opened,
+            database,
+            links,
+        });
+        self.opening += 1;
         self.list(pool, State::Opening).push_head(index);
         self.by_database[database as usize].total += 1;
         id
@@ -135,6 +161,7 @@ impl Slots {
         assert!(allowed(from, to), "a server does not go from {from:?} to {to:?}");
         slot.state = to;
         slot.since = now;
+        slot.uses = slot.uses.saturating_add(u32::from(to == State::Lent));
         let (pool, database) = (slot.pool, slot.database as usize);
         if to == State::Closing && slot.age == Age::Over {
             slot.age = Age::Due(None);
@@ -142,14 +169,20 @@ impl Slots {
         }
         self.list(pool, from).unlink(index);
         self.list(pool, to).push_head(index);
+        if from == State::Opening {
+            self.opening -= 1;
+        }
         if from == State::Idle {
             self.by_database[database].idle.unlink(&mut self.entries, index);
+            self.idle -= 1;
         }
         if to == State::Idle {
             self.by_database[database].idle.push_head(&mut self.entries, index);
+            self.idle += 1;
         }
         if to == State::Closing {
             self.by_database[database].closing += 1;
+            self.closing += 1;
         }
     }
 
@@ -161,8 +194,11 @@ impl Slots {
         let database = &mut self.by_database[slot.database as usize];
         database.total -= 1;
         match state {
-            State::Closing => database.closing -= 1,
-            State::Opening => {}
+            State::Closing => {
+                database.closing -= 1;
+                self.closing -= 1;
+            }
+            State::Opening => self.opening -= 1,
             State::Idle | State::Tested | State::Lent => {
                 panic!("a server with an open socket is closed before it is forgotten")
             }
@@ -204,11 +240,13 @@ impl Slots {
         live.map(|(_, slot)| slot.id.index).collect()
     }
 
-    /// Notes that a server's last day has come, if it has. Says whether its life is over.
-    pub(crate) fn ripen(&mut self, index: u32, now: Instant) -> Age {
+    /// Notes that a server's last day has come, or its last use, if it has. Says whether its life
+    /// is over.
+    pub(crate) fn ripen(&mut self, index: u32, uses: Option<NonZeroU32>, now: Instant) -> Age {
         let slot = &mut self.entries[index as usize];
-        if let Age::Due(Some(due)) = slot.age
-            && due <= now
+        let worn = uses.is_some_and(|most| slot.uses >= most.get());
+        if let Age::Due(due) = slot.age
+            && (worn || due.is_some_and(|due| due <= now))
         {
             slot.age = Age::Over;
             self.by_pool[slot.pool.index()].overage += 1;
@@ -277,6 +315,36 @@ impl Slots {
         self.by_database[database as usize].idle.tail()
     }
 
+    /// The server of any database that has been idle for longest. Walks over the databases.
+    pub(crate) fn all_idle_longest(&self) -> Option<u32> {
+        if self.idle == 0 {
+            return None;
+        }
+        let longest = self.by_database.iter().filter_map(|database| database.idle.tail());
+        longest.min_by_key(|&at| self.get(at).since)
+    }
+
+    /// Idle servers of the pool that have not outlived their lifetime. Walks over them where any
+    /// server of the pool has.
+    pub(crate) fn idle_young(&self, pool: PoolId) -> u32 {
+        let idle = self.count(pool, State::Idle);
+        if self.overage(pool) == 0 {
+            return idle;
+        }
+        let old = self.idle_from_newest(pool).filter(|&at| self.get(at).age == Age::Over);
+        idle - u32::try_from(old.count()).expect("they are among the idle")
+    }
+
+    /// Servers being opened, of all databases.
+    pub(crate) const fn all_opening(&self) -> u32 {
+        self.opening
+    }
+
+    /// Servers being closed, of all databases.
+    pub(crate) const fn all_closing(&self) -> u32 {
+        self.closing
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -305,6 +373,11 @@ impl Slots {
             assert_eq!(overage, pool.overage, "servers past their lifetime are counted");
         }
         assert_eq!(listed, self.entries.len(), "every slot is in a list");
+        let of_all = |count: fn(&DatabaseSlots) -> u32| self.by_database.iter().map(count).sum();
+        let opening = self.entries.iter().filter(|(_, slot)| slot.state == State::Opening).count();
+        assert_eq!(self.opening as usize, opening, "servers being opened are counted");
+        assert_eq!(self.idle, of_all(|database| database.idle.len()), "idle servers are counted");
+        assert_eq!(self.closing, of_all(|database| database.closing), "closing ones are too");
         for (number, database) in self.by_database.iter().enumerate() {
             database.idle.check(&self.entries);
             let since = |at: u32| self.get(at).since;

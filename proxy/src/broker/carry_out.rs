@@ -108,6 +108,7 @@ impl Broker {
             Ok(Opened { mut link, welcome }) => {
                 let silent = Self::is_silent(&mut link);
                 let mut inner = self.inner();
+                inner.unreachable = None;
                 let entry = &mut inner.entries[pool.index()];
                 entry.stats.own().create.record(took);
                 entry.open_error = None;
@@ -125,16 +126,14 @@ impl Broker {
             Err(error) => {
                 let (database, user) = self.names(pool);
                 events::OpenFailed { database: &database, user: &user, error: &error }.emit();
-                let failure = if error.is_permanent() {
-                    OpenFailure::Permanent
-                } else {
-                    OpenFailure::Transient
-                };
+                let failure = error.failure();
                 let mut inner = self.inner();
                 inner.servers[server.index()] = None;
+                let (sqlstate, error) = (error.sqlstate(), Arc::new(error));
+                inner.unreachable =
+                    (failure == OpenFailure::Unreachable).then(|| Arc::clone(&error));
                 let entry = &mut inner.entries[pool.index()];
-                let sqlstate = error.sqlstate();
-                entry.open_error = Some(Arc::new(error));
+                entry.open_error = Some(error);
                 let counted = match &entry.role {
                     Role::Listens(hub) => hub.pool,
                     Role::Lends(_) => pool,

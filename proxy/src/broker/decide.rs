@@ -15,6 +15,7 @@ use stent_pool::{CloseCause, Condition, Decision, Event, Limits, PoolId, ServerI
 
 use super::{Broker, Inner, Slot};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
+use crate::connect::OpenError;
 use crate::link::Link;
 use crate::shared::Guard;
 
@@ -69,6 +70,11 @@ impl Broker {
 }
 
 impl Inner {
+    /// Why a pool has no server, as far as attempts to open one tell.
+    pub(crate) fn why_closed(&self, pool: PoolId) -> Option<&Arc<OpenError>> {
+        self.entries[pool.index()].open_error.as_ref().or(self.unreachable.as_ref())
+    }
+
     /// Tells the pools what happened and enters what they decide.
     pub(super) fn decide(&mut self, event: Event, now: Instant) {
         debug_assert!(self.queues.events.is_empty(), "one event at a time");

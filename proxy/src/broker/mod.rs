@@ -123,6 +123,8 @@ pub(crate) struct Inner {
     pub(crate) repeated: u64,
     /// Whether the database has moved.
     pub(crate) failover: Failover,
+    /// Why PostgreSQL cannot be reached, for any pool; gone when one reaches it.
+    pub(crate) unreachable: Option<Arc<OpenError>>,
     /// What is paused.
     pauses: maintain::Pauses,
     queues: Queues,
@@ -239,6 +241,7 @@ impl Broker {
                 disconnects: Disconnects::default(),
                 cancels: crate::cancel::Counts::default(),
                 repeated: 0,
+                unreachable: None,
                 failover: Failover::default(),
                 pauses: maintain::Pauses::default(),
                 queues: Queues::new(started),

@@ -3,6 +3,8 @@
 //! Invariant: after a refused Query the client gets ReadyForQuery at once; after a refused message
 //! of the extended protocol everything up to its Sync is dropped and the Sync is answered.
 
+use std::time::Duration;
+
 use stent_contract::snapshot::HolderState;
 use stent_pool::{PoolId, Refusal};
 use stent_wire::frame::{Sender, frame_at};
@@ -53,7 +55,8 @@ impl Broker {
                 Report::error(SqlState::TOO_MANY_CONNECTIONS, "the pool's queue is full")
                     .with_detail(self.holders_detail(pool))
             }
-            Refusal::OpenFailed => match &self.inner().entries[pool.index()].open_error {
+            Refusal::Overloaded { forecast } => self.overloaded_report(pool, forecast),
+            Refusal::OpenFailed => match self.inner().why_closed(pool) {
                 Some(error) => error.report(),
                 None => Report::error(
                     SqlState::CANNOT_CONNECT,
@@ -68,12 +71,29 @@ impl Broker {
         let message =
             format!("no server connection became free within query_wait_timeout ({seconds} s)");
         let mut detail = self.holders_detail(pool);
-        if let Some(error) = &self.inner().entries[pool.index()].open_error {
+        if let Some(error) = self.inner().why_closed(pool) {
             detail.push_str(&format!(" The last attempt to open one failed: {error}."));
         }
         Report::error(SqlState::TOO_MANY_CONNECTIONS, message).with_detail(detail).with_hint(
             "End the transactions that hold the servers, or raise default_pool_size \
              if all of them are at work.",
+        )
+    }
+
+    /// At the pace of the pool the client would wait in vain: it is told before it has waited.
+    fn overloaded_report(&self, pool: PoolId, forecast: Duration) -> Report {
+        let seconds = self.present().config.query_wait_timeout.unwrap_or_default().as_secs_f64();
+        let message = format!(
+            "no server connection will become free within query_wait_timeout ({seconds} s)"
+        );
+        let detail = format!(
+            "As fast as this pool serves at present, this request would wait {:.1} s or more. {}",
+            forecast.as_secs_f64(),
+            self.holders_detail(pool)
+        );
+        Report::error(SqlState::TOO_MANY_CONNECTIONS, message).with_detail(detail).with_hint(
+            "Try again later; shorten what the holders do, or raise default_pool_size \
+             if PostgreSQL has room for it.",
         )
     }
 

@@ -1,5 +1,6 @@
 //! Who gets which server, and what happens when there is none.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use stent_contract::snapshot::HolderState;
@@ -18,7 +19,7 @@ async fn pid(client: &tokio_postgres::Client) -> i32 {
 async fn clients_share_servers_between_transactions_and_never_within_one() {
     let pg = Postgres::start().unwrap();
     let proxy = Proxy::start(&pg, |config| {
-        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+        config.default_pool_size = NonZeroU32::new(1).unwrap();
     });
     let (a, b) = (proxy.client().await, proxy.client().await);
     assert_eq!(pid(&a).await, pid(&b).await);
@@ -35,7 +36,7 @@ async fn session_mode_keeps_the_server_and_leaves_it_clean() {
     let pg = Postgres::start().unwrap();
     let proxy = Proxy::start(&pg, |config| {
         config.pool_mode = PoolMode::Session;
-        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+        config.default_pool_size = NonZeroU32::new(1).unwrap();
     });
     let first = proxy.client().await;
     first.batch_execute("set work_mem = '7MB'; create temp table mine ()").await.unwrap();
@@ -130,7 +131,7 @@ async fn five_hundred_clients_on_four_servers_wait_equally_long() {
 fn a_server_in_doubt_is_never_lent() {
     let pg = Postgres::start().unwrap();
     let proxy = Proxy::start(&pg, |config| {
-        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+        config.default_pool_size = NonZeroU32::new(1).unwrap();
     });
     pg.sql("create table t (a int)").unwrap();
     let doubtful: [&[u8]; 4] = [
@@ -173,7 +174,7 @@ fn a_terminate_in_the_middle_of_copy_or_a_transaction_gives_the_server_up() {
     let pg = Postgres::start().unwrap();
     pg.sql("create table t (a int)").unwrap();
     let proxy = Proxy::start(&pg, |config| {
-        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+        config.default_pool_size = NonZeroU32::new(1).unwrap();
     });
     for begin in ["copy t from stdin", "begin; insert into t values (1)"] {
         let mut client = Raw::login(&proxy);
@@ -258,4 +259,38 @@ async fn servers_kept_for_later_make_way_for_what_needs_an_empty_database() {
             client.batch_execute(sql).await.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn an_overloaded_pool_tells_at_once_whom_it_cannot_serve_in_time() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = NonZeroU32::new(1).unwrap();
+        config.query_wait_timeout = Some(Duration::from_secs(2));
+    });
+    // One server, 50 ms each: forty fit into the two seconds, and a hundred and twenty ask on and on.
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..120 {
+        let client = proxy.client().await;
+        asking.spawn(async move {
+            loop {
+                let Err(error) = client.batch_execute("select pg_sleep(0.05)").await else {
+                    continue;
+                };
+                let error = error.as_db_error().expect("the connection lives on").clone();
+                assert_eq!(error.code().code(), "53300", "{error}");
+                let detail = error.detail().unwrap().to_owned();
+                if detail.starts_with("As fast as this pool serves at present") {
+                    assert!(detail.contains("1 of 1 servers are held"), "{detail}");
+                    assert!(detail.contains("select pg_sleep(?)"), "{detail}");
+                    return client;
+                }
+            }
+        });
+    }
+    let told = asking.join_next().await.unwrap().unwrap();
+    asking.shutdown().await;
+    until("the queue to be empty", || proxy.snapshot().pools[0].clients_waiting == 0).await;
+    told.batch_execute("select 1").await.expect("its connection is as good as before");
+    assert!(proxy.snapshot().pools[0].totals.timeouts > 0);
 }

@@ -54,16 +54,18 @@ fn sizes(settings: &Settings, problems: &mut Problems) {
             "lower min_pool_size or raise default_pool_size",
         );
     }
-    let most = &settings.max_db_connections;
-    if !most.is_sound() || !size.is_sound() {
-        return;
-    }
-    if let Some(limit) = most.value.filter(|limit| size.value > *limit) {
-        problems.add(
-            written(&most.origin, &size.origin),
-            format!("default_pool_size ({}) is more than max_db_connections ({limit})", size.value),
-            "lower default_pool_size or raise max_db_connections",
-        );
+    let caps = [
+        ("max_db_connections", &settings.max_db_connections),
+        ("max_server_connections", &settings.max_server_connections),
+    ];
+    for (name, most) in caps.into_iter().filter(|(_, most)| most.is_sound() && size.is_sound()) {
+        if let Some(limit) = most.value.filter(|limit| size.value > *limit) {
+            problems.add(
+                written(&most.origin, &size.origin),
+                format!("default_pool_size ({}) is more than {name} ({limit})", size.value),
+                format!("lower default_pool_size or raise {name}"),
+            );
+        }
     }
 }
 

@@ -233,10 +233,14 @@ keys! {
         "Servers that a pool in use keeps open.";
     max_db_connections: Option<NonZeroU32> = "0", "servers", Proxy, Public,
         "The most connections to one database, over all users, those that listen for clients included; 0: no limit.";
+    max_server_connections: Option<NonZeroU32> = "0", "servers", Proxy, Public,
+        "The most connections to all databases together; 0: no limit. Where it is reached, idle connections of other databases make room, and the next free place is for the client that has waited longest.";
     query_wait_timeout: Timeout = "120", "seconds", Proxy, Public,
         "How long a client may wait for a server before it gets an error that says who holds them; 0: for ever.";
     server_lifetime: Seconds = "3600", "seconds", Proxy, Public,
-        "Age at which a server is closed once it is free; 0: each server is used once.";
+        "Age at which a server is replaced once it is free; 0: each server is used once. The last tenth of it is drawn for each server, and where there is room for both the new one is opened before the old one is closed.";
+    server_max_uses: Option<NonZeroU32> = "0", "checkouts", Proxy, Public,
+        "How many times a server is lent before it is replaced in the same way, for a backend whose memory grows with use; 0: without end.";
     server_idle_timeout: Timeout = "600", "seconds", Proxy, Public,
         "Idle time after which a server is closed, and the listening connection after its last client; 0: never.";
     server_check_delay: Seconds = "30", "seconds", Proxy, Public,

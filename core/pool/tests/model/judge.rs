@@ -10,12 +10,12 @@ use stent_pool::{
     SWITCH_MARGIN, ServerId, WaiterId,
 };
 
-use crate::model::{Model, Server, State, Waiter, number};
+use crate::model::{Model, Scope, Server, State, Waiter, number};
 
 impl Model {
     /// Takes in an event and what was decided upon it.
     pub(crate) fn judge(&mut self, event: Event, now: Instant, decisions: &[Decision]) {
-        self.hopeless = None;
+        self.hopeless.clear();
         self.take_in(event, now);
         for &decision in decisions {
             self.judge_one(decision, now);
@@ -62,11 +62,23 @@ impl Model {
         assert!(self.servers.iter().all(|known| known.id != server), "an id is new");
         self.settle(now);
         let under_way = self.count(pool, &[State::Opening, State::Tested]);
-        let wanted =
-            self.waiting(pool) > under_way || self.fresh_live(pool, now) < self.least(pool);
-        assert!(wanted, "a server is opened for a waiter or for the minimum");
+        let own = self.servers.iter().filter(|known| known.pool == pool);
+        let mut own = own.filter(|known| matches!(known.state, State::Idle | State::Lent));
+        let succeeds = own.any(|known| self.may_be_old(known, now));
+        let succeeds = succeeds && self.count(pool, &[State::Opening]) == 0;
+        let wanted = self.waiting(pool) > under_way
+            || self.fresh_live(pool, now) < self.least(pool)
+            || succeeds;
+        assert!(
+            wanted,
+            "a server is opened for a waiter, for the minimum or in place of an old one"
+        );
         assert!(!self.known(pool).paused, "a paused pool opens nothing");
         let retry_max = self.limits.retry_max;
+        if let Some(outage) = &mut self.outage {
+            assert!(now >= outage.not_before, "attempts of all pools keep their distance");
+            (outage.not_before, outage.not_after) = (now + retry_max, now + retry_max);
+        }
         let known = self.pool_mut(pool);
         if known.failed_at.is_some() {
             assert!(now >= known.not_before, "attempts keep their distance while failing");
@@ -74,12 +86,17 @@ impl Model {
         }
         let (state, opened_at, retired) = (State::Opening, None, false);
         let home = Home::default();
-        self.servers.push(Server { id: server, pool, state, since: now, home, opened_at, retired });
-        let database = self.known(pool).database;
+        let (id, since, uses) = (server, now, 0);
+        self.servers.push(Server { id, pool, state, since, home, opened_at, retired, uses });
         assert!(self.total(pool) <= self.limits.pool_size.get(), "pool_size");
         assert!(self.count(pool, &[State::Opening]) <= self.limits.opening_max, "opening_max");
-        let most = self.limits.max_db_connections.map_or(u32::MAX, NonZeroU32::get);
-        assert!(number(self.in_database(database).count()) <= most, "max_db_connections");
+        let full = |scope, most: Option<NonZeroU32>| {
+            let most = most.map_or(u32::MAX, NonZeroU32::get);
+            number(self.within(scope).count()) > most
+        };
+        let database = Scope::Database(self.known(pool).database);
+        assert!(!full(database, self.limits.max_db_connections), "max_db_connections");
+        assert!(!full(Scope::All, self.limits.max_server_connections), "max_server_connections");
     }
 
     fn judge_grant(&mut self, waiter: WaiterId, server: ServerId, waited: Duration, now: Instant) {
@@ -106,7 +123,8 @@ impl Model {
             assert_eq!(self.server(server).state, State::Free(None), "a usable server is lent");
         }
         self.put(server, State::Lent, now);
-        self.server_mut(server).home = served.home;
+        let lent = self.server_mut(server);
+        (lent.home, lent.uses) = (served.home, lent.uses + 1);
     }
 
     fn judge_close(&mut self, server: ServerId, cause: CloseCause, now: Instant) {
@@ -131,8 +149,7 @@ impl Model {
             CloseCause::Retired => assert!(self.server(server).retired, "only the retired"),
             CloseCause::Shrunk => assert!(self.is_crowded(pool), "only above a cap"),
             CloseCause::Lifetime => {
-                let least_age = self.limits.server_lifetime.unwrap().mul_f64(0.9);
-                assert!(age >= least_age, "nobody dies young, at {age:?}");
+                assert!(self.may_be_old(known, now), "nobody dies young, at {age:?}");
                 assert!(self.may_shrink(pool), "the minimum is kept");
             }
             CloseCause::IdleTimeout => {
@@ -145,36 +162,57 @@ impl Model {
     }
 
     fn judge_make_room(&self, server: ServerId, now: Instant) {
+        let database = Scope::Database(self.known(self.server(server).pool).database);
+        let reasons = [database, Scope::All].map(|scope| self.makes_room(server, scope, now));
+        assert!(reasons.contains(&Ok(())), "no cap is a reason: {reasons:?}");
+    }
+
+    /// Why a server need not be closed for others below that cap, if so.
+    fn makes_room(&self, server: ServerId, scope: Scope, now: Instant) -> Result<(), &'static str> {
         let known = self.server(server);
-        let database = self.known(known.pool).database;
-        assert!(self.is_full(database), "room is short");
-        let closing = self.in_database(database).filter(|other| other.state == State::Closing);
-        let blocked = self.blocked(database, now);
-        assert!(closing.count() < blocked.len(), "no more are closed than are needed");
+        let reason = |holds: bool, why| if holds { Ok(()) } else { Err(why) };
+        let closing = self.within(scope).filter(|other| other.state == State::Closing).count();
+        let blocked = self.blocked(scope, now);
+        let short = blocked.len().saturating_sub(self.left(scope) as usize);
+        reason(closing < short, "more are closed than are needed")?;
         let theirs = blocked.iter().filter(|waiter| waiter.pool != known.pool);
-        let theirs = theirs.map(|waiter| waiter.runs_since).min();
-        let theirs = theirs.expect("a waiter of another pool is short of room");
+        let theirs =
+            theirs.map(|waiter| waiter.runs_since).min().ok_or("nobody else is blocked")?;
         let own = self.waiters.iter().find(|waiter| waiter.pool == known.pool);
         match (known.state, own) {
             (State::Idle, _) => {
-                let mut idle = self.in_database(database).filter(|at| at.state == State::Idle);
-                assert!(idle.all(|other| other.since >= known.since), "the longest idle goes");
+                let mut idle = self.within(scope).filter(|at| at.state == State::Idle);
+                reason(idle.all(|other| other.since >= known.since), "another has been idle longer")
             }
             (_, Some(own)) => {
-                assert!(own.runs_since - theirs > SWITCH_MARGIN, "theirs is far ahead of our own");
+                let ahead = own.runs_since - theirs;
+                reason(ahead > SWITCH_MARGIN, "theirs is not far ahead of our own")
             }
-            (_, None) => {}
+            (_, None) => Ok(()),
         }
     }
 
-    /// The waiters who would have a server opened now if the database were not full.
-    fn blocked(&self, database: &str, now: Instant) -> Vec<&Waiter> {
+    /// The waiters who would have a server opened now if that cap were not reached.
+    fn blocked(&self, scope: Scope, now: Instant) -> Vec<&Waiter> {
+        let Scope::Database(database) = scope else {
+            let mut databases: Vec<_> = self.pools.iter().map(|pool| pool.database).collect();
+            databases.dedup();
+            let fitting = |database| {
+                let scope = Scope::Database(database);
+                let mut blocked = self.blocked(scope, now);
+                blocked.sort_by_key(|waiter| waiter.runs_since);
+                blocked.into_iter().take(self.left(scope) as usize)
+            };
+            return databases.into_iter().flat_map(fitting).collect();
+        };
         let mut blocked = Vec::new();
         for pool in self.pools.iter().filter(|pool| pool.database == database) {
-            let may = match pool.failed_at {
-                Some(_) if now < pool.not_before => 0,
-                Some(_) => 1,
-                None => u32::MAX,
+            let outage = self.outage.map(|outage| outage.not_before);
+            let may = match (pool.failed_at.map(|_| pool.not_before), outage) {
+                (Some(at), _) if now < at => 0,
+                (_, Some(at)) if now < at => 0,
+                (None, None) => u32::MAX,
+                (Some(_), _) | (None, Some(_)) => 1,
             };
             let demand = self.openings_left(pool.id).min(may);
             let own = self.waiters.iter().filter(|waiter| waiter.pool == pool.id);
@@ -206,7 +244,13 @@ impl Model {
                     "while a pool is paused time stands still"
                 );
             }
-            Refusal::OpenFailed => assert_eq!(self.hopeless, Some(waiter.pool), "no hope"),
+            Refusal::OpenFailed => assert!(self.hopeless.contains(&waiter.pool), "no hope"),
+            Refusal::Overloaded { forecast } => {
+                assert!(forecast > self.limits.query_wait_timeout.unwrap(), "it would be too late");
+                assert!(!self.known(waiter.pool).paused, "its time runs");
+                assert!(self.total(waiter.pool) >= self.limits.pool_size.get(), "it cannot grow");
+                assert_eq!(waited, Duration::ZERO, "it is told at once");
+            }
             Refusal::QueueFull => {
                 assert!(self.waiting(waiter.pool) >= self.limits.waiters_max, "the queue is full");
             }
@@ -225,22 +269,31 @@ impl Model {
             let may_rest = !self.known(pool.id).paused && !self.is_crowded(pool.id);
             assert!(idle == 0 || may_rest, "nothing is kept while paused, or above a cap");
             assert!(idle == 0 || waiting <= tested, "nobody waits beside an idle server");
-            assert!(self.hopeless != Some(pool.id) || waiting == 0, "nobody waits without hope");
+            let hopeless = self.hopeless.contains(&pool.id);
+            assert!(!hopeless || waiting == 0, "nobody waits without hope");
             let full = self.is_full(pool.database);
-            if pool.failed_at.is_none() && !full && self.openings_left(pool.id) > 0 {
+            if pool.failed_at.is_none()
+                && self.outage.is_none()
+                && !full
+                && self.openings_left(pool.id) > 0
+            {
                 assert!(waiting <= tested + opening, "a server is opened for each waiter");
                 let coming = self.live(pool.id) + opening;
-                let uncapped = self.limits.max_db_connections.is_none();
-                assert!(!uncapped || coming >= self.least(pool.id), "the minimum is filled");
+                assert!(
+                    !self.is_uncapped() || coming >= self.least(pool.id),
+                    "the minimum is filled"
+                );
             }
-            if full && pool.failed_at.is_none() {
-                let closing = self.in_database(pool.database);
-                let closing = closing.filter(|server| server.state == State::Closing).count();
-                let short = self.blocked(pool.database, now);
-                let short = short.iter().filter(|at| self.known(at.pool).failed_at.is_none());
-                let idle = self.in_database(pool.database).any(|at| at.state == State::Idle);
-                assert!(!idle || closing >= short.count(), "idle servers make room");
-            }
+        }
+        let databases = self.pools.iter().map(|pool| Scope::Database(pool.database));
+        for scope in databases.chain([Scope::All]).filter(|&scope| self.left(scope) == 0) {
+            let closing = self.within(scope).filter(|server| server.state == State::Closing);
+            let short = self.blocked(scope, now);
+            let short = short
+                .iter()
+                .filter(|at| self.outage.is_none() && self.known(at.pool).failed_at.is_none());
+            let idle = self.within(scope).any(|at| at.state == State::Idle);
+            assert!(!idle || closing.count() >= short.count(), "idle servers make room");
         }
     }
 
@@ -251,14 +304,19 @@ impl Model {
             let in_time = timeout.is_none_or(|timeout| waiter.runs_since + timeout > now);
             assert!(in_time, "waiters are refused in time");
         }
-        for pool in self.pools.iter().filter(|pool| pool.failed_at.is_some()) {
+        for pool in &self.pools {
             let served = self.count(pool.id, &[State::Opening, State::Tested]);
             let wanted = self.waiting(pool.id) > served || {
                 self.live(pool.id) + self.count(pool.id, &[State::Opening]) < self.least(pool.id)
             };
             let free = self.openings_left(pool.id) > 0;
-            let due = wanted && free && self.limits.max_db_connections.is_none();
-            assert!(!due || now <= pool.not_after, "a failing pool tries again in time");
+            let due = wanted && free && self.is_uncapped();
+            let in_time = match (pool.failed_at, self.outage) {
+                (Some(_), None) => now <= pool.not_after,
+                (None, Some(outage)) => now <= outage.not_after,
+                (None, None) | (Some(_), Some(_)) => true,
+            };
+            assert!(!due || in_time, "who fails tries again in time");
         }
         for server in self.servers.iter().filter(|server| server.state == State::Idle) {
             let (rest, life) = (self.limits.server_idle_timeout, self.limits.server_lifetime);
@@ -266,10 +324,15 @@ impl Model {
             let late = |since: Instant, limit: Option<Duration>| {
                 limit.is_some_and(|limit| since + limit + SWEEP_EVERY < now)
             };
+            let pool = self.known(server.pool);
+            let replaceable = self.count(server.pool, &[State::Opening]) == 0
+                && (pool.failed_at.is_none() && self.outage.is_none());
             // Who was too old already when lives became shorter has a tenth of one left.
             let begun = self.resized.zip(life).map(|((at, _), life)| at + life / 10 - life);
             let begun = begun.map_or(opened_at, |begun| begun.max(opened_at));
-            let late = late(server.since, rest) || late(begun, life);
+            let late = late(server.since, rest) || (late(begun, life) && replaceable);
+            // One that may go only now is looked at by the next sweep.
+            let late = late && server.since.max(self.attempt_ended) + SWEEP_EVERY < now;
             assert!(!late || self.limits.min_pool_size > 0, "idle servers end in time");
         }
     }
@@ -313,11 +376,7 @@ impl Model {
     fn fresh_live(&self, pool: PoolId, now: Instant) -> u32 {
         let own = self.servers.iter().filter(|server| server.pool == pool);
         let own = own.filter(|server| server.state != State::Closing);
-        let young = |opened_at: Instant| {
-            let life = self.limits.server_lifetime;
-            life.is_none_or(|life| now - opened_at < life.mul_f64(0.9))
-        };
-        number(own.filter(|server| server.opened_at.is_none_or(young)).count())
+        number(own.filter(|server| !self.may_be_old(server, now)).count())
     }
 
     /// Whether age may take one of the pool's live servers.

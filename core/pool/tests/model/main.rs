@@ -12,7 +12,7 @@ mod run;
 
 use proptest::prelude::*;
 
-use crate::run::{Op, Setting, run};
+use crate::run::{Op, Setting, Sizes, run};
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -40,31 +40,36 @@ proptest! {
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
-    (sizes(), any::<u64>(), 1..4_u64, 0..4_u8).prop_map(|(sizes, seed, homes, kind)| {
-        let (pool_size, min_pool_size, max_db_connections, opening_max) = sizes;
-        Setting { pool_size, min_pool_size, max_db_connections, opening_max, seed, homes, kind }
-    })
+    let parts = (sizes(), any::<u64>(), 1..4_u64, 0..4_u8);
+    parts.prop_map(|(sizes, seed, homes, kind)| Setting { sizes, seed, homes, kind })
 }
 
-/// `pool_size`, `min_pool_size`, `max_db_connections`, `opening_max`.
-fn sizes() -> impl Strategy<Value = (u32, u32, Option<u32>, u32)> {
-    (1..5_u32, 0..3_u32, prop::option::of(1..6_u32), 1..4_u32)
+fn sizes() -> impl Strategy<Value = Sizes> {
+    let caps = (prop::option::of(1..6_u32), prop::option::of(1..7_u32));
+    let parts = (1..5_u32, 0..3_u32, caps, prop::option::of(1..5_u32), 1..4_u32);
+    parts.prop_map(|(pool_size, min_pool_size, caps, server_max_uses, opening_max)| Sizes {
+        pool_size,
+        min_pool_size,
+        max_db_connections: caps.0,
+        max_server_connections: caps.1,
+        server_max_uses,
+        opening_max,
+    })
 }
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        8 => (0..4_u8).prop_map(|pool| Op::Acquire { pool }),
+        8 => (0..5_u8).prop_map(|pool| Op::Acquire { pool }),
         2 => any::<u8>().prop_map(|which| Op::Withdraw { which }),
         6 => any::<u8>().prop_map(|which| Op::Opened { which }),
-        2 => (any::<u8>(), any::<bool>())
-            .prop_map(|(which, permanent)| Op::OpenFailed { which, permanent }),
+        2 => (any::<u8>(), 0..4_u8).prop_map(|(which, kind)| Op::OpenFailed { which, kind }),
         4 => (any::<u8>(), 0..4_u8).prop_map(|(which, luck)| Op::Probed { which, luck }),
         8 => (any::<u8>(), 0..8_u8).prop_map(|(which, luck)| Op::Release { which, luck }),
         1 => any::<u8>().prop_map(|which| Op::Lost { which }),
         5 => any::<u8>().prop_map(|which| Op::Closed { which }),
-        1 => (0..4_u8).prop_map(|pool| Op::RetireAll { pool }),
-        1 => (0..4_u8).prop_map(|pool| Op::Pause { pool }),
-        2 => (0..4_u8).prop_map(|pool| Op::Resume { pool }),
+        1 => (0..5_u8).prop_map(|pool| Op::RetireAll { pool }),
+        1 => (0..5_u8).prop_map(|pool| Op::Pause { pool }),
+        2 => (0..5_u8).prop_map(|pool| Op::Resume { pool }),
         1 => (sizes(), 0..4_u8).prop_map(|(sizes, kind)| Op::Resize { sizes, kind }),
         1 => any::<u8>().prop_map(|which| Op::Stale { which }),
         6 => (0..400_u16).prop_map(|milliseconds| Op::Pass { milliseconds }),

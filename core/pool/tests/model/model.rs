@@ -2,6 +2,7 @@
 //!
 //! Invariant: the model changes only by an event or by a decision that it has found allowed.
 
+use std::num::NonZeroU32;
 use std::time::Instant;
 
 use stent_pool::{
@@ -29,6 +30,7 @@ pub(crate) struct Server {
     pub(crate) home: Home,
     pub(crate) opened_at: Option<Instant>,
     pub(crate) retired: bool,
+    pub(crate) uses: u32,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,20 @@ pub(crate) struct Waiter {
     pub(crate) runs_since: Instant,
 }
 
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outage {
+    pub(crate) failed_at: Instant,
+    pub(crate) not_before: Instant,
+    pub(crate) not_after: Instant,
+}
+
+/// What a cap is the cap of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scope {
+    Database(&'static str),
+    All,
+}
+
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) limits: Limits,
@@ -65,15 +81,32 @@ pub(crate) struct Model {
     pub(crate) servers: Vec<Server>,
     pub(crate) waiters: Vec<Waiter>,
     pub(crate) suspect_at: Option<Instant>,
-    /// The pool whose waiters a failed login may refuse in this event.
-    pub(crate) hopeless: Option<PoolId>,
+    /// When nobody could be reached last, since the last success, with the bounds of the moment of
+    /// the next attempt.
+    pub(crate) outage: Option<Outage>,
+    /// When the last attempt to open ended.
+    pub(crate) attempt_ended: Instant,
+    /// Whether PostgreSQL was ever reached.
+    pub(crate) reached: bool,
+    /// The pools whose waiters a failed login refuses in this event.
+    pub(crate) hopeless: Vec<PoolId>,
 }
 
 impl Model {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, start: Instant) -> Self {
         let (pools, servers, waiters) = (Vec::new(), Vec::new(), Vec::new());
-        let (resized, suspect_at, hopeless) = (None, None, None);
-        Self { limits, resized, pools, servers, waiters, suspect_at, hopeless }
+        Self {
+            limits,
+            resized: None,
+            pools,
+            servers,
+            waiters,
+            suspect_at: None,
+            outage: None,
+            attempt_ended: start,
+            reached: false,
+            hopeless: Vec::new(),
+        }
     }
 
     pub(crate) fn add_pool(&mut self, id: PoolId, database: &'static str, start: Instant) {
@@ -115,6 +148,7 @@ impl Model {
                 opened.home = home;
                 opened.opened_at = Some(now);
                 let pool = opened.pool;
+                (self.reached, self.outage, self.attempt_ended) = (true, None, now);
                 let pool = self.pool_mut(pool);
                 (pool.opened, pool.failed_at, pool.barred) = (pool.opened + 1, None, false);
             }
@@ -147,6 +181,7 @@ impl Model {
                 let known = self.pool_mut(pool);
                 if std::mem::take(&mut known.paused) {
                     known.failed_at = None;
+                    (self.outage, self.attempt_ended) = (None, now);
                     let waiting = self.waiters.iter_mut().filter(|waiter| waiter.pool == pool);
                     waiting.for_each(|waiter| waiter.runs_since = now);
                 }
@@ -162,19 +197,34 @@ impl Model {
     }
 
     fn take_in_failure(&mut self, server: ServerId, failure: OpenFailure, now: Instant) {
-        let (pool, begun) = (self.server(server).pool, self.server(server).since);
+        let (id, begun) = (self.server(server).pool, self.server(server).since);
         self.servers.retain(|known| known.id != server);
         let (retry_min, retry_max) = (self.limits.retry_min, self.limits.retry_max);
-        let known = self.pool_mut(pool);
-        if known.failed_at.is_none_or(|failed_at| begun >= failed_at) {
-            known.failed_at = Some(now);
-            (known.not_before, known.not_after) = (now + retry_min, now + retry_max);
-        }
+        self.attempt_ended = now;
+        let (not_before, not_after) = (now + retry_min, now + retry_max);
+        let known = self.pool_mut(id);
         known.barred |= failure == OpenFailure::Permanent;
-        let first_try = known.opened == 0 && self.count(pool, &[State::Opening]) == 0;
-        let helpless = failure == OpenFailure::Permanent || first_try;
-        if helpless && self.live(pool) == 0 && !self.known(pool).paused {
-            self.hopeless = Some(pool);
+        if failure == OpenFailure::Unreachable {
+            if self.outage.is_none_or(|outage| begun >= outage.failed_at) {
+                self.outage = Some(Outage { failed_at: now, not_before, not_after });
+            }
+        } else if known.failed_at.is_none_or(|failed_at| begun >= failed_at) {
+            known.failed_at = Some(now);
+            (known.not_before, known.not_after) = (not_before, not_after);
+        }
+        let without_hope = |pool: &&Pool| {
+            let last_try = self.count(pool.id, &[State::Opening]) == 0;
+            let alone = pool.id == id && self.live(id) == 0;
+            let hopeless = match failure {
+                OpenFailure::Unreachable => !self.reached && last_try,
+                OpenFailure::Permanent => alone,
+                OpenFailure::Transient => alone && pool.opened == 0 && last_try,
+            };
+            hopeless && !pool.paused
+        };
+        self.hopeless = self.pools.iter().filter(without_hope).map(|pool| pool.id).collect();
+        if failure != OpenFailure::Unreachable {
+            self.outage = None;
         }
     }
 
@@ -252,22 +302,50 @@ impl Model {
         self.total(pool) - gone
     }
 
-    pub(crate) fn in_database(&self, database: &str) -> impl Iterator<Item = &Server> {
-        self.servers.iter().filter(move |server| self.known(server.pool).database == database)
+    /// How many servers more one of the two caps allows.
+    pub(crate) fn left(&self, scope: Scope) -> u32 {
+        let most = match scope {
+            Scope::Database(_) => self.limits.max_db_connections,
+            Scope::All => self.limits.max_server_connections,
+        };
+        most.map_or(u32::MAX, NonZeroU32::get).saturating_sub(number(self.within(scope).count()))
     }
 
-    pub(crate) fn is_full(&self, database: &str) -> bool {
-        let total = number(self.in_database(database).count());
-        self.limits.max_db_connections.is_some_and(|most| total >= most.get())
+    pub(crate) fn within(&self, scope: Scope) -> impl Iterator<Item = &Server> {
+        self.servers.iter().filter(move |server| match scope {
+            Scope::Database(name) => self.known(server.pool).database == name,
+            Scope::All => true,
+        })
+    }
+
+    pub(crate) fn is_full(&self, database: &'static str) -> bool {
+        self.left(Scope::Database(database)) == 0 || self.left(Scope::All) == 0
+    }
+
+    pub(crate) const fn is_uncapped(&self) -> bool {
+        self.limits.max_db_connections.is_none() && self.limits.max_server_connections.is_none()
+    }
+
+    /// Whether a server may have outlived its lifetime: each draws its own from the last tenth.
+    pub(crate) fn may_be_old(&self, server: &Server, now: Instant) -> bool {
+        let life = self.limits.server_lifetime;
+        let aged = |at: Instant| life.is_some_and(|life| now - at >= life.mul_f64(0.9));
+        server.opened_at.is_some_and(aged)
+            || self.limits.server_max_uses.is_some_and(|most| server.uses >= most.get())
     }
 
     /// Whether there are more servers that are to stay than a cap allows.
     pub(crate) fn is_crowded(&self, pool: PoolId) -> bool {
         let own = self.total(pool) - self.count(pool, &[State::Closing]);
-        let all = self.in_database(self.known(pool).database);
-        let all = number(all.filter(|server| server.state != State::Closing).count());
-        own > self.limits.pool_size.get()
-            || self.limits.max_db_connections.is_some_and(|most| all > most.get())
+        let staying = |scope| {
+            let staying = self.within(scope).filter(|server| server.state != State::Closing);
+            number(staying.count())
+        };
+        let limits = &self.limits;
+        let database = Scope::Database(self.known(pool).database);
+        own > limits.pool_size.get()
+            || limits.max_db_connections.is_some_and(|most| staying(database) > most.get())
+            || limits.max_server_connections.is_some_and(|most| staying(Scope::All) > most.get())
     }
 
     /// The minimum that applies to the pool at present.

@@ -26,7 +26,7 @@ pub(crate) enum Op {
     },
     OpenFailed {
         which: u8,
-        permanent: bool,
+        kind: u8,
     },
     Probed {
         which: u8,
@@ -53,7 +53,7 @@ pub(crate) enum Op {
     },
     /// The limits change; the numbers choose which and how.
     Resize {
-        sizes: (u32, u32, Option<u32>, u32),
+        sizes: Sizes,
         kind: u8,
     },
     /// A server that is gone is spoken of again.
@@ -66,13 +66,21 @@ pub(crate) enum Op {
     },
 }
 
-/// The limits that are varied.
-#[derive(Clone, Debug)]
-pub(crate) struct Setting {
+/// The numbers among the limits that are varied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
     pub(crate) pool_size: u32,
     pub(crate) min_pool_size: u32,
     pub(crate) max_db_connections: Option<u32>,
+    pub(crate) max_server_connections: Option<u32>,
+    pub(crate) server_max_uses: Option<u32>,
     pub(crate) opening_max: u32,
+}
+
+/// What is varied from run to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) sizes: Sizes,
     pub(crate) seed: u64,
     /// How many homes there are.
     pub(crate) homes: u64,
@@ -105,10 +113,12 @@ struct Runner {
 
 impl Runner {
     fn new(setting: &Setting, start: Instant) -> Self {
-        let limits = limits(setting);
+        let limits = limits(setting.sizes, setting.kind);
         let mut pools = Pools::new(limits.clone(), setting.seed);
-        let mut model = Model::new(limits);
-        for (database, user) in [("shop", "a"), ("shop", "b"), ("shop", "c"), ("stock", "a")] {
+        let mut model = Model::new(limits, start);
+        for (database, user) in
+            [("shop", "a"), ("shop", "b"), ("shop", "c"), ("stock", "a"), ("stock", "b")]
+        {
             model.add_pool(pools.pool(database, user).unwrap(), database, start);
         }
         Self {
@@ -152,9 +162,12 @@ impl Runner {
                 let server = server(which, State::Opening)?;
                 Event::Opened { server, home: self.home() }
             }
-            Op::OpenFailed { which, permanent } => {
-                let failure =
-                    if permanent { OpenFailure::Permanent } else { OpenFailure::Transient };
+            Op::OpenFailed { which, kind } => {
+                let failure = match kind {
+                    0 => OpenFailure::Permanent,
+                    1 => OpenFailure::Transient,
+                    _ => OpenFailure::Unreachable,
+                };
                 Event::OpenFailed { server: server(which, State::Opening)?, failure }
             }
             Op::Probed { which, luck } => {
@@ -197,20 +210,9 @@ impl Runner {
         self.model.nothing_is_overdue(self.now);
     }
 
-    fn resize(&mut self, sizes: (u32, u32, Option<u32>, u32), kind: u8) {
-        let (pool_size, min_pool_size, max_db_connections, opening_max) = sizes;
-        let (seed, homes) = (0, 1);
-        let setting = Setting {
-            pool_size,
-            min_pool_size,
-            max_db_connections,
-            opening_max,
-            seed,
-            homes,
-            kind,
-        };
+    fn resize(&mut self, sizes: Sizes, kind: u8) {
         let factor = 1 + u32::from(kind) % 2;
-        let limits = limits(&setting);
+        let limits = limits(sizes, kind);
         let limits = Limits {
             waiters_max: limits.waiters_max * factor / 2,
             server_lifetime: limits.server_lifetime.map(|life| life * factor),
@@ -234,20 +236,21 @@ impl Runner {
     }
 }
 
-fn limits(setting: &Setting) -> Limits {
-    let after =
-        |kind, milliseconds| (setting.kind >= kind).then(|| Duration::from_millis(milliseconds));
+fn limits(sizes: Sizes, kind: u8) -> Limits {
+    let after = |from, milliseconds| (kind >= from).then(|| Duration::from_millis(milliseconds));
     Limits {
-        pool_size: NonZeroU32::new(setting.pool_size).unwrap(),
-        min_pool_size: setting.min_pool_size.min(setting.pool_size),
-        max_db_connections: setting.max_db_connections.and_then(NonZeroU32::new),
+        pool_size: NonZeroU32::new(sizes.pool_size).unwrap(),
+        min_pool_size: sizes.min_pool_size.min(sizes.pool_size),
+        max_db_connections: sizes.max_db_connections.and_then(NonZeroU32::new),
+        max_server_connections: sizes.max_server_connections.and_then(NonZeroU32::new),
         query_wait_timeout: after(1, 700),
         server_lifetime: after(2, 3_000),
+        server_max_uses: sizes.server_max_uses.and_then(NonZeroU32::new),
         server_idle_timeout: after(3, 900),
         server_check_delay: Duration::from_millis(200),
         retry_min: Duration::from_millis(50),
         retry_max: Duration::from_millis(400),
         waiters_max: 6,
-        opening_max: setting.opening_max,
+        opening_max: sizes.opening_max,
     }
 }

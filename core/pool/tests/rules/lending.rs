@@ -229,3 +229,46 @@ fn ten_thousand_waiters_are_served_in_the_order_of_arrival() {
         assert_eq!(world.release(0), [format!("grant c{waiter} s0 after 0")]);
     }
 }
+
+/// A pool of one that serves one client each 100 ms for so long, while somebody waits.
+fn busy(milliseconds: u64) -> (World, stent_pool::PoolId) {
+    let timeout = Some(ms(1_000));
+    let mut world =
+        World::new(Limits { pool_size: size(1), query_wait_timeout: timeout, ..limits() });
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 1);
+    world.acquire(pool, 2);
+    for client in (3..).take(usize::try_from(milliseconds / 100).unwrap()) {
+        world.acquire(pool, client);
+        world.pass(100);
+        assert_eq!(world.release(0).len(), 1);
+    }
+    (world, pool)
+}
+
+#[test]
+fn who_could_not_be_served_in_time_is_told_at_once() {
+    let (mut world, pool) = busy(1_000);
+    let told: Vec<_> = (100..130).flat_map(|client| world.acquire(pool, client)).collect();
+    assert!(!told.is_empty(), "30 clients at 10 a second do not fit into a second");
+    assert!(told[0].contains("Overloaded") && told[0].ends_with("after 0"), "{told:?}");
+    let waiting = world.pools.census(pool, world.now()).waiting;
+    assert!((10..=22).contains(&waiting), "those who could be served wait: {waiting}");
+    assert_eq!(world.pools.census(pool, world.now()).totals.refused_overloaded, told.len() as u64);
+}
+
+#[test]
+fn without_evidence_of_the_pace_everybody_waits() {
+    let (mut world, pool) = busy(100);
+    let told: Vec<_> = (100..200).flat_map(|client| world.acquire(pool, client)).collect();
+    assert_eq!(told, none());
+}
+
+#[test]
+fn while_a_pool_can_grow_nobody_is_sent_away() {
+    let (mut world, pool) = busy(1_000);
+    world.release_as(0, Condition::Broken);
+    world.all_closed();
+    let told: Vec<_> = (100..200).flat_map(|client| world.acquire(pool, client)).collect();
+    assert_eq!(told, none(), "a server is being opened");
+}

@@ -1,6 +1,6 @@
 //! When servers are opened, how failures are retried, and who is refused because of them.
 
-use stent_pool::{Condition, Limits, OpenFailure, RETRY_MAX, RETRY_MIN};
+use stent_pool::{Condition, Limits, OPENING_ALL_MAX, OpenFailure, RETRY_MAX, RETRY_MIN};
 
 use crate::harness::{World, limits, ms, none, size};
 
@@ -69,7 +69,7 @@ fn a_client_that_comes_during_the_pause_waits_for_the_next_attempt() {
 }
 
 #[test]
-fn pauses_double_from_retry_min_to_retry_max_with_jitter() {
+fn pauses_grow_with_the_outage_from_retry_min_to_retry_max_with_jitter() {
     let limits = Limits { query_wait_timeout: None, ..limits() };
     let mut world = World::new(limits);
     let pool = world.pool("shop", "api");
@@ -77,16 +77,64 @@ fn pauses_double_from_retry_min_to_retry_max_with_jitter() {
     world.lost(0);
     world.all_closed();
     world.acquire(pool, 1);
-    let mut longest = RETRY_MIN;
-    for attempt in 1..12 {
+    let mut failing_since = None;
+    for attempt in 1..40 {
         assert_eq!(world.refused(attempt), none(), "an outage is not seen by those who wait");
-        longest = (longest * 2).min(RETRY_MAX);
+        let down = world.now() - *failing_since.get_or_insert_with(|| world.now());
+        let longest = (down / 4).clamp(RETRY_MIN * 2, RETRY_MAX);
         let shortest = (longest / 2).max(RETRY_MIN);
         let early = u64::try_from(shortest.as_millis()).unwrap() - 1;
         assert_eq!(world.run(early), none(), "pause {attempt} is at least {shortest:?}");
         let pause = u64::try_from(longest.as_millis()).unwrap() + 1 - early;
         assert_eq!(world.run(pause).len(), 1, "pause {attempt} is at most {longest:?}");
     }
+    let down = world.now() - failing_since.unwrap();
+    assert!(down > RETRY_MAX * 10, "pauses have grown to the longest: {down:?}");
+}
+
+#[test]
+fn while_nobody_can_be_reached_one_attempt_at_a_time_is_made_for_all_pools() {
+    let mut world = World::new(limits());
+    let (shop, stock) = (world.pool("shop", "a"), world.pool("stock", "a"));
+    world.rest(shop, 1);
+    world.lost(0);
+    world.all_closed();
+    assert_eq!(world.acquire(shop, 1), ["open s1 for p0"]);
+    assert_eq!(world.open_failed(1, OpenFailure::Unreachable), none());
+    assert_eq!(world.acquire(stock, 2), none(), "what one pool has met is true for the other");
+    let tried = world.run(100);
+    assert_eq!(tried.len(), 1, "{tried:?}");
+    assert!(world.run(900).is_empty(), "while it is under way there is no other");
+    assert_eq!(world.opened(2).len(), 2, "one is served, and the other pool opens at once");
+}
+
+#[test]
+fn a_pool_that_is_new_in_an_outage_waits_like_the_others() {
+    let mut world = World::new(limits());
+    let shop = world.pool("shop", "a");
+    world.rest(shop, 1);
+    let stock = world.pool("stock", "a");
+    assert_eq!(world.acquire(stock, 1), ["open s1 for p1"]);
+    assert_eq!(
+        world.open_failed(1, OpenFailure::Unreachable),
+        none(),
+        "it has been reached before"
+    );
+    assert_eq!(world.run(100).len(), 1);
+    assert_eq!(world.open_failed(2, OpenFailure::Transient), ["refuse c1 OpenFailed after 100"]);
+}
+
+#[test]
+fn after_an_outage_no_more_log_in_at_once_than_postgresql_can_stand() {
+    let mut world = World::new(limits());
+    let pools: Vec<_> = (0..50).map(|pool| world.pool(&pool.to_string(), "a")).collect();
+    let mut opened = 0;
+    for (pool, client) in pools.into_iter().zip(1..) {
+        opened += world.acquire(pool, client).len();
+    }
+    assert_eq!(opened, OPENING_ALL_MAX as usize);
+    assert_eq!(world.opened(0), ["grant c1 s0 after 0"]);
+    assert_eq!(world.run(60).len(), 1, "the next comes as soon as one is through");
 }
 
 #[test]

@@ -32,24 +32,78 @@ fn servers_opened_together_do_not_end_together() {
 }
 
 #[test]
-fn a_lent_server_past_its_lifetime_is_closed_when_it_is_released() {
+fn the_successor_of_a_server_in_use_is_opened_before_the_old_one_is_closed() {
     let mut world = World::new(aging());
     let pool = world.pool("shop", "api");
     world.lend(pool, 1, 1);
     assert_eq!(world.run(60_000), none());
+    assert_eq!(world.release(0), ["open s1 for p0"]);
+    assert_eq!(world.acquire(pool, 2), ["grant c2 s0 after 0"], "it goes on until then");
+    assert_eq!(world.release(0), none(), "one successor is enough");
+    assert_eq!(world.run(1_000), none(), "and the old one stays as long");
+    assert_eq!(world.opened(1), ["close s0 Lifetime"]);
+}
+
+#[test]
+fn an_old_server_goes_at_once_where_another_is_free() {
+    let mut world = World::new(Limits { pool_size: size(2), ..aging() });
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 1);
+    world.pass(9_000);
+    world.lend(pool, 2, 1);
+    assert_eq!(world.release(1), none());
+    world.pass(1_000);
     assert_eq!(world.release(0), ["close s0 Lifetime"]);
 }
 
 #[test]
-fn a_server_that_outlives_its_lifetime_during_a_probe_is_closed_after_it() {
+fn where_there_is_no_room_for_a_successor_old_servers_go_one_at_a_time() {
+    let mut world = World::new(Limits { pool_size: size(2), ..aging() });
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 2);
+    world.pass(10_000);
+    assert_eq!(world.release(0), ["close s0 Lifetime"]);
+    assert_eq!(world.release(1), none(), "it waits for the other's successor");
+    assert_eq!(world.acquire(pool, 3), ["grant c3 s1 after 0"]);
+    assert_eq!(world.acquire(pool, 4), none());
+    assert_eq!(world.closed(0), ["open s2 for p0"]);
+    assert_eq!(world.release(1), ["grant c4 s1 after 0"]);
+    assert_eq!(world.opened(2), none());
+    assert_eq!(world.release(1), ["close s1 Lifetime"]);
+}
+
+#[test]
+fn a_successor_that_cannot_be_opened_leaves_the_old_one_in_use() {
+    let mut world = World::new(aging());
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 1);
+    world.pass(10_000);
+    assert_eq!(world.release(0), ["open s1 for p0"]);
+    world.acquire(pool, 2);
+    assert_eq!(world.refused(1), none());
+    assert_eq!(world.release(0), none(), "the pause after a failure holds here too");
+    assert_eq!(world.acquire(pool, 3), ["grant c3 s0 after 0"]);
+}
+
+#[test]
+fn a_server_is_replaced_after_its_last_use() {
+    let limits = Limits { server_max_uses: Some(size(2)), ..limits() };
+    let mut world = World::new(limits);
+    let pool = world.pool("shop", "api");
+    world.rest(pool, 1);
+    assert_eq!(world.acquire(pool, 1), ["grant c1 s0 after 0"]);
+    assert_eq!(world.release(0), ["open s1 for p0"]);
+    assert_eq!(world.opened(1), ["close s0 Lifetime"]);
+}
+
+#[test]
+fn an_old_server_that_nobody_uses_is_closed_without_a_successor() {
     let mut world = World::new(Limits { server_check_delay: ms(100), ..aging() });
     let pool = world.pool("shop", "api");
     world.rest(pool, 1);
-    world.pass(8_000);
-    assert_eq!(world.acquire(pool, 1), ["probe s0 for c1"]);
-    world.withdraw(1);
-    world.pass(2_000);
-    assert_eq!(world.probed(0, ProbeResult::Healthy), ["close s0 Lifetime"]);
+    let closed = world.run(10_250);
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    assert!(closed[0].ends_with("close s0 Lifetime"), "{closed:?}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `max_db_connections`: who gets the next connection of a database that is full.
+//! `max_db_connections` and `max_server_connections`: who gets the next connection where a database
+//! or the whole is full.
 
 use stent_pool::Limits;
 
@@ -147,6 +148,50 @@ fn a_minimum_that_found_no_room_is_filled_soon_after_there_is_some() {
     let filled = world.run(1_000);
     assert_eq!(filled.len(), 1, "{filled:?}");
     assert!(filled[0].ends_with("open s3 for p0"), "{filled:?}");
+}
+
+fn capped_over_all(servers: u32) -> World {
+    World::new(Limits { max_server_connections: Some(size(servers)), ..limits() })
+}
+
+#[test]
+fn the_longest_idle_server_of_another_database_makes_room_under_the_cap_of_all() {
+    let mut world = capped_over_all(2);
+    let (shop, stock) = (world.pool("shop", "a"), world.pool("stock", "a"));
+    let third = world.pool("mail", "a");
+    world.lend(shop, 1, 1);
+    world.lend(stock, 2, 1);
+    world.release(1);
+    world.pass(1);
+    world.release(0);
+    assert_eq!(world.acquire(third, 3), ["close s1 MakeRoom"]);
+    assert_eq!(world.closed(1), ["open s2 for p2"], "only once its socket is closed");
+}
+
+#[test]
+fn a_free_place_under_the_cap_of_all_goes_to_the_waiter_that_came_first_over_all_databases() {
+    let mut world = capped_over_all(1);
+    let (shop, stock) = (world.pool("shop", "a"), world.pool("stock", "a"));
+    let mail = world.pool("mail", "a");
+    world.lend(shop, 1, 1);
+    world.acquire(mail, 2);
+    world.pass(1);
+    world.acquire(stock, 3);
+    assert_eq!(world.release(0), ["close s0 MakeRoom"]);
+    assert_eq!(world.closed(0), ["open s1 for p2"]);
+    assert_eq!(world.opened(1), ["grant c2 s1 after 1"]);
+}
+
+#[test]
+fn a_server_changes_databases_for_a_waiter_far_ahead_of_its_own() {
+    let mut world = capped_over_all(1);
+    let (shop, stock) = (world.pool("shop", "a"), world.pool("stock", "a"));
+    world.lend(shop, 1, 1);
+    world.acquire(stock, 2);
+    world.pass(51);
+    world.acquire(shop, 3);
+    assert_eq!(world.release(0), ["close s0 MakeRoom"]);
+    assert_eq!(world.closed(0), ["open s1 for p1"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use fastrand::Rng;
-use stent_pool::{Limits, RETRY_MAX, RETRY_MIN};
+use stent_pool::{Decision, Limits, RETRY_MAX, RETRY_MIN, Refusal};
 
 use crate::for_seeds;
 use crate::nature::{Client, Nature};
@@ -20,8 +20,10 @@ fn limits(pool_size: u32) -> Limits {
         pool_size: NonZeroU32::new(pool_size).unwrap(),
         min_pool_size: 0,
         max_db_connections: None,
+        max_server_connections: None,
         query_wait_timeout: Some(ms(120_000)),
         server_lifetime: None,
+        server_max_uses: None,
         server_idle_timeout: None,
         server_check_delay: ms(30_000),
         retry_min: RETRY_MIN,
@@ -91,6 +93,7 @@ fn random_limits(rng: &mut Rng) -> Limits {
     };
     limits.min_pool_size = rng.u32(..4);
     limits.max_db_connections = if rng.bool() { NonZeroU32::new(rng.u32(..9)) } else { None };
+    limits.max_server_connections = if rng.bool() { NonZeroU32::new(rng.u32(..12)) } else { None };
     limits.opening_max = rng.u32(..4);
     limits.waiters_max = 1 + rng.u32(..30);
     limits
@@ -178,6 +181,57 @@ fn after_a_restart_of_an_eighth_of_a_second_service_resumes_within_a_fifth_of_a_
         let resumed = *world.granted_at.iter().find(|&&at| at >= up_again).expect("it resumes");
         assert!(resumed <= up_again + ms(200), "after {:?}", resumed - up_again);
         assert!(world.clients.iter().all(|client| client.refusals.is_empty()));
+    });
+}
+
+#[test]
+fn ten_minutes_without_postgresql_cost_few_attempts_and_all_pools_are_back_within_two_seconds() {
+    for_seeds(0..3, |seed| {
+        let (down, up_again) = (ms(1_000), ms(601_000));
+        let mut nature = nature(100, ms(610_000));
+        (nature.think, nature.outages) = (ms(20_000), vec![(down, up_again)]);
+        let patient = Limits { query_wait_timeout: None, min_pool_size: 1, ..limits(4) };
+        let mut world = World::new(patient, nature, &[0; 100], seed);
+        for pool in 0..100 {
+            world.add_clients(pool, 3, ms(900));
+        }
+        world.plan(down, Happening::Crash);
+        world.run();
+        let attempts = world.log.iter().filter(|(at, decision)| {
+            matches!(decision, Decision::Open { .. }) && (down..up_again).contains(at)
+        });
+        let attempts = attempts.count();
+        assert!(attempts < 1_000, "{attempts} attempts of 100 pools, about one a second");
+        assert!(world.clients.iter().all(|client| client.refusals.is_empty()));
+        let mut served = world.granted_at.iter().filter(|&&at| at >= up_again);
+        let last = *served.nth(299).expect("all 300 that waited are served");
+        assert!(last <= up_again + ms(2_000), "after {:?}", last - up_again);
+    });
+}
+
+#[test]
+fn under_twice_the_load_that_a_pool_can_carry_it_serves_all_it_can_and_tells_the_rest_at_once() {
+    for_seeds(0..5, |seed| {
+        let timeout = Some(ms(1_000));
+        let tight = Limits { query_wait_timeout: timeout, waiters_max: 10_000, ..limits(4) };
+        let mut nature = nature(1, ms(30_000));
+        // Four servers carry some 530 a second; clients of whom 2,500 would ask each second.
+        (nature.hold, nature.think) = (vec![ms(10)], ms(1_330));
+        let mut world = World::new(tight, nature, &[0], seed);
+        world.add_clients(0, 2_500, ms(1_000));
+        world.run();
+        let served = world.granted_at.len();
+        assert!(served > 530 * 28, "the servers are never idle: {served}");
+        let refusals = world.clients.iter().flat_map(|client| &client.refusals);
+        let (mut early, mut late) = (0, 0);
+        for refusal in refusals {
+            match refusal {
+                Refusal::Overloaded { .. } => early += 1,
+                Refusal::WaitTimeout => late += 1,
+                Refusal::OpenFailed | Refusal::QueueFull => panic!("{refusal:?}"),
+            }
+        }
+        assert!(early > 3 * late, "most are told at once: {early} against {late}");
     });
 }
 

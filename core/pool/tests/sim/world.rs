@@ -222,7 +222,8 @@ impl World {
         let down = self.nature.outages.iter().any(|(from, to)| (*from..*to).contains(&self.now));
         if down || !self.servers[&server].alive || self.one_in(self.nature.login_fails_one_in) {
             self.servers.remove(&server);
-            self.tell(Event::OpenFailed { server, failure: OpenFailure::Transient });
+            let failure = if down { OpenFailure::Unreachable } else { OpenFailure::Transient };
+            self.tell(Event::OpenFailed { server, failure });
         } else {
             self.set(server, State::Opening, State::Idle);
             self.opened += 1;
@@ -333,6 +334,8 @@ impl World {
         }
         let most = self.limits.max_db_connections.map_or(u32::MAX, NonZeroU32::get);
         assert!(by_database.values().all(|&total| total <= most), "max_db_connections");
+        let most = self.limits.max_server_connections.map_or(u32::MAX, NonZeroU32::get);
+        assert!(by_database.values().sum::<u32>() <= most, "max_server_connections");
     }
 
     fn one_in(&mut self, many: u32) -> bool {
