@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+
 use stent_wire::auth::hba::RuleList;
 use stent_wire::auth::scram::BindingPolicy;
 use stent_wire::inspect::Causes;
@@ -19,6 +20,7 @@ use stent_wire::inspect::Causes;
 use passwords::ServerPasswords;
 
 pub use crate::workers::WORKERS_MAX;
+pub use stent_pool::{Hold, HoldRule, Stage};
 
 /// Everything the proxy is told.
 #[derive(Clone, Debug)]
@@ -75,6 +77,8 @@ pub struct Config {
     pub drain_serve_timeout: Duration,
     /// How long clients may take to finish their transactions after that.
     pub drain_timeout: Duration,
+    /// What happens to clients that hold a server for long; the first rule that fits counts.
+    pub hold_limits: Vec<HoldRule>,
     /// Session state that clients may not make in transaction and statement mode.
     pub forbidden_state: Causes,
     /// Users of the admin console who may give commands (`admin_users`).

@@ -93,6 +93,7 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(),
     let mut workers = Workers::start(&broker)?;
     tokio::task::spawn_local(Arc::clone(&broker).janitor());
     tokio::task::spawn_local(Arc::clone(&broker).warm());
+    tokio::task::spawn_local(Arc::clone(&broker).watch_holders());
     tokio::task::spawn_local(Arc::clone(&broker).age_firewalls());
     tokio::task::spawn_local(Arc::clone(&broker).make_verifiers_ready());
     if let Some(listener) = admin_listener {

@@ -173,16 +173,20 @@ async fn in_time<T>(
             Err(_) => left -= look,
         }
         if left.is_zero() {
-            return Err(too_slow(timeout));
+            return Err(too_slow(broker, id, timeout));
         }
     }
 }
 
-fn too_slow(timeout: Duration) -> Failed {
-    let report = Report::fatal(
-        SqlState::CONNECTION_FAILURE,
-        format!("the login took longer than client_login_timeout ({timeout:?})"),
-    );
+/// The client's fault, unless it has waited for a server that cannot be had.
+fn too_slow(broker: &Broker, id: ClientId, timeout: Duration) -> Failed {
+    let message = format!("the login took longer than client_login_timeout ({timeout:?})");
+    let inner = broker.inner();
+    let pool = inner.clients.get(id).and_then(|client| client.pool);
+    let report = match pool.and_then(|pool| inner.why_closed(pool)) {
+        Some(error) => Report::fatal(error.sqlstate(), error.to_string()).with_detail(message),
+        None => Report::fatal(SqlState::CONNECTION_FAILURE, message),
+    };
     Failed::report(Cause::LoginTimeout, report)
 }
 

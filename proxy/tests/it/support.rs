@@ -65,6 +65,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         query_wait_timeout: Some(Duration::from_secs(60)),
         server_lifetime: None,
         server_max_uses: None,
+        hold_limits: Vec::new(),
         server_idle_timeout: None,
         server_check_delay: Duration::from_secs(30),
         server_connect_timeout: Duration::from_secs(10),

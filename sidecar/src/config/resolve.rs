@@ -107,6 +107,7 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         default_pool_size: settings.default_pool_size.value,
         min_pool_size: settings.min_pool_size.value,
         max_db_connections: settings.max_db_connections.value,
+        hold_limits: super::hold::rules(settings),
         max_server_connections: settings.max_server_connections.value,
         max_client_conn: settings.max_client_conn.value,
         query_wait_timeout: settings.query_wait_timeout.value.0,
