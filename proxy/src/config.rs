@@ -216,7 +216,7 @@ pub enum TlsNegotiation {
 }
 
 /// TLS towards the database.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerTls {
     /// `server_tls_sslmode`.
     pub mode: TlsMode,
@@ -259,7 +259,7 @@ pub struct ClientAuth {
 }
 
 /// How PostgreSQL is asked for the secrets of users whom the list does not have.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthQuery {
     /// As whom (`auth_user`).
     pub user: String,

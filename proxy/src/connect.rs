@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::broker::{BaseWelcome, Broker, Start, role_of};
 use crate::config::PoolMode;
-use crate::dial::{DialError, Wish, dial, target};
+use crate::dial::{DialError, Wish, dial};
 use crate::exchange::report_of;
 use crate::facts::Facts;
 use crate::link::{Definitions, Link, Replay, Suspicion, Writing};
@@ -189,13 +189,12 @@ pub(crate) async fn open(
     server: ServerId,
     start: Start,
 ) -> Result<Opened, OpenError> {
-    let timeout = broker.config.server_connect_timeout;
+    let timeout = broker.present().config.server_connect_timeout;
     match tokio::time::timeout(timeout, login(broker, pool, server, start)).await {
         Ok(result) => result,
-        Err(_) => Err(OpenError::Timeout {
-            target: target(&broker.config.upstream),
-            seconds: timeout.as_secs_f64(),
-        }),
+        Err(_) => {
+            Err(OpenError::Timeout { target: broker.target(), seconds: timeout.as_secs_f64() })
+        }
     }
 }
 
@@ -205,7 +204,7 @@ async fn login(
     server: ServerId,
     start: Start,
 ) -> Result<Opened, OpenError> {
-    let (wish, other) = Wish::of(broker.config.server_tls.mode);
+    let (wish, other) = Wish::of(broker.present().config.server_tls.mode);
     let first = login_as(broker, pool, server, start.clone(), wish).await;
     match (first, other) {
         (Err(OpenError::Refused(report)), Some(other))
@@ -250,12 +249,12 @@ async fn login_as(
     attempt.run().await?;
     match broker.fits(role_of(&attempt.parameters)) {
         Fitness::Fit => Ok(attempt.opened(pool, server, start)),
-        Fitness::Misplaced => Err(OpenError::Misplaced { target: target(&broker.config.upstream) }),
+        Fitness::Misplaced => Err(OpenError::Misplaced { target: broker.target() }),
     }
 }
 
 fn not_reached(broker: &Broker, error: DialError) -> OpenError {
-    let target = target(&broker.config.upstream);
+    let target = broker.target();
     match error {
         DialError::Io(source) => OpenError::Connect { target, source },
         DialError::NoTls
@@ -391,7 +390,7 @@ impl Attempt<'_> {
     }
 
     fn binding_policy(&self) -> BindingPolicy {
-        self.broker.config.server_tls.channel_binding
+        self.broker.present().config.server_tls.channel_binding
     }
 
     async fn scram_keys(
@@ -399,7 +398,7 @@ impl Attempt<'_> {
         salt: &[u8],
         iterations: u32,
     ) -> Result<Arc<stent_wire::auth::scram::ScramKeys>, OpenError> {
-        if self.broker.passwords.is_auto(self.user)
+        if self.broker.present().passwords.is_auto(self.user)
             && let Some(keys) = self.broker.keys.proven(self.user, salt, iterations)
         {
             return Ok(keys);
@@ -411,14 +410,11 @@ impl Attempt<'_> {
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), OpenError> {
         let sent = self.stream.write_whole(bytes).await;
-        sent.map_err(|source| OpenError::Connect {
-            target: target(&self.broker.config.upstream),
-            source,
-        })
+        sent.map_err(|source| OpenError::Connect { target: self.broker.target(), source })
     }
 
     fn read_failed(&self, error: ReadError) -> OpenError {
-        let target = target(&self.broker.config.upstream);
+        let target = self.broker.target();
         match error {
             ReadError::Io(source) => OpenError::Connect { target, source },
             ReadError::Frame(_) | ReadError::TooLong { .. } => {
@@ -428,7 +424,7 @@ impl Attempt<'_> {
     }
 
     fn protocol(&self, why: impl ToString) -> OpenError {
-        let target = target(&self.broker.config.upstream);
+        let target = self.broker.target();
         OpenError::Protocol { target, why: why.to_string() }
     }
 

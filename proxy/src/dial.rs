@@ -64,7 +64,8 @@ pub(crate) enum DialError {
 
 /// Connects.
 pub(crate) async fn dial(broker: &Broker, wish: Wish) -> Result<Stream, DialError> {
-    let upstream = &broker.config.upstream;
+    let present = broker.present();
+    let upstream = &present.config.upstream;
     if upstream.host.starts_with('/') {
         let path = target(upstream);
         return Ok(Stream::Unix(UnixStream::connect(path).await?));
@@ -73,10 +74,10 @@ pub(crate) async fn dial(broker: &Broker, wish: Wish) -> Result<Stream, DialErro
     let Stream::Tcp(mut socket) = Stream::tcp(socket) else {
         unreachable!("a TCP socket makes a TCP stream")
     };
-    let Some(tls) = broker.server_tls.as_ref().filter(|_| wish != Wish::Plain) else {
+    let Some(tls) = present.server_tls.as_ref().filter(|_| wish != Wish::Plain) else {
         return Ok(Stream::Tcp(socket));
     };
-    let negotiation = broker.config.server_tls.negotiation;
+    let negotiation = present.config.server_tls.negotiation;
     match negotiation {
         TlsNegotiation::Postgres => match ask(&mut socket).await? {
             b'S' => {}
@@ -96,8 +97,15 @@ pub(crate) async fn dial(broker: &Broker, wish: Wish) -> Result<Stream, DialErro
     Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
 }
 
+impl Broker {
+    /// Where the database is, for people.
+    pub(crate) fn target(&self) -> String {
+        target(&self.present().config.upstream)
+    }
+}
+
 /// Where the database is, for people.
-pub(crate) fn target(upstream: &Upstream) -> String {
+fn target(upstream: &Upstream) -> String {
     if upstream.host.starts_with('/') {
         format!("{}/.s.PGSQL.{}", upstream.host, upstream.port)
     } else if upstream.host.contains(':') {

@@ -137,6 +137,21 @@ impl HeldTooLong<'_> {
     }
 }
 
+/// Another configuration is in force.
+pub(crate) struct Reloaded {
+    pub(crate) moved: bool,
+}
+
+impl Reloaded {
+    /// Logs it.
+    pub(crate) fn emit(&self) {
+        match self.moved {
+            true => info!("another configuration is in force; all servers are replaced"),
+            false => info!("another configuration is in force"),
+        }
+    }
+}
+
 /// A server was lost with requests that were sent to another.
 pub(crate) struct Repeated<'a> {
     pub(crate) database: &'a str,

@@ -40,6 +40,7 @@ mod session;
 mod shared;
 mod snapshot;
 mod stash;
+mod steering;
 mod stream;
 mod tls;
 mod traces;
@@ -53,6 +54,7 @@ use std::time::Duration;
 
 pub use config::Config;
 pub use error::Error;
+pub use steering::{ON_THE_WAY_MAX, Order, Steering, Wish};
 
 use crate::admin::Admin;
 use crate::broker::Broker;
@@ -74,8 +76,17 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + 'static,
 ) -> Result<(), Error> {
+    run_steered(config, None, shutdown).await
+}
+
+/// The same, told more than to end. See [`Steering`].
+pub async fn run_steered(
+    config: Config,
+    steering: Option<Steering>,
+    shutdown: impl Future<Output = ()> + 'static,
+) -> Result<(), Error> {
     // A task of its own: what a runtime blocks on is polled at its every turn.
-    match tokio::task::spawn_local(serve(config, shutdown)).await {
+    match tokio::task::spawn_local(serve(config, steering, shutdown)).await {
         Ok(ended) => ended,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -84,7 +95,11 @@ pub async fn run(
     }
 }
 
-async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+async fn serve(
+    config: Config,
+    steering: Option<Steering>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
     // First what may be wrong with the configuration: nobody connects to a proxy that cannot start.
     let broker = Broker::new(config)?;
     let listeners = listen_for_clients(&broker.config)?;
@@ -96,6 +111,10 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(),
     tokio::task::spawn_local(Arc::clone(&broker).watch_holders());
     tokio::task::spawn_local(Arc::clone(&broker).age_firewalls());
     tokio::task::spawn_local(Arc::clone(&broker).make_verifiers_ready());
+    if let Some(Steering { orders, wishes }) = steering {
+        broker.wishes.set(wishes).expect("it is set once");
+        tokio::task::spawn_local(steering::obey(Arc::clone(&broker), orders));
+    }
     if let Some(listener) = admin_listener {
         let admin = Admin::new(Arc::clone(&broker), Arc::clone(&on));
         tokio::task::spawn_local(admin.serve(listener));
@@ -109,7 +128,7 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(),
         .into_iter()
         .map(|listener| tokio::task::spawn_local(workers.accept(&broker, listener)))
         .collect();
-    let upstream = dial::target(&broker.config.upstream);
+    let upstream = broker.target();
     events::Listening { on: &on, upstream: &upstream }.emit();
     tokio::select! {
         () = shutdown => {}
@@ -148,7 +167,9 @@ async fn serve_on(broker: &Arc<Broker>) {
     broker.serve_on();
     let begun = tokio::time::Instant::now();
     let mut last_seen = begun;
-    while begun.elapsed() < broker.config.drain_serve_timeout && last_seen.elapsed() < GONE_AFTER {
+    while begun.elapsed() < broker.present().config.drain_serve_timeout
+        && last_seen.elapsed() < GONE_AFTER
+    {
         if broker.inner().clients.len() > 0 {
             last_seen = tokio::time::Instant::now();
         }
@@ -159,7 +180,7 @@ async fn serve_on(broker: &Arc<Broker>) {
 /// Lets clients finish, up to a limit, then closes the servers.
 async fn drain(broker: &Arc<Broker>) {
     broker.drain();
-    let deadline = tokio::time::Instant::now() + broker.config.drain_timeout;
+    let deadline = tokio::time::Instant::now() + broker.present().config.drain_timeout;
     while broker.inner().clients.len() > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(DRAIN_STEP).await;
     }

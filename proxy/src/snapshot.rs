@@ -12,7 +12,6 @@ use stent_pool::PoolId;
 use tikv_jemalloc_ctl::{epoch, stats};
 
 use crate::broker::{Broker, Inner, PoolEntry, Slot, unix_ms};
-use crate::dial::target;
 
 impl Broker {
     /// Everything.
@@ -27,8 +26,8 @@ impl Broker {
             uptime_ms: ms(self.started.elapsed()),
             pid: std::process::id(),
             listen: listen.to_vec(),
-            upstream: target(&self.config.upstream),
-            clients: inner.clients.counts(self.config.max_client_conn.get()),
+            upstream: self.target(),
+            clients: inner.clients.counts(self.present().config.max_client_conn.get()),
             pools: self.pool_snapshots(&inner, now),
             holders,
             disconnects: inner.disconnects.newest().cloned().collect(),

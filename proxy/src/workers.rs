@@ -114,7 +114,6 @@ impl Workers {
 }
 
 async fn accept(doors: Doors, broker: Arc<Broker>, listener: Listener) {
-    let clients_max = broker.config.max_client_conn.get() as usize + LOGIN_ROOM;
     loop {
         let (stream, peer) = listener.accept().await;
         let home = broker.inner().clients.emptiest(broker.config.workers);
@@ -127,6 +126,7 @@ async fn accept(doors: Doors, broker: Arc<Broker>, listener: Listener) {
                 Err(_) => return,
             },
         };
+        let clients_max = broker.present().config.max_client_conn.get() as usize + LOGIN_ROOM;
         let mut inner = broker.inner();
         if inner.clients.len() >= clients_max {
             continue;

@@ -22,6 +22,7 @@ pub(crate) enum Command {
     CheckConfig(Flags),
     Healthcheck(Flags, Probe),
     Replay(replay::Options),
+    Reload(Flags),
     Version,
     Help,
     /// Hidden: becomes the command of `stent run`.
@@ -51,7 +52,7 @@ impl UsageError {
     pub(crate) const fn mend(&self) -> &'static str {
         match self {
             Self::NoCommand | Self::UnknownCommand => {
-                "write stent up, run, proxy, agent, check-config, healthcheck, replay, version or help"
+                "write stent up, run, proxy, agent, reload, check-config, healthcheck, replay, version or help"
             }
             Self::NotUtf8 => "write it in UTF-8",
             Self::NothingToRun => "write stent run [flags] -- CMD ARGS...",
@@ -94,6 +95,7 @@ pub(crate) fn parse(mut arguments: Vec<OsString>) -> Result<Command, UsageError>
         ("proxy", parent, None) => Command::Proxy(Flags::parse(texts), parent),
         ("agent", parent, None) => Command::Agent(Flags::parse(texts), parent),
         ("check-config", None, None) => Command::CheckConfig(Flags::parse(texts)),
+        ("reload", None, None) => Command::Reload(Flags::parse(texts)),
         ("healthcheck", None, None) => {
             let probe =
                 if texts.iter().any(|text| text == "--live") { Probe::Live } else { Probe::Ready };
@@ -130,6 +132,7 @@ Commands:
                          lead to the proxy, signals are forwarded, its exit status is passed on
   proxy                  the proxy alone
   agent                  the agent alone
+  reload                 have the running stent (found by the same configuration) read its configuration anew
   check-config           print the resolved configuration and where each value came from
   healthcheck [--live]   ask admin_listen for /readyz (/livez); exit code 0 or 1
   replay FILE [--json]   judge a recorded history of memory as the agent would have judged it live: a CSV

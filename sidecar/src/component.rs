@@ -12,11 +12,13 @@ use rustix::process::{Pid, Signal};
 use tikv_jemalloc_ctl::{background_thread, max_background_threads};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::complain;
 use crate::config::flags::Flags;
 use crate::config::{Loaded, Role};
 use crate::exit::Exit;
+use crate::reload;
 
 /// The runtime of every `stent` process: one thread, on which everything happens but what further
 /// workers of the proxy do.
@@ -41,8 +43,20 @@ pub(crate) fn proxy(flags: &Flags, parent: Option<Pid>) -> Exit {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
-    let config = loaded.proxy.expect("the proxy's role has a proxy");
-    let ended = runtime.block_on(async { Ok(stent_proxy::run(config, shutdown()?).await) });
+    let config = loaded.proxy.clone().expect("the proxy's role has a proxy");
+    let ended = runtime.block_on(async {
+        let shutdown = shutdown()?;
+        let (orders, ordered) = mpsc::channel(stent_proxy::ON_THE_WAY_MAX);
+        let (wishes, wished) = mpsc::channel(stent_proxy::ON_THE_WAY_MAX);
+        match parent {
+            None => {
+                drop(tokio::task::spawn_local(reload::keep(flags.clone(), loaded, orders, wished)))
+            }
+            Some(_) => drop(tokio::task::spawn_local(reload::follow(orders, wished))),
+        }
+        let steering = stent_proxy::Steering { orders: ordered, wishes };
+        Ok(stent_proxy::run_steered(config, Some(steering), shutdown).await)
+    });
     finished(ended, |error| match error {
         stent_proxy::Error::Listen { .. } => Exit::Listen,
         stent_proxy::Error::User { .. } | stent_proxy::Error::Tls { .. } => Exit::Usage,
@@ -125,7 +139,7 @@ fn finished<E: std::error::Error>(
 }
 
 /// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,4 +1,4 @@
-//! The `stent` binary: `up`, `run`, `proxy`, `agent`, `check-config`, `healthcheck`, `replay`,
+//! The `stent` binary: `up`, `run`, `proxy`, `agent`, `reload`, `check-config`, `healthcheck`, `replay`,
 //! `version`.
 //!
 //! Owns: configuration, logging, exit codes, and the supervision of the proxy, the agent and the
@@ -14,6 +14,7 @@ mod front;
 mod healthcheck;
 mod http;
 pub mod logging;
+mod reload;
 mod replay;
 mod supervise;
 
@@ -41,6 +42,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Version => say(&format!("stent {}\n", env!("CARGO_PKG_VERSION"))),
         Command::CheckConfig(flags) => check_config(&flags),
         Command::Healthcheck(flags, probe) => healthcheck::run(&flags, probe).code(),
+        Command::Reload(flags) => reload::ask(&flags, reload::Request::Reload).code(),
         Command::Replay(options) => replay::run(&options).code(),
         Command::Proxy(flags, parent) => component::proxy(&flags, parent).code(),
         Command::Agent(flags, parent) => component::agent(&flags, parent).code(),

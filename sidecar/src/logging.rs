@@ -1,16 +1,18 @@
 //! Logs on standard error: one JSON object a line, or a human form on a terminal.
 //!
-//! Owns: the subscriber of the process, and what a panic prints. Refuses: standard output, which
+//! Owns: the subscriber of the process, its level, and what a panic prints. Refuses: standard output, which
 //! belongs to metrics and to the command of `stent run`.
 //! Invariant: a panic's message is scrubbed of every known secret before it is written.
 
 use std::io::IsTerminal as _;
 use std::panic::PanicHookInfo;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::reload;
 
 use crate::config::Logging;
 use crate::config::value::{LogFormat, LogLevel};
@@ -22,13 +24,11 @@ const OURS: [&str; 6] =
 
 /// Sets up the log and the panic message of this process.
 pub fn start(logging: Logging, secrets: Vec<SecretString>) {
-    let level = level(logging.level);
-    let filter = Targets::new().with_default(level.min(LevelFilter::WARN));
-    let filter = filter.with_targets(OURS.map(|target| (target, level)));
+    let (filter, handle) = reload::Layer::new(targets(logging.level));
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first subscriber.
-    let _ = match form(logging.format) {
+    let started = match form(logging.format) {
         Form::Json => {
             let json = layer.json().flatten_event(true).with_current_span(false);
             registry.with(json.with_span_list(false)).try_init()
@@ -38,7 +38,45 @@ pub fn start(logging: Logging, secrets: Vec<SecretString>) {
             registry.with(layer.with_ansi(colours)).try_init()
         }
     };
-    std::panic::set_hook(Box::new(move |panic| report(panic, &secrets)));
+    if started.is_ok() {
+        // The first start is the only one that gets here.
+        let _ = CHANGE.set(Box::new(move |level| drop(handle.reload(targets(level)))));
+    }
+    keep(secrets);
+    std::panic::set_hook(Box::new(|panic| report(panic, &known())));
+}
+
+/// Another level, and more secrets that no crash may print.
+pub(crate) fn change(level: LogLevel, secrets: Vec<SecretString>) {
+    if let Some(change) = CHANGE.get() {
+        change(level);
+    }
+    keep(secrets);
+}
+
+type Change = Box<dyn Fn(LogLevel) + Send + Sync>;
+
+/// Sets the level of the log that has been started.
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
+/// The secrets of the configuration as it stands, and of the one before it.
+static SECRETS: Mutex<[Vec<SecretString>; 2]> = Mutex::new([Vec::new(), Vec::new()]);
+
+fn keep(secrets: Vec<SecretString>) {
+    let mut kept = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.swap(0, 1);
+    kept[0] = secrets;
+}
+
+fn known() -> Vec<SecretString> {
+    let kept = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.iter().flatten().cloned().collect()
+}
+
+fn targets(of: LogLevel) -> Targets {
+    let level = level(of);
+    let filter = Targets::new().with_default(level.min(LevelFilter::WARN));
+    filter.with_targets(OURS.map(|target| (target, level)))
 }
 
 enum Form {

@@ -114,9 +114,10 @@ impl Broker {
         user: &str,
         auth_type: AuthType,
     ) -> Result<Option<Arc<Record>>, LookupError> {
-        let Some(query) = &self.auth_query else { return Ok(None) };
+        let present = self.present();
+        let Some(query) = &present.auth_query else { return Ok(None) };
         let by_secret = !matches!(auth_type, AuthType::Trust | AuthType::Cert);
-        if !by_secret || self.users.knows(user) {
+        if !by_secret || present.users.knows(user) {
             return Ok(None);
         }
         if user.len() > USER_NAME_LEN_MAX {
@@ -144,7 +145,7 @@ impl Broker {
 
     /// A login of a user who was looked up has failed.
     pub(crate) fn doubt(&self, user: &str) {
-        if let Some(query) = &self.auth_query {
+        if let Some(query) = &self.present().auth_query {
             query.book.lock().doubt(user, Instant::now());
         }
     }

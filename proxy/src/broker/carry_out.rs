@@ -14,7 +14,6 @@ use super::{Broker, Role};
 use crate::clock;
 use crate::config::PoolMode;
 use crate::connect::{OpenError, Opened};
-use crate::dial;
 use crate::disconnects::Cause;
 use crate::events;
 use crate::exchange::{self, ExchangeError};
@@ -89,8 +88,7 @@ impl Broker {
         if self.config.pool_mode == PoolMode::Session || !firewall.is_due() {
             return Ok(opened);
         }
-        let (timeout, target) = (self.config.server_connect_timeout, &self.config.upstream);
-        let target = dial::target(target);
+        let (timeout, target) = (self.present().config.server_connect_timeout, self.target());
         match tokio::time::timeout(timeout, firewall.learn(&mut opened.link)).await {
             Ok(Ok(()) | Err(ExchangeError::Refused(_))) => Ok(opened),
             Ok(Err(ExchangeError::Io(source))) => Err(OpenError::Connect { target, source }),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use stent_pool::{CloseCause, Condition, Decision, Event, PoolId, ServerId, WaiterId};
+use stent_pool::{CloseCause, Condition, Decision, Event, Limits, PoolId, ServerId, WaiterId};
 
 use super::{Broker, Inner, Slot};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
@@ -78,6 +78,10 @@ impl Inner {
     /// Tells the pools what happened and enters what they decide.
     pub(super) fn decide(&mut self, event: Event, now: Instant) {
         debug_assert!(self.queues.events.is_empty(), "one event at a time");
+        self.decide_all(event, now);
+    }
+
+    fn decide_all(&mut self, event: Event, now: Instant) {
         let mut next = Some(event);
         let mut decisions = std::mem::take(&mut self.queues.decisions);
         while let Some(event) = next {
@@ -94,6 +98,18 @@ impl Inner {
             self.queues.asleep_until = next;
             self.queues.dues.push(Due::Plan);
         }
+    }
+
+    /// Other limits hold from here on.
+    pub(super) fn set_limits(&mut self, limits: Limits, now: Instant) {
+        let mut decisions = Vec::new();
+        self.pools.set_limits(limits, now, &mut decisions);
+        for decision in decisions {
+            self.enter(decision);
+        }
+        // What follows from entering them, and the janitor's next look.
+        let next = self.queues.events.pop_front().unwrap_or(Event::Tick);
+        self.decide_all(next, now);
     }
 
     /// The janitor looks again at this time at the latest.

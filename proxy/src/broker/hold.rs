@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stent_contract::snapshot::HolderState;
-use stent_pool::{Done, DueStage, Hold, Holder, Stage, due_stages};
+use stent_pool::{Done, DueStage, Hold, HoldRule, Holder, Stage, due_stages};
 use stent_wire::report::{Report, SqlState};
 
 use super::{Broker, Inner, Slot};
@@ -66,10 +66,12 @@ impl Broker {
         let mut records = BTreeMap::new();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            if self.config.hold_limits.is_empty() {
+            let present = self.present();
+            let rules = &present.config.hold_limits;
+            if rules.is_empty() {
                 continue;
             }
-            for found in self.look_round(&mut records) {
+            for found in self.look_round(rules, &mut records) {
                 for due in &found.due {
                     self.carry_out_stage(&found, due);
                 }
@@ -77,7 +79,7 @@ impl Broker {
         }
     }
 
-    fn look_round(&self, records: &mut BTreeMap<usize, Record>) -> Vec<Found> {
+    fn look_round(&self, rules: &[HoldRule], records: &mut BTreeMap<usize, Record>) -> Vec<Found> {
         let now = Instant::now();
         let inner = self.inner();
         let mut present = BTreeMap::new();
@@ -88,7 +90,7 @@ impl Broker {
             let Some(checkout) = facts.checkout() else { continue };
             let mut record = follow(records.get(&at), &checkout);
             let ages = record.began.map(|began| Some(now.saturating_duration_since(began?)));
-            let due = self.due_for(&inner, slot, &checkout, ages, &mut record.done);
+            let due = due_for(rules, &inner, slot, &checkout, ages, &mut record.done);
             present.insert(at, record);
             if !due.is_empty() {
                 let (facts, said) = (Arc::clone(facts), said(&inner, slot, facts, &checkout));
@@ -97,26 +99,6 @@ impl Broker {
         }
         *records = present;
         all_found
-    }
-
-    fn due_for(
-        &self,
-        inner: &Inner,
-        slot: &Slot,
-        checkout: &Checkout,
-        ages: [Option<Duration>; Hold::ALL.len()],
-        done: &mut Done,
-    ) -> Vec<DueStage> {
-        let shortest = self.config.hold_limits.iter().flat_map(|rule| rule.stages).flatten().min();
-        let longest = ages.into_iter().flatten().max();
-        if longest < shortest {
-            return Vec::new(); // As nearly always: nobody is named, nothing is copied.
-        }
-        let entry = &inner.entries[slot.pool.index()];
-        let name = application_name(inner, checkout);
-        let holder =
-            Holder { database: &entry.database, user: &entry.user, application_name: &name, ages };
-        due_stages(&self.config.hold_limits, &holder, done)
     }
 
     fn carry_out_stage(self: &Arc<Self>, found: &Found, due: &DueStage) {
@@ -148,6 +130,26 @@ impl Broker {
         }
         events::HeldTooLong { due, said }.emit();
     }
+}
+
+/// What is due for one holder.
+fn due_for(
+    rules: &[HoldRule],
+    inner: &Inner,
+    slot: &Slot,
+    checkout: &Checkout,
+    ages: [Option<Duration>; Hold::ALL.len()],
+    done: &mut Done,
+) -> Vec<DueStage> {
+    let shortest = rules.iter().flat_map(|rule| rule.stages).flatten().min();
+    let longest = ages.into_iter().flatten().max();
+    if longest < shortest {
+        return Vec::new(); // As nearly always: nobody is named, nothing is copied.
+    }
+    let entry = &inner.entries[slot.pool.index()];
+    let application_name = &application_name(inner, checkout);
+    let (database, user) = (&entry.database, &entry.user);
+    due_stages(rules, &Holder { database, user, application_name, ages }, done)
 }
 
 /// What is known of a holder from the last look, with what has changed since.

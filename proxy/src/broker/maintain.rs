@@ -169,8 +169,9 @@ impl Broker {
 
     fn must_be_known(&self, scope: &Scope) -> Result<(), Unmaintained> {
         let Scope::Database(name) = scope else { return Ok(()) };
-        let named =
-            self.config.upstream.database.as_deref().or(self.config.upstream.user.as_deref());
+        let present = self.present();
+        let upstream = &present.config.upstream;
+        let named = upstream.database.as_deref().or(upstream.user.as_deref());
         let known = named == Some(name)
             || self.inner().entries.iter().any(|entry| *entry.database == **name);
         known.then_some(()).ok_or_else(|| Unmaintained::Unknown(name.clone()))

@@ -15,6 +15,7 @@ mod idle;
 mod lend;
 mod maintain;
 mod make_way;
+mod present;
 mod role;
 mod warm;
 mod welcome;
@@ -26,14 +27,11 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use stent_pool::{
-    Failover, Limits, OPENING_MAX, PoolId, Pools, RETRY_MAX, RETRY_MIN, ServerId, TooManyPools,
-};
+use stent_pool::{Failover, PoolId, Pools, ServerId, TooManyPools};
 use stent_wire::auth::scram::MockSecret;
 use stent_wire::prepared::Texts;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
-use crate::auth_query::AuthQuery;
 use crate::clients::{ClientId, Clients};
 use crate::config::Config;
 use crate::connect::OpenError;
@@ -48,14 +46,13 @@ use crate::login::gate::Gate;
 use crate::login::keys::KeyCache;
 use crate::login::verifiers::Verifiers;
 use crate::notify::Hub;
-use crate::passwords::Passwords;
 use crate::pool_stats::{PoolStats, Stats};
 use crate::shared::{Guard, Lock};
-use crate::tls;
+use crate::steering::Wish;
 use crate::twins::Twins;
-use crate::users::Users;
 
 use decide::Queues;
+use present::Present;
 
 pub(crate) use dedicate::{Lent, Own, Start};
 pub(crate) use hold::{HoldCounts, Said};
@@ -66,20 +63,11 @@ pub(crate) use welcome::{BaseWelcome, Welcome, WelcomeCache};
 
 /// See the module's documentation.
 pub(crate) struct Broker {
-    /// The configuration.
+    /// The configuration at the start: for what is fixed for the proxy's life.
     pub(crate) config: Config,
+    present: Lock<Arc<Present>>,
     /// When the proxy started.
     pub(crate) started: Instant,
-    /// Who may log in.
-    pub(crate) users: Users,
-    /// With which passwords we log in to PostgreSQL.
-    pub(crate) passwords: Passwords,
-    /// Where users are looked up whom the list does not have.
-    pub(crate) auth_query: Option<AuthQuery>,
-    /// TLS towards PostgreSQL, if it is ever spoken.
-    pub(crate) server_tls: Option<tls::upstream::Upstream>,
-    /// TLS towards clients, if it is served.
-    pub(crate) client_tls: Option<tls::clients::Clients>,
     /// Unpredictable bytes.
     pub(crate) entropy: Entropy,
     /// What strangers are shown in place of a salt.
@@ -90,6 +78,8 @@ pub(crate) struct Broker {
     pub(crate) verifiers: Verifiers,
     /// How many logins an address has, and how long those wait that fail.
     pub(crate) gate: Arc<Gate>,
+    /// Whom the console asks for a new configuration.
+    pub(crate) wishes: OnceLock<mpsc::Sender<Wish>>,
     /// The other proxies of the port, with `so_reuseport`.
     pub(crate) twins: OnceLock<Twins>,
     inner: Lock<Inner>,
@@ -230,33 +220,16 @@ pub(crate) struct Slot {
 impl Broker {
     /// A broker without pools.
     pub(crate) fn new(config: Config) -> Result<Arc<Self>, Error> {
-        let users = Users::new(&config)?;
+        let present = Present::new(config.clone())?;
         let entropy = Entropy::open().map_err(Error::Entropy)?;
         let mock = MockSecret::new(entropy.bytes().map_err(Error::Entropy)?);
         let seed = u64::from_ne_bytes(entropy.bytes().map_err(Error::Entropy)?);
-        let limits = Limits {
-            pool_size: config.default_pool_size,
-            min_pool_size: config.min_pool_size,
-            max_db_connections: config.max_db_connections,
-            max_server_connections: config.max_server_connections,
-            query_wait_timeout: config.query_wait_timeout,
-            server_lifetime: config.server_lifetime,
-            server_max_uses: config.server_max_uses,
-            server_idle_timeout: config.server_idle_timeout,
-            server_check_delay: config.server_check_delay,
-            retry_min: RETRY_MIN,
-            retry_max: RETRY_MAX,
-            waiters_max: config.max_client_conn.get(),
-            opening_max: OPENING_MAX,
-        };
+        let limits = present.limits();
         let started = Instant::now();
         Ok(Arc::new(Self {
-            server_tls: tls::upstream::Upstream::new(&config.server_tls, &config.upstream.host)?,
-            client_tls: tls::clients::Clients::new(&config.client_tls)?,
-            passwords: Passwords::new(&config)?,
-            auth_query: AuthQuery::new(&config),
             config,
-            users,
+            present: Lock::new(Arc::new(present)),
+            wishes: OnceLock::new(),
             entropy,
             mock,
             started,

@@ -14,7 +14,6 @@ use stent_wire::report::reply::parse_data_row;
 use super::Broker;
 use crate::clients::ClientId;
 use crate::clock;
-use crate::dial;
 use crate::events::DatabaseMoved;
 use crate::exchange;
 use crate::link::{Link, Suspicion};
@@ -84,7 +83,7 @@ impl Broker {
             inner.retire(pool, now);
         }
         self.leave(inner);
-        let target = dial::target(&self.config.upstream);
+        let target = self.target();
         DatabaseMoved { target: &target, servers }.emit();
     }
 }

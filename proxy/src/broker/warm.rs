@@ -60,7 +60,8 @@ impl Broker {
 
     /// The pool that `DATABASE_URL` names.
     fn primary(&self) -> Option<PoolId> {
-        let upstream = &self.config.upstream;
+        let present = self.present();
+        let upstream = &present.config.upstream;
         let user = upstream.user.as_deref()?;
         self.pool(upstream.database.as_deref().unwrap_or(user), user).ok()
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use stent_wire::frame::put_message;
 use stent_wire::report::{Report, SqlState};
+use tokio::sync::oneshot;
 use tokio::time::interval;
 
 use super::command::Change;
@@ -17,9 +18,13 @@ use super::{Console, End, Rights};
 use crate::broker::{Draining, Scope, Unmaintained};
 use crate::clients::ClientState;
 use crate::messages::EARLY_BYTES_MAX;
+use crate::steering::Wish;
 
 /// How often a PAUSE looks whether it is done.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How long reading a configuration may take.
+const RELOAD_MAX: Duration = Duration::from_secs(30);
 
 /// How the wait for a PAUSE ended.
 enum Waited {
@@ -39,6 +44,7 @@ impl Console {
             return Ok(());
         }
         let done = match change {
+            Change::Reload => return self.reload(out).await,
             Change::Pause(scope) => self.broker.pause(scope, &self.user),
             Change::Resume(scope) => self.broker.resume(scope, &self.user),
             Change::Reconnect(scope) => self.broker.reconnect(scope, &self.user),
@@ -46,13 +52,36 @@ impl Console {
         match (done, change) {
             (Err(error), _) => report(&error).put(out),
             (Ok(()), Change::Pause(scope)) => self.until_paused(scope, out).await?,
-            (Ok(()), Change::Resume(_) | Change::Reconnect(_)) => {}
+            (Ok(()), Change::Resume(_) | Change::Reconnect(_) | Change::Reload) => {}
         }
         if out.is_empty() {
-            put_message(out, b'C', |out| {
-                out.extend_from_slice(change.tag().as_bytes());
-                out.push(0);
-            });
+            put_complete(change, out);
+        }
+        Ok(())
+    }
+
+    /// Has the configuration read anew, by whom that is the business of.
+    async fn reload(&self, out: &mut Vec<u8>) -> Result<(), End> {
+        let failed = |detail: String| {
+            let code = SqlState::parse(b"F0000").expect("five digits are a code");
+            Report::error(code, "RELOAD failed: nothing has changed").with_detail(detail)
+        };
+        let (answer, answered) = oneshot::channel();
+        let wished = match self.broker.wishes.get() {
+            Some(wishes) => wishes.try_send(Wish(answer)).is_ok(),
+            None => false,
+        };
+        if !wished {
+            failed("Nobody here can read a configuration.".to_owned()).put(out);
+            return Ok(());
+        }
+        match tokio::time::timeout(RELOAD_MAX, answered).await {
+            Ok(Ok(Ok(said))) => {
+                Report::notice(said).put(out);
+                put_complete(&Change::Reload, out);
+            }
+            Ok(Ok(Err(why))) => failed(why).put(out),
+            Ok(Err(_)) | Err(_) => failed("There was no answer.".to_owned()).put(out),
         }
         Ok(())
     }
@@ -108,6 +137,13 @@ impl Console {
             }
         }
     }
+}
+
+fn put_complete(change: &Change, out: &mut Vec<u8>) {
+    put_message(out, b'C', |out| {
+        out.extend_from_slice(change.tag().as_bytes());
+        out.push(0);
+    });
 }
 
 fn report(error: &Unmaintained) -> Report {

@@ -27,6 +27,8 @@ pub(crate) enum Change {
     Resume(Scope),
     /// Replaces all servers.
     Reconnect(Scope),
+    /// Has the configuration read anew.
+    Reload,
 }
 
 impl Change {
@@ -36,26 +38,27 @@ impl Change {
             Self::Pause(_) => "PAUSE",
             Self::Resume(_) => "RESUME",
             Self::Reconnect(_) => "RECONNECT",
+            Self::Reload => "RELOAD",
         }
     }
 }
 
 /// Commands that change something, with what SHOW HELP says of them.
-pub(super) const CHANGES: [(&str, &str); 3] = [
+pub(super) const CHANGES: [(&str, &str); 4] = [
     ("PAUSE [database]", "closes all servers when they are given back, and opens none"),
     ("RECONNECT [database]", "replaces all servers when they are given back"),
+    ("RELOAD", "reads the configuration anew"),
     ("RESUME [database]", "ends a PAUSE"),
 ];
 
 /// PgBouncer's commands that are not here.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 9] = [
     "DISABLE",
     "ENABLE",
     "KILL",
     "KILL_CLIENT",
     "SUSPEND",
     "SHUTDOWN",
-    "RELOAD",
     "WAIT_CLOSE",
     "SET",
     "RESET",
@@ -79,6 +82,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Option<Command>, Report> {
         () if is(&"PAUSE") => Command::Change(Change::Pause(scope(rest)?)),
         () if is(&"RESUME") => Command::Change(Change::Resume(scope(rest)?)),
         () if is(&"RECONNECT") => Command::Change(Change::Reconnect(scope(rest)?)),
+        () if is(&"RELOAD") && rest.trim().is_empty() => Command::Change(Change::Reload),
         () => return Err(unknown("the admin console does not know this command")),
     }))
 }
@@ -122,8 +126,10 @@ pub(super) fn upper(word: &str) -> String {
 
 /// The answer to what is no command.
 pub(super) fn unknown(message: impl Into<String>) -> Report {
-    let hint =
-        format!("There is SHOW followed by one of: {}; PAUSE, RECONNECT, RESUME.", show::list());
+    let hint = format!(
+        "There is SHOW followed by one of: {}; PAUSE, RECONNECT, RELOAD, RESUME.",
+        show::list()
+    );
     Report::error(SqlState::SYNTAX_ERROR, message.into()).with_hint(hint)
 }
 

@@ -38,7 +38,8 @@ struct Counts {
 
 /// Makes the table.
 pub(super) fn table(view: &View<'_>) -> Table {
-    let config = &view.broker.config;
+    let present = view.broker.present();
+    let config = &present.config;
     let limits = view.broker.inner().pools.limits().clone();
     let mut table = Table::new(COLUMNS);
     for (name, counts) in databases(view) {
@@ -67,7 +68,8 @@ pub(super) fn table(view: &View<'_>) -> Table {
 }
 
 fn databases(view: &View<'_>) -> BTreeMap<String, Counts> {
-    let upstream = &view.broker.config.upstream;
+    let present = view.broker.present();
+    let upstream = &present.config.upstream;
     let mut databases = BTreeMap::<String, Counts>::new();
     if let Some(named) = upstream.database.as_ref().or(upstream.user.as_ref()) {
         databases.entry(named.clone()).or_default();

@@ -18,12 +18,12 @@ use crate::tls::ALPN;
 impl Login {
     /// Whether TLS is served here: on TCP, if it is configured, and once.
     pub(super) fn can_encrypt(&self) -> bool {
-        self.broker.client_tls.is_some() && matches!(self.stream, Stream::Tcp(_))
+        self.broker.present().client_tls.is_some() && matches!(self.stream, Stream::Tcp(_))
     }
 
     /// Refuses a client that should have used TLS. Unix sockets need none.
     pub(super) fn must_be_encrypted(&self) -> Result<(), Failed> {
-        let must = self.broker.client_tls.as_ref().is_some_and(|tls| tls.must());
+        let must = self.broker.present().client_tls.as_ref().is_some_and(|tls| tls.must());
         if !must || !matches!(self.stream, Stream::Tcp(_)) {
             return Ok(());
         }
@@ -49,7 +49,10 @@ impl Login {
     pub(super) async fn encrypt(&mut self) -> Result<(), Failed> {
         assert!(self.inbox.bytes().is_empty(), "nothing in clear survives the handshake");
         let broker = std::sync::Arc::clone(&self.broker);
-        let tls = broker.client_tls.as_ref().expect("asked before");
+        let present = broker.present();
+        let Some(tls) = &present.client_tls else {
+            return Err(Failed::gone("TLS is not served any more"));
+        };
         let Some(socket) = self.stream.take_tcp() else {
             return Err(Failed::gone("TLS is served on TCP only"));
         };

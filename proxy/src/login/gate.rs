@@ -110,7 +110,7 @@ impl Login {
 impl Broker {
     /// Lets a client that has failed wait, but neither the proxy's end nor its own time limit.
     pub(crate) async fn penalty(&self, client: ClientId, wait: Duration) {
-        let wait = wait.min(self.config.client_login_timeout / 2);
+        let wait = wait.min(self.present().config.client_login_timeout / 2);
         let draining = std::future::poll_fn(|context| {
             // First the waker: the drain begins on another thread, and wakes whom it can.
             self.inner().clients.get_mut(client).waker = Some(context.waker().clone());

@@ -51,6 +51,12 @@ impl KeyCache {
         proven.get(user).filter(|keys| keys.fit(salt, iterations)).map(Arc::clone)
     }
 
+    /// Secrets may be others now.
+    pub(crate) fn forget(&self) {
+        self.servers.lock().clear();
+        self.proven.lock().clear();
+    }
+
     /// A client has proved to have these keys.
     pub(crate) fn note_proven(&self, user: &str, keys: ScramKeys) {
         insert(&self.proven, user, Arc::new(keys));

@@ -163,7 +163,7 @@ async fn in_time<T>(
     id: ClientId,
     step: impl Future<Output = T>,
 ) -> Result<T, Failed> {
-    let timeout = broker.config.client_login_timeout;
+    let timeout = broker.present().config.client_login_timeout;
     let (mut step, mut left) = (pin!(step), timeout);
     loop {
         let look = left.min(LOOK_EVERY);
@@ -219,7 +219,7 @@ impl Login {
     }
 
     async fn tell(&mut self, last: &[u8]) -> Result<(), Failed> {
-        let timeout = self.broker.config.client_login_timeout;
+        let timeout = self.broker.present().config.client_login_timeout;
         let told = tokio::time::timeout(timeout, self.stream.write_whole(last)).await;
         told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failed::gone)
     }
@@ -257,7 +257,7 @@ impl Login {
     async fn proven(&mut self, arrival: &Arrival) -> Result<(Startup, Access), Failed> {
         let startup = self.startup().await?;
         self.must_be_encrypted()?;
-        let access = Access::of(&self.broker.config, &self.stream, &startup);
+        let access = Access::of(&self.broker.present().config, &self.stream, &startup);
         self.admit(access)?;
         let mut hello = Vec::new();
         startup.put_negotiation(&mut hello);
@@ -314,7 +314,7 @@ impl Login {
 
     /// Whether there is room for this client.
     fn admit(&self, access: Access) -> Result<(), Failed> {
-        let max = self.broker.config.max_client_conn.get();
+        let max = self.broker.present().config.max_client_conn.get();
         if self.broker.draining() == Draining::Closing {
             let report = Report::fatal(SqlState::CANNOT_CONNECT_NOW, "the proxy is shutting down");
             return Err(Failed::report(Cause::Shutdown, report));

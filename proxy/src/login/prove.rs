@@ -47,7 +47,10 @@ impl Login {
                 }
                 proven
             }
-            None => self.prove_to(user, auth_type, broker.users.demand(auth_type, user)).await,
+            None => {
+                let present = broker.present();
+                self.prove_to(user, auth_type, present.users.demand(auth_type, user)).await
+            }
         };
         // What breaks the protocol has tried no password.
         if let Err(Failed::Answered { cause: Cause::LoginFailed, .. }) = &proven {
@@ -110,7 +113,7 @@ impl Login {
         why: Refusal,
     ) -> Result<(), Failed> {
         let broker = Arc::clone(&self.broker);
-        let likeness = broker.users.strangers().likeness(&broker.mock, user);
+        let likeness = broker.present().users.strangers().likeness(&broker.mock, user);
         match (auth_type, likeness) {
             (AuthType::Password, likeness) => {
                 let check = PasswordCheck::doomed(&broker.mock, user, likeness, why);

@@ -18,7 +18,8 @@ impl Login {
     /// The proof that this client is asked for.
     pub(super) fn asked_for(&self, startup: &Startup) -> Result<AuthType, Failed> {
         let origin = self.origin()?;
-        let auth_type = match self.broker.users.asking() {
+        let present = self.broker.present();
+        let auth_type = match present.users.asking() {
             Asking::Everyone(auth_type) => *auth_type,
             Asking::ByRule(rules) => {
                 let attempt = Attempt {
@@ -40,7 +41,7 @@ impl Login {
             }
         };
         let in_clear = matches!(origin, Origin::Tcp { encryption: Encryption::None, .. });
-        match (auth_type, self.broker.config.auth.cleartext) {
+        match (auth_type, present.config.auth.cleartext) {
             (AuthType::Password, CleartextPolicy::EncryptedOnly) if in_clear => {
                 Err(refused(in_clear_refused(), "auth_allow_cleartext is off"))
             }

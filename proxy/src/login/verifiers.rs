@@ -151,7 +151,8 @@ impl Broker {
 
     /// Computes the users' hash rounds before they come.
     pub(crate) async fn make_verifiers_ready(self: Arc<Self>) {
-        let demands = self.users.scram_demands();
+        let present = self.present();
+        let demands = present.users.scram_demands();
         let users =
             demands.filter_map(|(user, demand)| Some((user, self.scram_source(user, &demand)?)));
         self.verifiers.make_ready(users).await;

@@ -86,7 +86,7 @@ async fn obtain(broker: &Arc<Broker>, hub: &Arc<Hub>) -> Option<Box<Link>> {
 
 /// Listens until nobody does any more, or the connection is to be replaced.
 async fn serve(broker: &Arc<Broker>, hub: &Arc<Hub>, link: &mut Link) -> Result<(), ExchangeError> {
-    let timeout = broker.config.server_connect_timeout;
+    let timeout = broker.present().config.server_connect_timeout;
     loop {
         let begin = listen_sql([hub.fence_channel()]);
         within(timeout, exchange::query(link, &begin)).await?;

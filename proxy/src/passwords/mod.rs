@@ -163,10 +163,11 @@ impl Broker {
         if method == ServerMethod::Cleartext && !may_carry_cleartext(stream) {
             return Err(PasswordError::InTheClear);
         }
-        match self.passwords.source(user) {
+        let present = self.present();
+        match present.passwords.source(user) {
             Source::Auto => {
-                let looked_up = || self.auth_query.as_ref()?.secret(user);
-                let secret = self.users.server_secret(user).cloned().or_else(looked_up);
+                let looked_up = || present.auth_query.as_ref()?.secret(user);
+                let secret = present.users.server_secret(user).cloned().or_else(looked_up);
                 secret.ok_or(PasswordError::None(method))
             }
             Source::Literal(secret) => Ok(secret.clone()),
@@ -175,7 +176,7 @@ impl Broker {
                 Err(PasswordError::TokenFor(method))
             }
             Source::RdsIam => {
-                let iam = self.passwords.iam.as_ref().ok_or(IamError::NotConfigured)?;
+                let iam = present.passwords.iam.as_ref().ok_or(IamError::NotConfigured)?;
                 Ok(Secret::Plain(iam.token(user).await?))
             }
         }

@@ -116,7 +116,7 @@ impl Session {
         self.stats.pins.lock().count_inspection();
         let (_, user) = self.broker.names(self.pool);
         let firewall = Arc::clone(&self.firewall);
-        let timeout = self.broker.config.server_connect_timeout + PATIENCE;
+        let timeout = self.broker.present().config.server_connect_timeout + PATIENCE;
         let sql = question(effects, &custom);
         let mut moved = self.begin_move();
         self.phase = Phase::Inspecting(Box::pin(async move {

@@ -31,7 +31,7 @@ impl Session {
             return;
         }
         let params = Arc::clone(&self.params);
-        let timeout = self.broker.config.server_connect_timeout;
+        let timeout = self.broker.present().config.server_connect_timeout;
         self.phase = Phase::Preparing(Box::pin(apply(link, params, load, timeout)));
     }
 

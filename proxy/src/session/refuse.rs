@@ -67,7 +67,7 @@ impl Broker {
     }
 
     fn wait_timeout_report(&self, pool: PoolId) -> Report {
-        let seconds = self.config.query_wait_timeout.unwrap_or_default().as_secs_f64();
+        let seconds = self.present().config.query_wait_timeout.unwrap_or_default().as_secs_f64();
         let message =
             format!("no server connection became free within query_wait_timeout ({seconds} s)");
         let mut detail = self.holders_detail(pool);
@@ -82,7 +82,7 @@ impl Broker {
 
     /// At the pace of the pool the client would wait in vain: it is told before it has waited.
     fn overloaded_report(&self, pool: PoolId, forecast: Duration) -> Report {
-        let seconds = self.config.query_wait_timeout.unwrap_or_default().as_secs_f64();
+        let seconds = self.present().config.query_wait_timeout.unwrap_or_default().as_secs_f64();
         let message = format!(
             "no server connection will become free within query_wait_timeout ({seconds} s)"
         );

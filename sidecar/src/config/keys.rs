@@ -197,7 +197,7 @@ keys! {
     max_client_conn: NonZeroU32 = "1000", "clients", Proxy, Public,
         "The most clients at a time.";
     admin_users: UserNames = "", "", Proxy, Public,
-        "Users who may use the admin console: the database stent (or pgbouncer) of the proxy itself, where psql answers SHOW HELP, and give its commands (PAUSE, RESUME, RECONNECT). They prove themselves as auth_type says. The operating system user of the proxy needs neither name nor proof over the unix socket, as user stent or pgbouncer. Empty, with stats_users: nobody else, and the two databases are PostgreSQL's.";
+        "Users who may use the admin console: the database stent (or pgbouncer) of the proxy itself, where psql answers SHOW HELP, and give its commands (PAUSE, RESUME, RECONNECT, RELOAD). They prove themselves as auth_type says. The operating system user of the proxy needs neither name nor proof over the unix socket, as user stent or pgbouncer. Empty, with stats_users: nobody else, and the two databases are PostgreSQL's.";
     stats_users: UserNames = "", "", Proxy, Public,
         "Users who may look in the console and change nothing: SHOW is answered, PAUSE and the like are refused.";
     client_login_timeout: PositiveSeconds = "60", "seconds", Proxy, Public,

@@ -230,6 +230,27 @@ impl Loaded {
         variables
     }
 
+    /// The keys that have another value in another configuration.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static keys::Row> {
+        KEYS.iter().filter(|row| self.spelled(row) != other.spelled(row)).collect()
+    }
+
+    /// A value as it would be written, with what is secret in it.
+    fn spelled(&self, row: &keys::Row) -> String {
+        use secrecy::ExposeSecret as _;
+        let written = self.raw.find(row.name).map(|entry| entry.text.expose_secret());
+        let text = written.unwrap_or(row.default);
+        match row.secrecy {
+            keys::Secrecy::Secret => text.to_owned(),
+            keys::Secrecy::Public => (row.canonical)(text).unwrap_or_default(),
+        }
+    }
+
+    /// `listen_port`.
+    pub(crate) const fn listen_port(&self) -> u16 {
+        self.settings.listen_port.value.0
+    }
+
     /// The targets that were written, as they would be written again.
     pub fn targets_written(&self) -> Option<String> {
         use value::KeyType as _;

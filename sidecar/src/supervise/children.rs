@@ -9,8 +9,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, WaitOptions};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -41,20 +43,32 @@ pub(crate) enum Reaped {
 }
 
 impl Children {
-    /// Starts a part. Standard input, output and error are inherited.
-    pub(crate) fn start(&mut self, part: Part, start: &Start) -> io::Result<Pid> {
+    /// Starts a part. Standard output and error are inherited, and the command's input.
+    ///
+    /// Of the proxy, standard input is the other end of the line that comes back.
+    pub(crate) fn start(
+        &mut self,
+        part: Part,
+        start: &Start,
+    ) -> io::Result<(Pid, Option<UnixStream>)> {
         assert!(!self.running.contains_key(&part), "{part:?} is there already");
         let own_pid = rustix::process::getpid();
         let mut command = Command::new(std::env::current_exe()?);
         // As it would have been typed: titles are read by people.
         command.arg0("stent");
+        let mut line = None;
         match part {
             Part::Proxy | Part::Agent => {
                 command.arg(part.as_str());
                 // Out of the terminal's foreground group: Ctrl-C is for the command, and these end
                 // when it has ended.
                 command.process_group(0);
-                command.stdin(std::process::Stdio::null());
+                command.stdin(Stdio::null());
+                if part == Part::Proxy {
+                    let (ours, its) = UnixStream::pair()?;
+                    command.stdin(Stdio::from(OwnedFd::from(its)));
+                    line = Some(ours);
+                }
             }
             Part::Command => {
                 command.arg(EXEC_COMMAND);
@@ -76,7 +90,7 @@ impl Children {
         // Dropping the handle neither kills nor waits; `reap` does the waiting.
         drop(child);
         self.running.insert(part, pid);
-        Ok(pid)
+        Ok((pid, line))
     }
 
     /// The process of a part.

@@ -11,6 +11,7 @@ mod environment;
 mod event;
 mod plan;
 mod ready;
+mod reload;
 mod signals;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -24,10 +25,12 @@ use crate::config::flags::Flags;
 use crate::config::{Loaded, Role};
 use crate::exit::Exit;
 use crate::front::{self, Front, Restarts};
+use crate::reload::{Asked, Request};
 use children::{Children, Reaped, Start};
 use environment::Private;
 use event::{Action, Ended, Event, Expected, Mode, Part};
 use plan::Plan;
+use reload::{OnHangup, Reloaded, Reloading, on_hangup};
 use signals::{Received, Signals};
 
 /// `stent up`.
@@ -54,12 +57,17 @@ fn supervise(mode: Mode, flags: &Flags, command: Vec<OsString>) -> u8 {
             return Exit::Failure.code();
         }
     };
-    let ended = runtime.block_on(supervised(mode, &loaded, command));
+    let ended = runtime.block_on(supervised(mode, flags, loaded, command));
     ended.unwrap_or_else(|exit| exit.code())
 }
 
 /// Everything in place, then the loop.
-async fn supervised(mode: Mode, loaded: &Loaded, command: Vec<OsString>) -> Result<u8, Exit> {
+async fn supervised(
+    mode: Mode,
+    flags: &Flags,
+    loaded: Loaded,
+    command: Vec<OsString>,
+) -> Result<u8, Exit> {
     let failed = |what: &'static str, exit: Exit| {
         move |error: std::io::Error| {
             tracing::error!(%error, "{what}");
@@ -85,7 +93,10 @@ async fn supervised(mode: Mode, loaded: &Loaded, command: Vec<OsString>) -> Resu
     let limit = (mode == Mode::Run).then_some(loaded.ready_timeout);
     tokio::task::spawn_local(ready::watch(private.endpoints.proxy.clone(), limit, sender));
     let access = loaded.clients.as_ref().expect("the role of both has a database");
-    let component = environment::component(loaded, &private);
+    let component = environment::component(&loaded, &private);
+    let (asks, asked) = mpsc::channel(ASKED_MAX);
+    crate::reload::listen(&loaded, asks.clone());
+    let (done, reloaded) = mpsc::channel(1);
     let supervisor = Supervisor {
         plan: Plan::new(mode, loaded.shutdown_timeout),
         children: Children::default(),
@@ -94,10 +105,29 @@ async fn supervised(mode: Mode, loaded: &Loaded, command: Vec<OsString>) -> Resu
         command: environment::command(access, command),
         restarts,
         started: BTreeSet::new(),
+        reloading: Reloading {
+            flags,
+            private,
+            asks,
+            done,
+            reins: None,
+            on_hangup: on_hangup(mode),
+        },
         loaded,
         pending: VecDeque::from([Event::Begin]),
     };
-    Ok(supervisor.run(signals, readiness).await)
+    Ok(supervisor.run(Sources { signals, readiness, asked, reloaded }).await)
+}
+
+/// The most requests that wait to be looked at.
+const ASKED_MAX: usize = 8;
+
+/// What the loop waits for, beside time.
+struct Sources {
+    signals: Signals,
+    readiness: mpsc::Receiver<Event>,
+    asked: mpsc::Receiver<Asked>,
+    reloaded: mpsc::Receiver<Reloaded>,
 }
 
 /// The loop's state.
@@ -111,7 +141,8 @@ struct Supervisor<'a> {
     command_name: String,
     restarts: watch::Sender<Restarts>,
     started: BTreeSet<Part>,
-    loaded: &'a Loaded,
+    loaded: Loaded,
+    reloading: Reloading<'a>,
     /// Events that have happened and wait for their turn.
     pending: VecDeque<Event>,
 }
@@ -120,7 +151,7 @@ struct Supervisor<'a> {
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Supervisor<'_> {
-    async fn run(mut self, mut signals: Signals, mut readiness: mpsc::Receiver<Event>) -> u8 {
+    async fn run(mut self, mut sources: Sources) -> u8 {
         loop {
             while let Some(event) = self.pending.pop_front() {
                 if let Some(code) = self.apply(event) {
@@ -129,8 +160,10 @@ impl Supervisor<'_> {
             }
             let moment = self.plan.next_moment().unwrap_or_else(|| Instant::now() + NEVER);
             tokio::select! {
-                received = signals.next() => self.received(received),
-                Some(event) = readiness.recv() => self.pending.push_back(event),
+                received = sources.signals.next() => self.received(received),
+                Some(event) = sources.readiness.recv() => self.pending.push_back(event),
+                Some(asked) = sources.asked.recv() => self.asked(asked),
+                Some(reloaded) = sources.reloaded.recv() => self.reloaded(reloaded),
                 () = tokio::time::sleep_until(moment.into()) => {
                     self.pending.push_back(Event::Time);
                 }
@@ -145,6 +178,10 @@ impl Supervisor<'_> {
                 if self.children.pid(Part::Command).is_none() {
                     self.pending.push_back(Event::Signal(signal));
                 }
+            }
+            Received::Forward(Signal::HUP) if self.reloading.on_hangup == OnHangup::Reload => {
+                let (answer, _) = tokio::sync::oneshot::channel();
+                self.asked(Asked { request: Request::Reload, answer });
             }
             Received::Forward(signal) => self.pending.push_back(Event::Signal(signal)),
             Received::Child => {
@@ -179,14 +216,15 @@ impl Supervisor<'_> {
             && let Some(pid) = self.children.pid(Part::Command)
         {
             let pid = pid.as_raw_nonzero().get();
-            environment::watch_command(&mut self.component, self.loaded, &self.command_name, pid);
+            environment::watch_command(&mut self.component, &self.loaded, &self.command_name, pid);
         }
         let start = match part {
             Part::Proxy | Part::Agent => &self.component,
             Part::Command => &self.command,
         };
         match self.children.start(part, start) {
-            Ok(pid) => {
+            Ok((pid, line)) => {
+                self.take_reins(line);
                 let pid = pid.as_raw_nonzero().get();
                 tracing::info!(part = part.as_str(), child_pid = pid, "started");
             }

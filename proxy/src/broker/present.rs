@@ -1,0 +1,127 @@
+//! What of the configuration may change while the proxy runs, and the change.
+//!
+//! Owns: [`Present`], which is replaced as a whole. Refuses: reading configuration, and knowing what a key
+//! is called: that is the binary's.
+//! Invariant: a configuration of which anything cannot be used changes nothing. What is fixed for the
+//! life of the proxy stays in `Broker::config`; who reads a value from there says that it is.
+
+use std::sync::Arc;
+
+use stent_pool::{Limits, OPENING_MAX, RETRY_MAX, RETRY_MIN};
+
+use super::Broker;
+use crate::auth_query::AuthQuery;
+use crate::clock;
+use crate::config::Config;
+use crate::error::Error;
+use crate::events;
+use crate::passwords::Passwords;
+use crate::tls;
+use crate::users::Users;
+
+/// The configuration as it stands, and what is made of it.
+pub(crate) struct Present {
+    /// All values; the fixed ones are those of the start.
+    pub(crate) config: Config,
+    /// Who may log in.
+    pub(crate) users: Users,
+    /// With which passwords we log in to PostgreSQL.
+    pub(crate) passwords: Passwords,
+    /// Where users are looked up whom the list does not have.
+    pub(crate) auth_query: Option<Arc<AuthQuery>>,
+    /// TLS towards PostgreSQL, if it is ever spoken.
+    pub(crate) server_tls: Option<tls::upstream::Upstream>,
+    /// TLS towards clients, if it is served.
+    pub(crate) client_tls: Option<tls::clients::Clients>,
+}
+
+impl Present {
+    /// Makes everything, or says what cannot be made.
+    pub(crate) fn new(config: Config) -> Result<Self, Error> {
+        Ok(Self {
+            users: Users::new(&config)?,
+            passwords: Passwords::new(&config)?,
+            auth_query: AuthQuery::new(&config).map(Arc::new),
+            server_tls: tls::upstream::Upstream::new(&config.server_tls, &config.upstream.host)?,
+            client_tls: tls::clients::Clients::new(&config.client_tls)?,
+            config,
+        })
+    }
+
+    /// What bounds the pools.
+    pub(crate) fn limits(&self) -> Limits {
+        let config = &self.config;
+        Limits {
+            pool_size: config.default_pool_size,
+            min_pool_size: config.min_pool_size,
+            max_db_connections: config.max_db_connections,
+            max_server_connections: config.max_server_connections,
+            query_wait_timeout: config.query_wait_timeout,
+            server_lifetime: config.server_lifetime,
+            server_max_uses: config.server_max_uses,
+            server_idle_timeout: config.server_idle_timeout,
+            server_check_delay: config.server_check_delay,
+            retry_min: RETRY_MIN,
+            retry_max: RETRY_MAX,
+            waiters_max: config.max_client_conn.get(),
+            opening_max: OPENING_MAX,
+        }
+    }
+
+    /// Whether servers that were opened before lead elsewhere, or would be opened otherwise now.
+    fn leads_elsewhere(&self, before: &Self) -> bool {
+        let (now, before) = (&self.config, &before.config);
+        (&now.upstream.host, now.upstream.port) != (&before.upstream.host, before.upstream.port)
+            || now.server_tls != before.server_tls
+    }
+}
+
+impl Broker {
+    /// The configuration as it stands. It may be another one the next time.
+    pub(crate) fn present(&self) -> Arc<Present> {
+        Arc::clone(&self.present.lock())
+    }
+
+    /// Puts another configuration into force, but for what is fixed.
+    pub(crate) fn reload(self: &Arc<Self>, config: Config) -> Result<(), Error> {
+        let before = self.present();
+        let mut fresh = Present::new(self.with_what_is_fixed(config))?;
+        // What was looked up stays known where it would be looked up the same way.
+        if fresh.config.auth.query == before.config.auth.query {
+            fresh.auth_query.clone_from(&before.auth_query);
+        }
+        let (limits, moved) = (fresh.limits(), fresh.leads_elsewhere(&before));
+        *self.present.lock() = Arc::new(fresh);
+        self.keys.forget();
+        let now = clock::now();
+        let mut inner = self.inner();
+        inner.set_limits(limits, now);
+        if moved {
+            for pool in inner.pools_with_servers() {
+                inner.retire(pool, now);
+            }
+        }
+        self.leave(inner);
+        tokio::task::spawn_local(Arc::clone(self).make_verifiers_ready());
+        events::Reloaded { moved }.emit();
+        Ok(())
+    }
+
+    /// The same with the values of the start where nothing else can be had.
+    fn with_what_is_fixed(&self, config: Config) -> Config {
+        let start = &self.config;
+        Config {
+            listen: start.listen.clone(),
+            so_reuseport: start.so_reuseport,
+            unix_socket_dir: start.unix_socket_dir.clone(),
+            listen_port: start.listen_port,
+            admin: start.admin.clone(),
+            pool_mode: start.pool_mode,
+            workers: start.workers,
+            forbidden_state: start.forbidden_state,
+            max_prepared_statements: start.max_prepared_statements,
+            statement_cache: start.statement_cache,
+            ..config
+        }
+    }
+}
