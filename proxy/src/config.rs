@@ -59,6 +59,8 @@ pub struct Config {
     pub workers: NonZeroU16,
     /// The most clients at a time.
     pub max_client_conn: NonZeroU32,
+    /// The most clients of one address at a time, those in their login included; `None`: no limit.
+    pub max_client_conn_per_address: Option<NonZeroU32>,
     /// How long a client may queue for a server; `None`: for ever.
     pub query_wait_timeout: Option<Duration>,
     /// Age at which a server is closed once it is free; `None`: never.

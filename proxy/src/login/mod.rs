@@ -319,7 +319,25 @@ impl Login {
             let report = Report::fatal(SqlState::CANNOT_CONNECT_NOW, "the proxy is shutting down");
             return Err(Failed::report(Cause::Shutdown, report));
         }
-        let counts = self.broker.inner().clients.counts(max);
+        let (counts, from_address) = {
+            let clients = &self.broker.inner().clients;
+            (clients.counts(max), clients.from_address_of(self.id))
+        };
+        let most = self.broker.present().config.max_client_conn_per_address;
+        if let Some(most) = most
+            && access.needs_room()
+            && from_address > most.get()
+        {
+            let report = Report::fatal(
+                SqlState::TOO_MANY_CONNECTIONS,
+                format!(
+                    "no more client connections allowed from your address \
+                     (max_client_conn_per_address is {most})"
+                ),
+            )
+            .with_hint("Close idle client connections, or raise max_client_conn_per_address.");
+            return Err(Failed::report(Cause::TooManyClients, report));
+        }
         if access.needs_room() && counts.idle + counts.active + counts.waiting >= max {
             let report = Report::fatal(
                 SqlState::TOO_MANY_CONNECTIONS,

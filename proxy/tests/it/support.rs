@@ -62,6 +62,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         max_server_connections: None,
         workers: workers(),
         max_client_conn: NonZeroU32::new(2000).unwrap(),
+        max_client_conn_per_address: None,
         query_wait_timeout: Some(Duration::from_secs(60)),
         server_lifetime: None,
         server_max_uses: None,

@@ -195,7 +195,9 @@ keys! {
     auth_allow_cleartext: Switch = "off", "", Proxy, Public,
         "Let clients send passwords over TCP without TLS where the method is password. Whoever can read the network reads them then.";
     max_client_conn: NonZeroU32 = "1000", "clients", Proxy, Public,
-        "The most clients at a time.";
+        "The most clients at a time. The admin console needs no room among them.";
+    max_client_conn_per_address: Option<NonZeroU32> = "0", "clients", Proxy, Public,
+        "The most clients of one address at a time, those in their login included; 0: no limit. Not for clients of the unix socket and the admin console.";
     admin_users: UserNames = "", "", Proxy, Public,
         "Users who may use the admin console: the database stent (or pgbouncer) of the proxy itself, where psql answers SHOW HELP, and give its commands (PAUSE, RESUME, RECONNECT, RELOAD). They prove themselves as auth_type says. The operating system user of the proxy needs neither name nor proof over the unix socket, as user stent or pgbouncer. Empty, with stats_users: nobody else, and the two databases are PostgreSQL's.";
     stats_users: UserNames = "", "", Proxy, Public,

@@ -110,6 +110,7 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         hold_limits: super::hold::rules(settings),
         max_server_connections: settings.max_server_connections.value,
         max_client_conn: settings.max_client_conn.value,
+        max_client_conn_per_address: settings.max_client_conn_per_address.value,
         query_wait_timeout: settings.query_wait_timeout.value.0,
         server_lifetime: Some(settings.server_lifetime.value.0),
         server_max_uses: settings.server_max_uses.value,
