@@ -228,7 +228,7 @@ impl Clients {
     }
 
     /// How many there are from the address of a client, itself included; 0 over the unix socket.
-    pub(crate) fn from_address_of(&self, id: ClientId) -> u32 {
+    pub(crate) fn count_at_address_of(&self, id: ClientId) -> u32 {
         let address = self.get(id).and_then(|client| client.peer.address());
         address.and_then(|address| self.by_address.get(&address).copied()).unwrap_or(0)
     }

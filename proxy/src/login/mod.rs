@@ -321,7 +321,7 @@ impl Login {
         }
         let (counts, from_address) = {
             let clients = &self.broker.inner().clients;
-            (clients.counts(max), clients.from_address_of(self.id))
+            (clients.counts(max), clients.count_at_address_of(self.id))
         };
         let most = self.broker.present().config.max_client_conn_per_address;
         if let Some(most) = most
