@@ -61,6 +61,7 @@ pub const ROWS: &[Row] = &[
             panel("Connections ended", &[M::Disconnects]),
             panel("Paused", &[M::Paused]),
             panel("Lost servers replaced, failovers", &[M::Repeated, M::Failovers]),
+            panel("Servers held too long", &[M::HeldTooLong]),
         ],
     },
     Row {

@@ -126,7 +126,7 @@ fn by_backend_pid(inner: &Inner, pid: i32) -> Option<&Client> {
 
 /// Sends the request, which has been counted, on a connection of its own and waits until PostgreSQL
 /// has read it: it closes the connection when it has.
-async fn deliver(broker: &Arc<Broker>, facts: &Facts) {
+pub(crate) async fn deliver(broker: &Arc<Broker>, facts: &Facts) {
     let (Ok(pid), Some(key)) = (i32::try_from(facts.backend_pid), &facts.cancel_key) else {
         facts.cancel_ends();
         broker.inner().cancels.failed += 1;

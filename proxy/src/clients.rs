@@ -3,6 +3,9 @@
 //! Owns: client numbers, cancel keys, and the outcome of a wait on its way to its client.
 //! Invariant: an entry lives exactly as long as its session, and costs a fixed number of bytes.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::task::Waker;
@@ -112,6 +115,8 @@ pub(crate) struct Clients {
     next_serial: u64,
     counts: [u32; 4],
     by_home: Vec<u32>,
+    /// How many there are from each address; as many entries as clients, at most.
+    by_address: HashMap<IpAddr, u32>,
 }
 
 impl Clients {
@@ -143,6 +148,9 @@ impl Clients {
             self.by_home.resize(usize::from(home.0) + 1, 0);
         }
         self.by_home[usize::from(home.0)] += 1;
+        if let Some(address) = peer.address() {
+            *self.by_address.entry(address).or_default() += 1;
+        }
         id
     }
 
@@ -152,6 +160,14 @@ impl Clients {
         assert_eq!(client.id, id, "a client is removed once");
         self.counts[client.state as usize] -= 1;
         self.by_home[usize::from(client.home.0)] -= 1;
+        if let Some(address) = client.peer.address()
+            && let Entry::Occupied(mut count) = self.by_address.entry(address)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         client
     }
 
@@ -209,6 +225,12 @@ impl Clients {
     /// How many more fit before memory is asked for.
     pub(crate) fn room(&self) -> usize {
         self.slab.capacity() - self.slab.len()
+    }
+
+    /// How many there are from the address of a client, itself included; 0 over the unix socket.
+    pub(crate) fn count_at_address_of(&self, id: ClientId) -> u32 {
+        let address = self.get(id).and_then(|client| client.peer.address());
+        address.and_then(|address| self.by_address.get(&address).copied()).unwrap_or(0)
     }
 
     /// How many there are.

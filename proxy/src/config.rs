@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+
 use stent_wire::auth::hba::RuleList;
 use stent_wire::auth::scram::BindingPolicy;
 use stent_wire::inspect::Causes;
@@ -19,6 +20,7 @@ use stent_wire::inspect::Causes;
 use passwords::ServerPasswords;
 
 pub use crate::workers::WORKERS_MAX;
+pub use stent_pool::{Hold, HoldRule, Stage};
 
 /// Everything the proxy is told.
 #[derive(Clone, Debug)]
@@ -59,6 +61,8 @@ pub struct Config {
     pub workers: NonZeroU16,
     /// The most clients at a time.
     pub max_client_conn: NonZeroU32,
+    /// The most clients of one address at a time, those in their login included; `None`: no limit.
+    pub max_client_conn_per_address: Option<NonZeroU32>,
     /// How long a client may queue for a server; `None`: for ever.
     pub query_wait_timeout: Option<Duration>,
     /// Age at which a server is closed once it is free; `None`: never.
@@ -79,6 +83,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How long clients are served after another proxy has taken over, while there are any.
     pub upgrade_drain_timeout: Duration,
+    /// What happens to clients that hold a server for long; the first rule that fits counts.
+    pub hold_limits: Vec<HoldRule>,
     /// Session state that clients may not make in transaction and statement mode.
     pub forbidden_state: Causes,
     /// Users of the admin console who may give commands (`admin_users`).

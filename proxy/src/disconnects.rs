@@ -46,6 +46,8 @@ pub(crate) enum Cause {
     TooManyLogins,
     /// Client: more notifications waited for it than are kept.
     TooSlow,
+    /// Client: it held a server for longer than it may.
+    HoldLimit,
     /// Client: its server ended under it. Server: it ended while it was lent.
     ServerLost,
     /// Both: the proxy shuts down.
@@ -80,6 +82,7 @@ impl Cause {
             Self::TooManyClients => "too_many_clients",
             Self::TooManyLogins => "too_many_logins",
             Self::TooSlow => "too_slow",
+            Self::HoldLimit => "hold_limit",
             Self::ServerLost => "server_lost",
             Self::Shutdown => "shutdown",
             Self::Lifetime => "lifetime",

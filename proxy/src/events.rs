@@ -7,11 +7,13 @@ use std::time::Duration;
 use stent_contract::snapshot::Disconnect;
 use tracing::{debug, info, warn};
 
+use stent_pool::DueStage;
 use stent_wire::auth::lookup::BadLookup;
 use stent_wire::fingerprint::fingerprint;
 use stent_wire::prepared::{Change, Statement, Way};
 
 use crate::auth_query::LookupError;
+use crate::broker::Said;
 use crate::connect::OpenError;
 use crate::disconnects::{Cause, Disconnects, Side};
 use crate::exchange::ExchangeError;
@@ -107,6 +109,34 @@ impl Maintained<'_> {
     }
 }
 
+/// A client holds a server for longer than it should.
+pub(crate) struct HeldTooLong<'a> {
+    pub(crate) due: &'a DueStage,
+    pub(crate) said: &'a Said,
+}
+
+impl HeldTooLong<'_> {
+    /// Logs it; the broker counts it.
+    pub(crate) fn emit(&self) {
+        let Self { due, said } = self;
+        let (limit, stage) = (due.hold.as_str(), due.stage.as_str());
+        let age_ms = u64::try_from(due.age.as_millis()).unwrap_or(u64::MAX);
+        let Said { database, user, client, application_name, backend_pid, statement } = said;
+        warn!(
+            limit,
+            stage,
+            age_ms,
+            %database,
+            %user,
+            client,
+            application_name,
+            backend_pid,
+            statement,
+            "a client holds a server for too long"
+        );
+    }
+}
+
 /// Another configuration is in force.
 pub(crate) struct Reloaded {
     pub(crate) moved: bool,
@@ -176,6 +206,7 @@ impl Ended<'_> {
             | Cause::TooManyClients
             | Cause::TooManyLogins
             | Cause::TooSlow
+            | Cause::HoldLimit
             | Cause::ServerLost
             | Cause::Doubtful
             | Cause::ProbeFailed => {

@@ -5,13 +5,14 @@
 //! Invariant: writing costs a clock reading and a bounded copy; the statement is kept raw and cut,
 //! and leaves this file only as a fingerprint.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use stent_contract::snapshot::HolderState;
 use stent_wire::cancel::CancelKey;
 use stent_wire::fingerprint::fingerprint;
 use stent_wire::inspect::Causes;
+use stent_wire::report::Report;
 use stent_wire::report::reply::TransactionStatus;
 
 use crate::clients::ClientId;
@@ -38,6 +39,17 @@ pub(crate) struct Facts {
     cancels: Lock<Cancels>,
     /// `cancels.sent`, to be looked at without taking a turn.
     sent: AtomicU32,
+    /// Whether there is an order for the session that has it, to be looked at in the same way.
+    ordered: AtomicBool,
+}
+
+/// What the session of a holder is told to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    /// Tell the client.
+    Notice(Report),
+    /// End, with this last word.
+    Close(Report),
 }
 
 /// What changes while a client has it.
@@ -45,6 +57,7 @@ pub(crate) struct Facts {
 struct Held {
     checkout: Option<Checkout>,
     pins: Causes,
+    order: Option<Order>,
     statement: Vec<u8>,
 }
 
@@ -68,6 +81,9 @@ pub(crate) struct Checkout {
     pub(crate) state: HolderState,
     /// Since when it has been doing that.
     pub(crate) state_since: Instant,
+    /// When its transaction began, as far as it is known to be in one: a client may keep a server
+    /// for several.
+    pub(crate) transaction_since: Instant,
 }
 
 impl Facts {
@@ -86,6 +102,7 @@ impl Facts {
             held: Lock::default(),
             cancels: Lock::default(),
             sent: AtomicU32::new(0),
+            ordered: AtomicBool::new(false),
         }
     }
 
@@ -93,8 +110,36 @@ impl Facts {
     pub(crate) fn take(&self, client: ClientId, now: Instant) {
         let mut held = self.held.lock();
         held.statement.clear();
-        let state = HolderState::Active;
-        held.checkout = Some(Checkout { client, since: now, state, state_since: now });
+        let (state, state_since, transaction_since) = (HolderState::Active, now, now);
+        let since = now;
+        held.checkout = Some(Checkout { client, since, state, state_since, transaction_since });
+    }
+
+    /// Tells the session of that checkout to do something; the caller wakes it. An order that it
+    /// has not carried out yet is replaced by a graver one.
+    pub(crate) fn give_order(&self, checkout: &Checkout, order: Order) {
+        let mut held = self.held.lock();
+        let same = held
+            .checkout
+            .is_some_and(|now| (now.client, now.since) == (checkout.client, checkout.since));
+        if same && !matches!(held.order, Some(Order::Close(_))) {
+            held.order = Some(order);
+            self.ordered.store(true, Ordering::Release);
+        }
+    }
+
+    /// The order for the session that has the server.
+    pub(crate) fn order(&self) -> Option<Order> {
+        if !self.ordered.load(Ordering::Acquire) {
+            return None;
+        }
+        self.held.lock().order.clone()
+    }
+
+    /// The order has been carried out.
+    pub(crate) fn forget_order(&self) {
+        self.held.lock().order = None;
+        self.ordered.store(false, Ordering::Release);
     }
 
     /// A cancel request for the present checkout is on its way.
@@ -143,6 +188,9 @@ impl Facts {
     pub(crate) fn give_back(&self) -> Option<Checkout> {
         let mut held = self.held.lock();
         held.pins = Causes::NONE;
+        if held.order.take().is_some() {
+            self.ordered.store(false, Ordering::Release);
+        }
         held.checkout.take()
     }
 
@@ -156,6 +204,9 @@ impl Facts {
         if let Some(checkout) = &mut self.held.lock().checkout
             && checkout.state != state
         {
+            if checkout.state == HolderState::Idle {
+                checkout.transaction_since = now;
+            }
             checkout.state = state;
             checkout.state_since = now;
         }

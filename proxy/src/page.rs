@@ -94,6 +94,9 @@ impl Page<'_> {
         self.set(MetricId::PlansSwitchedOff, &[], texts.counts.switched_off as f64);
         drop(texts);
         self.set(MetricId::Repeated, &[], inner.repeated as f64);
+        for (hold, stage, count) in inner.held_too_long.iter() {
+            self.set(MetricId::HeldTooLong, &[hold.as_str(), stage.as_str()], count as f64);
+        }
         self.set(MetricId::Failovers, &[], inner.failover.count() as f64);
         let cancels = inner.cancels;
         let outcomes = [

@@ -148,6 +148,7 @@ async fn open(config: &Config) -> Result<Open, Error> {
 fn begin(broker: &Arc<Broker>, inherited: &Inherited) -> Result<(), Error> {
     tokio::task::spawn_local(Arc::clone(broker).janitor());
     tokio::task::spawn_local(Arc::clone(broker).warm());
+    tokio::task::spawn_local(Arc::clone(broker).watch_holders());
     tokio::task::spawn_local(Arc::clone(broker).age_firewalls());
     tokio::task::spawn_local(Arc::clone(broker).make_verifiers_ready());
     if broker.config.so_reuseport == PortUse::Shared || inherited.is_takeover() {

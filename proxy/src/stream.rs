@@ -6,7 +6,7 @@
 //! a write is tried before it is waited for: one system call each way in the steady state.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -295,6 +295,14 @@ impl Peer {
     pub(crate) fn of_unix(stream: &UnixStream) -> Self {
         let pid = stream.peer_cred().ok().and_then(|cred| cred.pid());
         Self::Unix(pid.and_then(|pid| u32::try_from(pid).ok()))
+    }
+
+    /// The address, where it has one.
+    pub(crate) const fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(addr) => Some(addr.ip()),
+            Self::Unix(_) => None,
+        }
     }
 
     /// The process, where it is known without a search.

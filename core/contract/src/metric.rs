@@ -119,6 +119,8 @@ metrics! {
         "Statements that are parsed anew for a while because the plan that was kept for them was slower.";
     Repeated: "stent_requests_repeated_total", None, Counter, Count, &[], Proxy,
         "Times that a client got another server, unnoticed, because its server was lost before anything can have come of its requests.";
+    HeldTooLong: "stent_held_too_long_total", None, Counter, Count, &["limit", "stage"], Proxy,
+        "Stages of hold_limits carried out, by limit (idle_in_transaction, transaction, query) and stage (warn, notify, cancel, close).";
     Failovers: "stent_failovers_total", None, Counter, Count, &[], Proxy,
         "Times that PostgreSQL did not take writes any more where it did before, and all servers were replaced.";
     Paused: "stent_paused", Some("Paused"), Gauge, Count, POOL, Proxy,

@@ -279,7 +279,7 @@ impl Pools {
             self.slots.count(pool, State::Opening) + self.slots.count(pool, State::Closing);
         // Without room they go one at a time, so that the others can carry the load.
         let alone = crowded && moving == 0;
-        (alone || self.slots.idle_young(pool) > 0) && self.can_spare(pool)
+        alone || self.slots.idle_young(pool) > 0
     }
 
     /// Why a healthy server that is free again is not lent again, if it is not.
@@ -289,7 +289,10 @@ impl Pools {
         }
         let pool = self.slots.get(at).pool;
         let uses = self.limits.server_max_uses;
-        if self.slots.ripen(at, uses, now) == Age::Over && self.is_succeeded(pool) {
+        if self.slots.ripen(at, uses, now) == Age::Over
+            && (self.is_succeeded(pool) || self.is_overdue(at, now))
+            && self.can_spare(pool)
+        {
             return Some(CloseCause::Lifetime);
         }
         self.is_owed_elsewhere(pool).then_some(CloseCause::MakeRoom)

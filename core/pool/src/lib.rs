@@ -39,6 +39,7 @@ mod check;
 mod event;
 mod failover;
 mod heap;
+mod hold;
 mod home;
 mod id;
 mod lend;
@@ -58,6 +59,7 @@ mod waiters;
 pub use census::{Census, Totals};
 pub use event::{CloseCause, Condition, Decision, Event, OpenFailure, ProbeResult, Refusal};
 pub use failover::{Failover, Fitness, Found, PACE, PATIENCE, ServerRole};
+pub use hold::{Done, DueStage, Hold, HoldRule, Holder, Stage, due_stages};
 pub use home::{HOME_LOOK_MAX, HOME_MARGIN};
 pub use id::{Home, PoolId, ServerId, WaiterId};
 pub use limits::{

@@ -14,6 +14,9 @@ use crate::limits::SWEEP_EVERY;
 use crate::pools::{Minimum, Pools};
 use crate::slots::{Age, State};
 
+/// How many of its lifetimes a server in use lives at the most while its successor cannot be had.
+const SUCCESSION: f64 = 1.1;
+
 impl Pools {
     pub(crate) fn tick(&mut self, now: Instant, out: &mut Vec<Decision>) {
         self.refuse_late(now, out);
@@ -84,15 +87,26 @@ impl Pools {
         live > least || (live == least && crowded && calm)
     }
 
-    /// Whether the pool can do without one that has outlived its lifetime: not while its successor
-    /// is on its way, or would not find PostgreSQL.
-    pub(crate) fn can_spare_old(&self, number: PoolId) -> bool {
+    /// When a server has outlived its lifetime by so much that it goes without a successor.
+    fn overdue(&self, at: u32) -> Option<Instant> {
+        let (opened, lifetime) = (self.slots.get(at).opened()?, self.limits.server_lifetime?);
+        opened.checked_add(lifetime.mul_f64(SUCCESSION))
+    }
+
+    pub(crate) fn is_overdue(&self, at: u32, now: Instant) -> bool {
+        self.overdue(at).is_some_and(|overdue| overdue <= now)
+    }
+
+    /// Whether the pool can do without an idle server that has outlived its lifetime: not while its
+    /// successor is on its way, or would not find PostgreSQL.
+    fn can_spare_old(&self, at: u32, now: Instant) -> bool {
+        let number = self.slots.get(at).pool;
         let pool = self.at(number);
         let succeeded = self.slots.idle_young(number) > 0;
         let lucky = pool.backoff.failures() == 0 || pool.minimum == Minimum::Barred;
         let replaceable =
             lucky && self.outage.failures() == 0 && self.slots.count(number, State::Opening) == 0;
-        (succeeded || replaceable) && self.can_spare(number)
+        (succeeded || replaceable || self.is_overdue(at, now)) && self.can_spare(number)
     }
 
     /// Closes servers that have outlived their lifetime and are no longer needed.
@@ -103,7 +117,7 @@ impl Pools {
         let mut next = self.slots.idle_longest(pool);
         while let Some(at) = next {
             next = self.slots.idle_after(at);
-            if self.slots.get(at).age() == Age::Over && self.can_spare_old(pool) {
+            if self.slots.get(at).age() == Age::Over && self.can_spare_old(at, now) {
                 self.close(at, CloseCause::Lifetime, now, out);
             }
         }
@@ -141,7 +155,7 @@ impl Pools {
             next = self.slots.idle_after(at);
             let aged = self.slots.ripen(at, self.limits.server_max_uses, now) == Age::Over;
             let [rested, _] = self.expiries(at);
-            if aged && self.can_spare_old(pool) {
+            if aged && self.can_spare_old(at, now) {
                 self.close(at, CloseCause::Lifetime, now, out);
             } else if rested.is_some_and(|end| end <= now)
                 && self.slots.live(pool) > self.least(pool)
@@ -157,13 +171,14 @@ impl Pools {
         self.replenish(pool, now, out);
     }
 
-    /// When an idle server has rested for long enough, and when it is too old.
+    /// When an idle server has rested for long enough, and when it is too old, or too old to wait
+    /// for its successor.
     fn expiries(&self, at: u32) -> [Option<Instant>; 2] {
         let slot = self.slots.get(at);
         let rested = self.limits.server_idle_timeout.and_then(|rest| slot.since.checked_add(rest));
         match slot.age() {
             Age::Due(due) => [rested, due],
-            Age::Over => [rested, None],
+            Age::Over => [rested, self.overdue(at)],
         }
     }
 

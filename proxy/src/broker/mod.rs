@@ -10,6 +10,7 @@ mod carry_out;
 mod decide;
 mod dedicate;
 mod ear;
+mod hold;
 mod idle;
 mod lend;
 mod maintain;
@@ -54,6 +55,7 @@ use decide::Queues;
 use present::Present;
 
 pub(crate) use dedicate::{Lent, Own, Start};
+pub(crate) use hold::{HoldCounts, Said};
 pub(crate) use lend::Acquired;
 pub(crate) use maintain::{Scope, Unmaintained};
 pub(crate) use role::{is_role, role_of};
@@ -121,6 +123,8 @@ pub(crate) struct Inner {
     pub(crate) cancels: crate::cancel::Counts,
     /// How often a client got another server, unnoticed.
     pub(crate) repeated: u64,
+    /// What was done to clients that held a server for too long.
+    pub(crate) held_too_long: HoldCounts,
     /// Whether the database has moved.
     pub(crate) failover: Failover,
     /// Why PostgreSQL cannot be reached, for any pool; gone when one reaches it.
@@ -242,6 +246,7 @@ impl Broker {
                 cancels: crate::cancel::Counts::default(),
                 repeated: 0,
                 unreachable: None,
+                held_too_long: HoldCounts::default(),
                 failover: Failover::default(),
                 pauses: maintain::Pauses::default(),
                 queues: Queues::new(started),

@@ -173,16 +173,20 @@ async fn in_time<T>(
             Err(_) => left -= look,
         }
         if left.is_zero() {
-            return Err(too_slow(timeout));
+            return Err(too_slow(broker, id, timeout));
         }
     }
 }
 
-fn too_slow(timeout: Duration) -> Failed {
-    let report = Report::fatal(
-        SqlState::CONNECTION_FAILURE,
-        format!("the login took longer than client_login_timeout ({timeout:?})"),
-    );
+/// The client's fault, unless it has waited for a server that cannot be had.
+fn too_slow(broker: &Broker, id: ClientId, timeout: Duration) -> Failed {
+    let message = format!("the login took longer than client_login_timeout ({timeout:?})");
+    let inner = broker.inner();
+    let pool = inner.clients.get(id).and_then(|client| client.pool);
+    let report = match pool.and_then(|pool| inner.why_closed(pool)) {
+        Some(error) => Report::fatal(error.sqlstate(), error.to_string()).with_detail(message),
+        None => Report::fatal(SqlState::CONNECTION_FAILURE, message),
+    };
     Failed::report(Cause::LoginTimeout, report)
 }
 
@@ -315,7 +319,25 @@ impl Login {
             let report = Report::fatal(SqlState::CANNOT_CONNECT_NOW, "the proxy is shutting down");
             return Err(Failed::report(Cause::Shutdown, report));
         }
-        let counts = self.broker.inner().clients.counts(max);
+        let (counts, from_address) = {
+            let clients = &self.broker.inner().clients;
+            (clients.counts(max), clients.count_at_address_of(self.id))
+        };
+        let most = self.broker.present().config.max_client_conn_per_address;
+        if let Some(most) = most
+            && access.needs_room()
+            && from_address > most.get()
+        {
+            let report = Report::fatal(
+                SqlState::TOO_MANY_CONNECTIONS,
+                format!(
+                    "no more client connections allowed from your address \
+                     (max_client_conn_per_address is {most})"
+                ),
+            )
+            .with_hint("Close idle client connections, or raise max_client_conn_per_address.");
+            return Err(Failed::report(Cause::TooManyClients, report));
+        }
         if access.needs_room() && counts.idle + counts.active + counts.waiting >= max {
             let report = Report::fatal(
                 SqlState::TOO_MANY_CONNECTIONS,

@@ -23,6 +23,7 @@ mod leave;
 mod listen;
 mod mail;
 mod notify;
+mod order;
 mod prepare;
 mod refuse;
 mod retry;
@@ -56,6 +57,7 @@ use crate::stream::Stream;
 
 use self::inspect::{Inspected, Verdict};
 use self::mail::Ready;
+use self::order::Obeyed;
 use self::prepare::Prepared;
 
 /// How much of a queued client's further requests is taken in while it waits.
@@ -295,6 +297,10 @@ impl Session {
             self.give_back(link);
             return self.leave_for_shutdown();
         }
+        link = match self.obey(link) {
+            Obeyed::GoOn(link) => link,
+            Obeyed::Leave(step) => return step,
+        };
         let down = self.move_down(cx, &mut link);
         let up = match down {
             // With the answer that was asked for the server goes back: the client is heard then.

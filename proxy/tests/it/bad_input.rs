@@ -123,6 +123,7 @@ async fn a_stopped_postmaster_makes_the_proxy_not_ready_though_it_still_accepts(
     let pg = Postgres::start().unwrap();
     let proxy = Proxy::start(&pg, |config| {
         config.server_connect_timeout = Duration::from_millis(200);
+        config.client_login_timeout = Duration::from_secs(1);
     });
     pg.signal(Signal::STOP).unwrap();
     let error = proxy.connect(&proxy.dsn("postgres", "template1")).await.err().unwrap();

@@ -123,7 +123,12 @@ fn lose(pg: &Postgres, pid: u32, send: impl FnOnce()) {
     signal(pid, Signal::STOP);
     send();
     pg.sql("select 1").unwrap();
+    // The postmaster hears of it before it takes another connection, which it would end at once.
+    pg.signal(Signal::STOP).unwrap();
     signal(pid, Signal::KILL);
+    pg.signal(Signal::CONT).unwrap();
+    let buried = || !std::path::Path::new(&format!("/proc/{pid}")).exists();
+    stent_testkit::wait_until("the backend to be buried", PATIENCE, buried).unwrap();
 }
 
 #[test]
@@ -177,6 +182,8 @@ fn what_may_have_been_carried_out_is_never_sent_twice() {
     pg.sql("create table t (n int)").unwrap();
     let proxy = Proxy::start(&pg, |_| {});
     for sql in ["insert into t values (1)", "begin; insert into t values (1); commit", "select 1"] {
+        let up = || pg.sql("select 1").is_ok();
+        stent_testkit::wait_until("PostgreSQL to take connections", PATIENCE, up).unwrap();
         let mut client = Raw::login(&proxy);
         let pid = backend_of(&mut client);
         lose(&pg, pid, || client.send(&query(sql)));

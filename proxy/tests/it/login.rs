@@ -136,6 +136,27 @@ async fn more_clients_than_max_client_conn_are_told_so() {
 }
 
 #[tokio::test]
+async fn one_address_cannot_take_all_places() {
+    let pg = Postgres::start().unwrap();
+    let dir = stent_testkit::TempDir::new("proxy-socket").unwrap();
+    let path = dir.path().to_owned();
+    let proxy = Proxy::start(&pg, |config| {
+        config.max_client_conn_per_address = std::num::NonZeroU32::new(2);
+        config.unix_socket_dir = Some(path.clone());
+    });
+    let first = proxy.client().await;
+    let _second = proxy.client().await;
+    let error = proxy.connect(&proxy.dsn("postgres", "postgres")).await.err().unwrap();
+    assert_eq!(code(&error), "53300");
+    assert!(error.as_db_error().unwrap().message().contains("max_client_conn_per_address is 2"));
+    let dsn = format!("host={} port={} user=postgres dbname=postgres", path.display(), proxy.port);
+    assert_eq!(select_one(&proxy, &dsn).await.unwrap(), 1, "the unix socket has no address");
+    drop(first);
+    super::support::until("a place to be free", || proxy.snapshot().clients.idle == 1).await;
+    proxy.client().await;
+}
+
+#[tokio::test]
 async fn clients_log_in_over_the_unix_socket() {
     let pg = Postgres::start().unwrap();
     let dir = stent_testkit::TempDir::new("proxy-socket").unwrap();

@@ -14,6 +14,7 @@ mod console_pause;
 mod differential;
 mod faults;
 mod firewall;
+mod hold;
 mod listen;
 mod listen_faults;
 mod login;

@@ -12,6 +12,7 @@ use stent_proxy::config::{AuthMethod, PoolMode, PortUse, StatementCache, TlsMode
 
 use super::address::{ListenAddr, OptionalAddress, Targets};
 use super::console::UserNames;
+use super::hold::HoldRules;
 use super::lookup::{LookupSql, OptionalName};
 use super::passwords::PasswordSources;
 use super::problem::Origin;
@@ -194,7 +195,9 @@ keys! {
     auth_allow_cleartext: Switch = "off", "", Proxy, Public,
         "Let clients send passwords over TCP without TLS where the method is password. Whoever can read the network reads them then.";
     max_client_conn: NonZeroU32 = "1000", "clients", Proxy, Public,
-        "The most clients at a time.";
+        "The most clients at a time. The admin console needs no room among them.";
+    max_client_conn_per_address: Option<NonZeroU32> = "0", "clients", Proxy, Public,
+        "The most clients of one address at a time, those in their login included; 0: no limit. Not for clients of the unix socket and the admin console.";
     admin_users: UserNames = "", "", Proxy, Public,
         "Users who may use the admin console: the database stent (or pgbouncer) of the proxy itself, where psql answers SHOW HELP, and give its commands (PAUSE, RESUME, RECONNECT, RELOAD). They prove themselves as auth_type says. The operating system user of the proxy needs neither name nor proof over the unix socket, as user stent or pgbouncer. Empty, with stats_users: nobody else, and the two databases are PostgreSQL's.";
     stats_users: UserNames = "", "", Proxy, Public,
@@ -239,6 +242,14 @@ keys! {
         "The most connections to all databases together; 0: no limit. Where it is reached, idle connections of other databases make room, and the next free place is for the client that has waited longest.";
     query_wait_timeout: Timeout = "120", "seconds", Proxy, Public,
         "How long a client may wait for a server before it gets an error that says who holds them; 0: for ever.";
+    hold_limits: HoldRules = "idle_in_transaction warn=60", "seconds", Proxy, Public,
+        "What happens to clients that hold a server for long, as rules with commas between them: idle_in_transaction, transaction or query, then for whom (database=, user=, application_name=; without them for all), then stages with their ages: warn (log and metric), notify (a NOTICE to the client), cancel (what it runs), close (its connection). For each of the three the first rule that fits a holder counts: special rules come first. Example: query application_name=reports warn=600, query warn=5 notify=10 cancel=30.";
+    idle_transaction_timeout: Timeout = "0", "seconds", Proxy, Public,
+        "How long a client may be silent in an open transaction before its connection is closed: hold_limits' idle_in_transaction close=, for all whom no rule of it fits; 0: for ever.";
+    transaction_timeout: Timeout = "0", "seconds", Proxy, Public,
+        "How long a transaction may last before its client's connection is closed, likewise; 0: for ever.";
+    query_timeout: Timeout = "0", "seconds", Proxy, Public,
+        "How long a statement may run before its client's connection is closed, likewise; 0: for ever.";
     server_lifetime: Seconds = "3600", "seconds", Proxy, Public,
         "Age at which a server is replaced once it is free; 0: each server is used once. The last tenth of it is drawn for each server, and where there is room for both the new one is opened before the old one is closed.";
     server_max_uses: Option<NonZeroU32> = "0", "checkouts", Proxy, Public,

@@ -14,7 +14,9 @@ pub mod console;
 mod container;
 mod file;
 pub mod flags;
+
 mod hba;
+pub mod hold;
 pub mod keys;
 pub mod lookup;
 pub mod passwords;

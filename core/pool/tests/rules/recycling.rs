@@ -36,7 +36,7 @@ fn the_successor_of_a_server_in_use_is_opened_before_the_old_one_is_closed() {
     let mut world = World::new(aging());
     let pool = world.pool("shop", "api");
     world.lend(pool, 1, 1);
-    assert_eq!(world.run(60_000), none());
+    assert_eq!(world.run(9_900), none());
     assert_eq!(world.release(0), ["open s1 for p0"]);
     assert_eq!(world.acquire(pool, 2), ["grant c2 s0 after 0"], "it goes on until then");
     assert_eq!(world.release(0), none(), "one successor is enough");
@@ -83,6 +83,26 @@ fn a_successor_that_cannot_be_opened_leaves_the_old_one_in_use() {
     assert_eq!(world.refused(1), none());
     assert_eq!(world.release(0), none(), "the pause after a failure holds here too");
     assert_eq!(world.acquire(pool, 3), ["grant c3 s0 after 0"]);
+}
+
+#[test]
+fn a_successor_is_not_waited_for_longer_than_a_tenth_of_a_lifetime() {
+    let mut world = World::new(aging());
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 1);
+    world.pass(10_999);
+    assert_eq!(world.release(0), ["open s1 for p0"]);
+    assert_eq!(world.acquire(pool, 2), ["grant c2 s0 after 0"]);
+    world.pass(1);
+    assert_eq!(world.release(0), ["close s0 Lifetime"]);
+}
+
+#[test]
+fn with_a_lifetime_of_nothing_each_server_is_used_once() {
+    let mut world = World::new(Limits { server_lifetime: Some(ms(0)), ..limits() });
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 1);
+    assert_eq!(world.release(0), ["close s0 Lifetime"]);
 }
 
 #[test]

@@ -211,17 +211,17 @@ fn ten_minutes_without_postgresql_cost_few_attempts_and_all_pools_are_back_withi
 
 #[test]
 fn under_twice_the_load_that_a_pool_can_carry_it_serves_all_it_can_and_tells_the_rest_at_once() {
-    for_seeds(0..5, |seed| {
+    for_seeds(0..2, |seed| {
         let timeout = Some(ms(1_000));
         let tight = Limits { query_wait_timeout: timeout, waiters_max: 10_000, ..limits(4) };
-        let mut nature = nature(1, ms(30_000));
+        let mut nature = nature(1, ms(8_000));
         // Four servers carry some 530 a second; clients of whom 2,500 would ask each second.
         (nature.hold, nature.think) = (vec![ms(10)], ms(1_330));
         let mut world = World::new(tight, nature, &[0], seed);
         world.add_clients(0, 2_500, ms(1_000));
         world.run();
         let served = world.granted_at.len();
-        assert!(served > 530 * 28, "the servers are never idle: {served}");
+        assert!(served > 530 * 6, "the servers are never idle: {served}");
         let refusals = world.clients.iter().flat_map(|client| &client.refusals);
         let (mut early, mut late) = (0, 0);
         for refusal in refusals {

@@ -25,6 +25,10 @@ impl SqlState {
     pub const INVALID_PARAMETER_VALUE: Self = Self(*b"22023");
     /// Text that is not in the encoding it must be in.
     pub const CHARACTER_NOT_IN_REPERTOIRE: Self = Self(*b"22021");
+    /// idle_in_transaction_session_timeout.
+    pub const IDLE_IN_TRANSACTION_TIMEOUT: Self = Self(*b"25P03");
+    /// transaction_timeout.
+    pub const TRANSACTION_TIMEOUT: Self = Self(*b"25P04");
     /// A command inside a transaction that has failed already.
     pub const IN_FAILED_TRANSACTION: Self = Self(*b"25P02");
     /// Execute or Describe of a prepared statement that does not exist.
