@@ -3,7 +3,6 @@
 //! Owns: answering GET. Refuses: everything that changes something.
 //! Invariant: a slow or hostile reader costs one bounded connection and nothing else.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use stent_contract::snapshot::Snapshot;
+use tokio::task::JoinSet;
 
 use crate::broker::{Broker, Draining};
 use crate::listen::Listener;
@@ -24,7 +24,7 @@ use crate::page;
 use crate::stream::Stream;
 
 /// The most admin connections at a time.
-const CONNECTIONS_MAX: u32 = 64;
+const CONNECTIONS_MAX: usize = 64;
 /// How long a request's head may take.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may live.
@@ -34,27 +34,27 @@ const CONNECTION_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Admin {
     broker: Arc<Broker>,
     listen: Arc<[String]>,
-    open: Cell<u32>,
 }
 
 impl Admin {
     /// Admin pages of a proxy that listens there.
     pub(crate) fn new(broker: Arc<Broker>, listen: Arc<[String]>) -> Rc<Self> {
-        Rc::new(Self { broker, listen, open: Cell::new(0) })
+        Rc::new(Self { broker, listen })
     }
 
     /// Serves for ever.
     pub(crate) async fn serve(self: Rc<Self>, listener: Listener) {
+        // They end with this task: who asks again then asks whoever listens then.
+        let mut open = JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await;
-            if self.open.get() >= CONNECTIONS_MAX {
+            while open.try_join_next().is_some() {}
+            if open.len() >= CONNECTIONS_MAX {
                 continue;
             }
-            self.open.set(self.open.get() + 1);
             let admin = Rc::clone(&self);
-            tokio::task::spawn_local(async move {
+            open.spawn_local(async move {
                 let _ = tokio::time::timeout(CONNECTION_MAX, admin.connection(stream)).await;
-                admin.open.set(admin.open.get() - 1);
             });
         }
     }

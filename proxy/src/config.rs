@@ -33,6 +33,8 @@ pub struct Config {
     pub unix_socket_dir: Option<PathBuf>,
     /// `listen_port`: names the unix socket too.
     pub listen_port: u16,
+    /// Whether it takes over from a proxy that runs with the same `listen_port` and admin address.
+    pub takeover: Takeover,
     /// Where `/metrics`, `/livez`, `/readyz` and `/snapshot` are served; `None`: nowhere.
     pub admin: Option<AdminAddr>,
     /// The database behind the proxy.
@@ -81,6 +83,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// What happens to clients that hold a server for long; the first rule that fits counts.
     pub hold_limits: Vec<HoldRule>,
+    /// How long clients are served after another proxy has taken over, while there are any.
+    pub upgrade_drain_timeout: Duration,
     /// Session state that clients may not make in transaction and statement mode.
     pub forbidden_state: Causes,
     /// Users of the admin console who may give commands (`admin_users`).
@@ -121,6 +125,17 @@ impl StatementCache {
             Self::All => "all",
         }
     }
+}
+
+/// Whether a proxy takes over from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Takeover {
+    /// It begins anew.
+    #[default]
+    No,
+    /// It goes on with the other's listening sockets once it can serve; the other serves the clients that
+    /// it has.
+    Yes,
 }
 
 /// Where an admin listener is.

@@ -34,6 +34,9 @@ pub enum Error {
     /// The operating system gives no unpredictable bytes.
     #[error("cannot read the operating system's random generator: {0}")]
     Entropy(io::Error),
+    /// There is nothing to take over, or it is not worth it.
+    #[error("cannot take over from the proxy that runs: {0}; it goes on")]
+    Takeover(io::Error),
     /// A further thread cannot be had.
     #[error("cannot start a worker: {0}; lower workers")]
     Worker(io::Error),

@@ -300,6 +300,23 @@ impl Listening<'_> {
     }
 }
 
+/// Another process accepts clients from here on.
+pub(crate) struct HandedOver {
+    pub(crate) clients: usize,
+    pub(crate) limit: Duration,
+}
+
+impl HandedOver {
+    /// Logs it.
+    pub(crate) fn emit(&self) {
+        let (clients, limit_s) = (self.clients, self.limit.as_secs());
+        info!(
+            clients,
+            limit_s, "another process has taken over: serving the clients that are here"
+        );
+    }
+}
+
 /// The proxy ends.
 pub(crate) struct Drained {
     pub(crate) clients_cut: usize,

@@ -22,10 +22,15 @@ pub enum Order {
     Reload(Box<Config>, oneshot::Sender<Result<(), Error>>),
 }
 
-/// Somebody on the admin console wants the configuration to be read anew. The answer is what is
-/// said to them: what has changed, or why nothing has.
+/// Something that the proxy tells the program around it.
 #[derive(Debug)]
-pub struct Wish(pub oneshot::Sender<Result<String, String>>);
+pub enum Wish {
+    /// Somebody on the admin console wants the configuration to be read anew. The answer is what is
+    /// said to them: what has changed, or why nothing has.
+    Reload(oneshot::Sender<Result<String, String>>),
+    /// It serves clients from here on. Where it was to take over it has.
+    Serving,
+}
 
 /// The proxy's ends of the channels.
 #[derive(Debug)]

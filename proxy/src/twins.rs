@@ -1,4 +1,5 @@
-//! Twins: other proxies that share the listening port (`so_reuseport`).
+//! Twins: other proxies that share the listening port (`so_reuseport`), or have taken it over and left us
+//! our clients.
 //!
 //! The kernel gives each connection to any of them, a cancel request too, so a request whose key
 //! no client here has is passed on. Each twin listens on a socket in Linux's abstract namespace,
@@ -58,7 +59,7 @@ pub(crate) struct Twins {
 
 impl Twins {
     /// Takes our place: from here on the others find us.
-    pub(crate) fn join(port: u16, entropy: &Entropy) -> Result<(Self, UnixListener), Error> {
+    fn join(port: u16, entropy: &Entropy) -> Result<(Self, UnixListener), Error> {
         let shown = format!("the socket of the proxies that share port {port}");
         let failed = |error| Error::listen(&shown, error);
         let nonce = u32::from_ne_bytes(entropy.bytes().map_err(Error::Entropy)?);
@@ -67,6 +68,16 @@ impl Twins {
         let uid = std::fs::metadata("/proc/self").map_err(failed)?.uid();
         let listener = UnixListener::bind(Path::new(&format!("\0{name}"))).map_err(failed)?;
         Ok((Self { family, name, uid, others: Lock::new(None) }, listener))
+    }
+
+    /// Takes our place, unless we have it, and serves the others from here on.
+    pub(crate) fn meet(broker: &Arc<Broker>) -> Result<(), Error> {
+        if broker.twins.get().is_none() {
+            let (twins, listener) = Self::join(broker.config.listen_port, &broker.entropy)?;
+            broker.twins.set(twins).expect("they are joined once");
+            tokio::task::spawn_local(Self::serve(Arc::clone(broker), listener));
+        }
+        Ok(())
     }
 
     /// Offers a request to all others; whether one of them knows its key.
@@ -90,7 +101,7 @@ impl Twins {
     }
 
     /// Runs for ever: serves what the others pass on.
-    pub(crate) async fn serve(broker: Arc<Broker>, listener: UnixListener) {
+    async fn serve(broker: Arc<Broker>, listener: UnixListener) {
         let mut served = JoinSet::new();
         loop {
             while served.len() >= SERVED_MAX {

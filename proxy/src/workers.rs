@@ -85,13 +85,14 @@ impl Workers {
         Ok(Self { doors: doors.into(), threads, ended, stop })
     }
 
-    /// Takes connections for ever.
+    /// Takes connections until it is told to stop.
     pub(crate) fn accept(
         &self,
         broker: &Arc<Broker>,
         listener: Listener,
+        stopped: watch::Receiver<()>,
     ) -> impl Future<Output = ()> + use<> {
-        accept(Arc::clone(&self.doors), Arc::clone(broker), listener)
+        accept(Arc::clone(&self.doors), Arc::clone(broker), listener, stopped)
     }
 
     /// Waits for a worker that ends before its time; for ever, where none does.
@@ -113,9 +114,19 @@ impl Workers {
     }
 }
 
-async fn accept(doors: Doors, broker: Arc<Broker>, listener: Listener) {
+async fn accept(
+    doors: Doors,
+    broker: Arc<Broker>,
+    listener: Listener,
+    mut stopped: watch::Receiver<()>,
+) {
     loop {
-        let (stream, peer) = listener.accept().await;
+        let (stream, peer) = tokio::select! {
+            biased;
+            // Also where whoever could say so has gone.
+            _ = stopped.changed() => return,
+            accepted = listener.accept() => accepted,
+        };
         let home = broker.inner().clients.emptiest(broker.config.workers);
         // First a place on the way: who is in the register is on the way, or there.
         let place = match usize::from(home.0).checked_sub(1) {

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 
 use rustix::process::Pid;
+use stent_proxy::config::Takeover;
 
 use crate::config::flags::Flags;
 use crate::config::reference;
@@ -17,12 +18,13 @@ use crate::replay;
 pub(crate) enum Command {
     Up(Flags),
     Run(Flags, Vec<OsString>),
-    Proxy(Flags, Option<Pid>),
+    Proxy(Flags, Option<Pid>, Takeover),
     Agent(Flags, Option<Pid>),
     CheckConfig(Flags),
     Healthcheck(Flags, Probe),
     Replay(replay::Options),
     Reload(Flags),
+    Upgrade(Flags),
     Version,
     Help,
     /// Hidden: becomes the command of `stent run`.
@@ -52,7 +54,7 @@ impl UsageError {
     pub(crate) const fn mend(&self) -> &'static str {
         match self {
             Self::NoCommand | Self::UnknownCommand => {
-                "write stent up, run, proxy, agent, reload, check-config, healthcheck, replay, version or help"
+                "write stent up, run, proxy, agent, reload, upgrade, check-config, healthcheck, replay, version or help"
             }
             Self::NotUtf8 => "write it in UTF-8",
             Self::NothingToRun => "write stent run [flags] -- CMD ARGS...",
@@ -65,6 +67,8 @@ impl UsageError {
 
 /// Tells a supervised process who its supervisor is.
 pub(crate) const SUPERVISOR_OPTION: &str = "--supervisor";
+/// Tells a proxy to take over from the one that runs.
+pub(crate) const TAKEOVER_OPTION: &str = "--takeover";
 /// The hidden command that becomes the command of `stent run`.
 pub(crate) const EXEC_COMMAND: &str = "exec-command";
 
@@ -92,9 +96,15 @@ pub(crate) fn parse(mut arguments: Vec<OsString>) -> Result<Command, UsageError>
         }
         (_, _, Some(_)) => return Err(UsageError::StrayCommand),
         ("up", None, None) => Command::Up(Flags::parse(texts)),
-        ("proxy", parent, None) => Command::Proxy(Flags::parse(texts), parent),
+        ("proxy", parent, None) => {
+            let asked = texts.iter().any(|text| text == TAKEOVER_OPTION);
+            let takeover = if asked { Takeover::Yes } else { Takeover::No };
+            texts.retain(|text| text != TAKEOVER_OPTION);
+            Command::Proxy(Flags::parse(texts), parent, takeover)
+        }
         ("agent", parent, None) => Command::Agent(Flags::parse(texts), parent),
         ("check-config", None, None) => Command::CheckConfig(Flags::parse(texts)),
+        ("upgrade", None, None) => Command::Upgrade(Flags::parse(texts)),
         ("reload", None, None) => Command::Reload(Flags::parse(texts)),
         ("healthcheck", None, None) => {
             let probe =
@@ -130,9 +140,12 @@ Commands:
   up                     the proxy and the agent, supervised
   run [flags] -- CMD...  the same around an application: CMD gets DATABASE_URL and PG* variables that
                          lead to the proxy, signals are forwarded, its exit status is passed on
-  proxy                  the proxy alone
+  proxy [--takeover]     the proxy alone; --takeover: in the place of one that runs with the same
+                         configuration, which goes on serving the clients that it has
   agent                  the agent alone
   reload                 have the running stent (found by the same configuration) read its configuration anew
+  upgrade                have the running stent up or run start its proxy anew, from the program as it is
+                         on the disk now; no connection is refused or lost
   check-config           print the resolved configuration and where each value came from
   healthcheck [--live]   ask admin_listen for /readyz (/livez); exit code 0 or 1
   replay FILE [--json]   judge a recorded history of memory as the agent would have judged it live: a CSV

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 
 use rustix::process::{Pid, Signal};
+use stent_proxy::config::Takeover;
 use tikv_jemalloc_ctl::{background_thread, max_background_threads};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,12 +39,13 @@ fn give_freed_memory_back() {
 }
 
 /// `stent proxy`.
-pub(crate) fn proxy(flags: &Flags, parent: Option<Pid>) -> Exit {
+pub(crate) fn proxy(flags: &Flags, parent: Option<Pid>, takeover: Takeover) -> Exit {
     let (loaded, runtime) = match prepared(Role::Proxy, flags, parent) {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
-    let config = loaded.proxy.clone().expect("the proxy's role has a proxy");
+    let mut config = loaded.proxy.clone().expect("the proxy's role has a proxy");
+    config.takeover = takeover;
     let ended = runtime.block_on(async {
         let shutdown = shutdown()?;
         let (orders, ordered) = mpsc::channel(stent_proxy::ON_THE_WAY_MAX);
@@ -61,6 +63,7 @@ pub(crate) fn proxy(flags: &Flags, parent: Option<Pid>) -> Exit {
         stent_proxy::Error::Listen { .. } => Exit::Listen,
         stent_proxy::Error::User { .. } | stent_proxy::Error::Tls { .. } => Exit::Usage,
         stent_proxy::Error::Entropy(_)
+        | stent_proxy::Error::Takeover(_)
         | stent_proxy::Error::Worker(_)
         | stent_proxy::Error::WorkerEnded { .. } => Exit::Failure,
     })

@@ -1,4 +1,4 @@
-//! The `stent` binary: `up`, `run`, `proxy`, `agent`, `reload`, `check-config`, `healthcheck`, `replay`,
+//! The `stent` binary: `up`, `run`, `proxy`, `agent`, `reload`, `upgrade`, `check-config`, `healthcheck`, `replay`,
 //! `version`.
 //!
 //! Owns: configuration, logging, exit codes, and the supervision of the proxy, the agent and the
@@ -43,8 +43,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::CheckConfig(flags) => check_config(&flags),
         Command::Healthcheck(flags, probe) => healthcheck::run(&flags, probe).code(),
         Command::Reload(flags) => reload::ask(&flags, reload::Request::Reload).code(),
+        Command::Upgrade(flags) => reload::ask(&flags, reload::Request::Upgrade).code(),
         Command::Replay(options) => replay::run(&options).code(),
-        Command::Proxy(flags, parent) => component::proxy(&flags, parent).code(),
+        Command::Proxy(flags, parent, takeover) => {
+            component::proxy(&flags, parent, takeover).code()
+        }
         Command::Agent(flags, parent) => component::agent(&flags, parent).code(),
         Command::Up(flags) => supervise::up(&flags),
         Command::Run(flags, command) => supervise::run(&flags, command),

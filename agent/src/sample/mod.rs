@@ -89,6 +89,9 @@ impl Sampler {
         let readings: Vec<TargetReading> =
             self.watched.iter_mut().map(|watched| watched.read(now, at_unix_ms)).collect();
         let mut proxy = self.ask_proxy().await;
+        if let (Some(snapshot), Some(postgres)) = (&proxy, &self.postgres) {
+            postgres.leads_through(snapshot.pid);
+        }
         if let Some(snapshot) = &mut proxy {
             self.peers.fill(snapshot, &target::pids(&self.watched), now).await;
         }

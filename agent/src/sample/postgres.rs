@@ -55,6 +55,8 @@ enum Error {
 #[derive(Debug)]
 pub(crate) struct PostgresWatch {
     newest: watch::Receiver<Option<(Instant, PostgresReading)>>,
+    /// The process that the way to PostgreSQL leads through.
+    through: watch::Sender<Option<u32>>,
     stale_after: Duration,
     task: JoinHandle<()>,
 }
@@ -63,9 +65,19 @@ impl PostgresWatch {
     /// Starts asking. Must be called on the runtime.
     pub(crate) fn start(access: PostgresAccess, interval: Duration) -> Self {
         let (publish, newest) = watch::channel(None);
-        let task = tokio::spawn(run(access, interval, publish));
+        let (through, passed) = watch::channel(None);
+        let task = tokio::spawn(run(access, interval, publish, passed));
         let stale_after = interval.saturating_mul(STALE_INTERVALS).max(TIME_BOX * 2);
-        Self { newest, stale_after, task }
+        Self { newest, through, stale_after, task }
+    }
+
+    /// The process that is the proxy. When it is another one the connection through the old one is
+    /// given up: that process may be waiting for its last clients to leave.
+    pub(crate) fn leads_through(&self, pid: u32) {
+        self.through.send_if_modified(|known| {
+            let before = known.replace(pid);
+            before.is_some_and(|before| before != pid)
+        });
     }
 
     /// The newest answer that is not too old. Never waits.
@@ -86,6 +98,7 @@ async fn run(
     access: PostgresAccess,
     interval: Duration,
     publish: watch::Sender<Option<(Instant, PostgresReading)>>,
+    mut passed: watch::Receiver<Option<u32>>,
 ) {
     let mut client = None;
     let mut failures = 0_u32;
@@ -109,7 +122,11 @@ async fn run(
                 back_off(interval, failures)
             }
         };
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // Its sender lives as long as this task.
+            Ok(()) = passed.changed() => client = None,
+        }
     }
 }
 

@@ -148,6 +148,12 @@ impl Broker {
         inner.pools_of(scope).into_iter().all(|pool| inner.pools.is_empty(pool))
     }
 
+    /// Whether anything is paused.
+    pub(crate) fn is_anything_paused(&self) -> bool {
+        let inner = self.inner();
+        inner.pauses.all == Everything::Paused || !inner.pauses.databases.is_empty()
+    }
+
     /// Whether a database is paused.
     pub(crate) fn is_database_paused(&self, database: &str) -> bool {
         self.inner().pauses.covers(database)

@@ -6,6 +6,7 @@
 //! life of the proxy stays in `Broker::config`; who reads a value from there says that it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stent_pool::{Limits, OPENING_MAX, RETRY_MAX, RETRY_MIN};
 
@@ -18,6 +19,9 @@ use crate::events;
 use crate::passwords::Passwords;
 use crate::tls;
 use crate::users::Users;
+
+/// How long a server may be idle in a proxy that was taken over from.
+const REST_MAX: Duration = Duration::from_secs(2);
 
 /// The configuration as it stands, and what is made of it.
 pub(crate) struct Present {
@@ -107,12 +111,24 @@ impl Broker {
         Ok(())
     }
 
+    /// Another proxy serves newcomers: servers that nobody needs any more make room for its own.
+    pub(crate) fn give_servers_up(self: &Arc<Self>) {
+        let mut limits = self.present().limits();
+        limits.min_pool_size = 0;
+        let rest = limits.server_idle_timeout.unwrap_or(REST_MAX).min(REST_MAX);
+        limits.server_idle_timeout = Some(rest);
+        let mut inner = self.inner();
+        inner.set_limits(limits, clock::now());
+        self.leave(inner);
+    }
+
     /// The same with the values of the start where nothing else can be had.
     fn with_what_is_fixed(&self, config: Config) -> Config {
         let start = &self.config;
         Config {
             listen: start.listen.clone(),
             so_reuseport: start.so_reuseport,
+            takeover: start.takeover,
             unix_socket_dir: start.unix_socket_dir.clone(),
             listen_port: start.listen_port,
             admin: start.admin.clone(),

@@ -68,7 +68,7 @@ impl Console {
         };
         let (answer, answered) = oneshot::channel();
         let wished = match self.broker.wishes.get() {
-            Some(wishes) => wishes.try_send(Wish(answer)).is_ok(),
+            Some(wishes) => wishes.try_send(Wish::Reload(answer)).is_ok(),
             None => false,
         };
         if !wished {

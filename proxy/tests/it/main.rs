@@ -34,6 +34,7 @@ mod statement_cache;
 mod statements;
 mod streaming;
 mod support;
+mod takeover;
 mod tls;
 mod twins;
 mod unasked;

@@ -14,7 +14,7 @@ use stent_contract::snapshot::ProxySnapshot;
 use stent_proxy::Config;
 use stent_proxy::config::{AdminAddr, AuthMethod, ClientAuth, PoolMode, Upstream, UserEntry};
 use stent_testkit::{Postgres, Signal, free_port, wait_for};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_postgres::{Client, NoTls};
 
 /// How long a condition may take to come true before a test gives up.
@@ -73,6 +73,8 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         client_login_timeout: Duration::from_secs(10),
         drain_serve_timeout: Duration::ZERO,
         drain_timeout: Duration::from_secs(1),
+        takeover: Default::default(),
+        upgrade_drain_timeout: Duration::from_secs(60),
         forbidden_state: stent_wire::inspect::Causes::NONE,
         console_admins: Vec::new(),
         console_users: Vec::new(),
@@ -104,17 +106,21 @@ impl Proxy {
         };
         let (stop, stopped) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
         let (notified, ended) = (Arc::clone(&stop), Arc::clone(&stopped));
+        let (_, orders) = mpsc::channel(1);
+        let (wishes, mut wished) = mpsc::channel(1);
+        let steering = stent_proxy::Steering { orders, wishes };
         let thread = std::thread::spawn(move || {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().build_local(Default::default()).unwrap();
-            let result = runtime
-                .block_on(async { stent_proxy::run(config, notified.notified_owned()).await });
+            let end = notified.notified_owned();
+            let running = async { stent_proxy::run_steered(config, Some(steering), end).await };
+            let result = runtime.block_on(running);
             ended.store(true, Ordering::SeqCst);
             result
         });
         let mut proxy = Self { port, admin, stop, stopped, thread: Some(thread) };
         let came_up = wait_for("the proxy to listen", PATIENCE, || {
-            let up = std::net::TcpStream::connect(proxy.admin).is_ok();
+            let up = matches!(wished.try_recv(), Ok(stent_proxy::Wish::Serving));
             (up || proxy.stopped.load(Ordering::SeqCst)).then_some(())
         });
         came_up.unwrap();
@@ -166,6 +172,11 @@ impl Proxy {
         let (status, body) = self.get("/snapshot");
         assert_eq!(status, 200, "{body}");
         serde_json::from_str::<Snapshot>(&body).unwrap().proxy.unwrap()
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
     }
 
     /// Asks it to end, without waiting.

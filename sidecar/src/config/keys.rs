@@ -206,6 +206,8 @@ keys! {
         "Time for a client's login.";
     drain_serve_timeout: Seconds = "15", "seconds", Proxy, Public,
         "How long after SIGTERM clients old and new are served as before, while there are any: the application is stopped at the same time. Then idle ones are closed and the others at the end of their transaction, until shutdown_timeout.";
+    upgrade_drain_timeout: Seconds = "3600", "seconds", Proxy, Public,
+        "How long after an upgrade (stent upgrade) the old proxy serves the clients that it has; new ones are the new proxy's. Then idle ones are closed and the others at the end of their transaction.";
     // TLS.
     client_tls_sslmode: TlsMode = "disable", "", Proxy, Public,
         "TLS for clients over TCP: require refuses clients without it, verify-ca asks for a certificate that client_tls_ca_file has signed. The unix socket needs none.";

@@ -120,6 +120,8 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         client_login_timeout: settings.client_login_timeout.value.0,
         drain_serve_timeout: drain.min(settings.drain_serve_timeout.value.0),
         drain_timeout: drain.saturating_sub(settings.drain_serve_timeout.value.0),
+        takeover: Default::default(),
+        upgrade_drain_timeout: settings.upgrade_drain_timeout.value.0,
         forbidden_state: settings.forbidden_state.value.0,
         console_admins: settings.admin_users.value.0.clone(),
         console_users: settings.stats_users.value.0.clone(),

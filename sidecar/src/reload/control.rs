@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::{Asked, Request};
 use crate::config::flags::Flags;
@@ -26,17 +27,46 @@ const REQUEST_MAX: u64 = 32;
 const ANSWER_MAX: u64 = 1 << 20;
 /// The longest name of a socket. Source: unix(7).
 const NAME_MAX: usize = 100;
+/// The pause before the next attempt to have the socket.
+const BIND_PAUSE: Duration = Duration::from_millis(100);
 /// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Sends requests to `asked` from here on. That another process has the socket already stops nobody.
-pub(crate) fn listen(loaded: &Loaded, asked: mpsc::Sender<Asked>) {
-    if !cfg!(target_os = "linux") {
-        return;
+/// The socket; it is closed with this.
+pub(crate) struct Control(Option<JoinHandle<()>>);
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
-    match UnixListener::bind(Path::new(&name(loaded))) {
-        Ok(listener) => drop(tokio::task::spawn_local(serve(listener, asked))),
-        Err(error) => tracing::warn!(%error, "no control socket: `stent reload` will not find us"),
+}
+
+/// Sends requests to `asked` from here on. A socket that another process has is ours when that has
+/// given it up.
+pub(crate) fn listen(loaded: &Loaded, asked: mpsc::Sender<Asked>) -> Control {
+    if !cfg!(target_os = "linux") {
+        return Control(None);
+    }
+    let name = name(loaded);
+    Control(Some(tokio::task::spawn_local(async move {
+        serve(bind(&name).await, asked).await;
+    })))
+}
+
+async fn bind(name: &str) -> UnixListener {
+    let mut said = None;
+    loop {
+        match UnixListener::bind(Path::new(name)) {
+            Ok(listener) => return listener,
+            Err(error) if said != Some(error.kind()) => {
+                said = Some(error.kind());
+                tracing::info!(%error, "another process has the control socket; waiting for it");
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(BIND_PAUSE).await;
     }
 }
 

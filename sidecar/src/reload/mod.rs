@@ -42,6 +42,10 @@ const FIXED: [&str; 13] = [
 pub(crate) enum Request {
     /// Another configuration.
     Reload,
+    /// Another process of the proxy, of the program as it is on the disk now.
+    Upgrade,
+    /// None: the proxy that was started last serves clients from here on.
+    Serving,
 }
 
 /// A request, and where its answer goes: what has been done, or why nothing has.
@@ -59,11 +63,13 @@ impl Request {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Reload => "reload",
+            Self::Upgrade => "upgrade",
+            Self::Serving => "serving",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Reload].into_iter().find(|request| request.as_str() == text)
+        [Self::Reload, Self::Upgrade].into_iter().find(|request| request.as_str() == text)
     }
 }
 

@@ -20,7 +20,7 @@ struct Keeper {
     orders: mpsc::Sender<Order>,
 }
 
-/// Runs as long as the proxy does.
+/// Runs as long as the proxy serves newcomers.
 pub(crate) async fn keep(
     flags: Flags,
     loaded: Loaded,
@@ -28,18 +28,30 @@ pub(crate) async fn keep(
     mut wishes: mpsc::Receiver<Wish>,
 ) {
     let (asks, mut asked) = mpsc::channel(WAITING_MAX);
-    listen(&loaded, asks);
+    let _control = listen(&loaded, asks);
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,
         Err(error) => return tracing::error!(%error, "cannot handle SIGHUP"),
     };
     let mut keeper = Keeper { flags, loaded, orders };
     loop {
+        let orders = keeper.orders.clone();
         let (said, answer) = tokio::select! {
+            // Another process has taken over: what is asked of this configuration is asked there.
+            () = orders.closed() => return,
             _ = hangups.recv() => (keeper.reload().await, None),
-            Some(Wish(answer)) = wishes.recv() => (keeper.reload().await, Some(answer)),
+            Some(wish) = wishes.recv() => match wish {
+                Wish::Reload(answer) => (keeper.reload().await, Some(answer)),
+                Wish::Serving => continue,
+            },
             Some(Asked { request, answer }) = asked.recv() => match request {
                 Request::Reload => (keeper.reload().await, Some(answer)),
+                Request::Upgrade | Request::Serving => {
+                    let said = "nobody supervises this proxy: start its successor yourself, with \
+                                stent proxy --takeover";
+                    let _ = answer.send(Err(said.to_owned()));
+                    continue;
+                }
             },
         };
         if let Err(why) = &said {

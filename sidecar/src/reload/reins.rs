@@ -5,6 +5,7 @@
 //! supervisor                                  proxy
 //!     ── {"reload": {"STENT_…": "…", …}} ──────▶   in force, or not
 //!     ◀────────────── {"reloaded": null | why} ──
+//!     ◀───────────────────── {"serving": true} ──  takes clients, and has taken over if it was to
 //!     ◀──────────────────────── {"wish": true} ──  RELOAD on the console
 //!     ── {"granted": text} or {"denied": why} ──▶
 //! ```
@@ -90,6 +91,9 @@ async fn hold(
                 if let Some(why) = heard.get("reloaded") {
                     let done = why.as_str().map_or(Ok(()), |why| Err(why.to_owned()));
                     let _ = waiting.take().map(|waiting| waiting.send(done));
+                } else if heard.get("serving").is_some() {
+                    let (answer, _) = oneshot::channel();
+                    let _ = asked.send(Asked { request: Request::Serving, answer }).await;
                 } else if heard.get("wish").is_some() {
                     let (answer, answered) = oneshot::channel();
                     let _ = asked.try_send(Asked { request: Request::Reload, answer });
@@ -134,10 +138,13 @@ async fn obey(
     let mut wished: Option<oneshot::Sender<Result<String, String>>> = None;
     loop {
         tokio::select! {
-            Some(Wish(answer)) = wishes.recv(), if wished.is_none() => {
-                wished = Some(answer);
-                say(&mut write, &json!({ "wish": true })).await?;
-            }
+            Some(wish) = wishes.recv(), if wished.is_none() => match wish {
+                Wish::Reload(answer) => {
+                    wished = Some(answer);
+                    say(&mut write, &json!({ "wish": true })).await?;
+                }
+                Wish::Serving => say(&mut write, &json!({ "serving": true })).await?,
+            },
             line = lines.next_line() => {
                 let Some(line) = line? else { return Ok(()) };
                 let heard: Value = serde_json::from_str(&line)?;

@@ -12,17 +12,20 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, WaitOptions};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::event::{Ended, Part};
-use crate::cli::{EXEC_COMMAND, SUPERVISOR_OPTION};
+use crate::cli::{EXEC_COMMAND, SUPERVISOR_OPTION, TAKEOVER_OPTION};
 
 /// The running parts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Children {
+    /// The program, by the path at which it was when we were started: what is there now may be a newer one.
+    program: PathBuf,
     running: BTreeMap<Part, Pid>,
 }
 
@@ -43,6 +46,21 @@ pub(crate) enum Reaped {
 }
 
 impl Children {
+    /// None yet.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { program: std::env::current_exe()?, running: BTreeMap::new() })
+    }
+
+    /// The successor is the proxy from here on, and that is the predecessor.
+    pub(crate) fn promote(&mut self) {
+        for (from, to) in [(Part::Proxy, Part::Predecessor), (Part::Successor, Part::Proxy)] {
+            assert!(!self.running.contains_key(&to), "{to:?} is there already");
+            if let Some(pid) = self.running.remove(&from) {
+                self.running.insert(to, pid);
+            }
+        }
+    }
+
     /// Starts a part. Standard output and error are inherited, and the command's input.
     ///
     /// Of the proxy, standard input is the other end of the line that comes back.
@@ -53,18 +71,23 @@ impl Children {
     ) -> io::Result<(Pid, Option<UnixStream>)> {
         assert!(!self.running.contains_key(&part), "{part:?} is there already");
         let own_pid = rustix::process::getpid();
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(&self.program);
         // As it would have been typed: titles are read by people.
         command.arg0("stent");
         let mut line = None;
         match part {
-            Part::Proxy | Part::Agent => {
-                command.arg(part.as_str());
+            Part::Predecessor => unreachable!("no part is started as one"),
+            Part::Proxy | Part::Successor | Part::Agent => {
+                let (name, takeover) = match part {
+                    Part::Successor => (Part::Proxy, Some(TAKEOVER_OPTION)),
+                    Part::Proxy | Part::Predecessor | Part::Agent | Part::Command => (part, None),
+                };
+                command.arg(name.as_str()).args(takeover);
                 // Out of the terminal's foreground group: Ctrl-C is for the command, and these end
                 // when it has ended.
                 command.process_group(0);
                 command.stdin(Stdio::null());
-                if part == Part::Proxy {
+                if name == Part::Proxy {
                     let (ours, its) = UnixStream::pair()?;
                     command.stdin(Stdio::from(OwnedFd::from(its)));
                     line = Some(ours);

@@ -5,7 +5,12 @@ use rustix::process::Signal;
 /// A child process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
+    /// The one that serves newcomers.
     Proxy,
+    /// One that is to take over from it.
+    Successor,
+    /// One that was taken over from: it serves the clients that it has.
+    Predecessor,
     Agent,
     /// The command of `stent run`.
     Command,
@@ -15,6 +20,8 @@ impl Part {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Proxy => "proxy",
+            Self::Successor => "new proxy",
+            Self::Predecessor => "old proxy",
             Self::Agent => "agent",
             Self::Command => "command",
         }
@@ -47,6 +54,10 @@ pub(crate) enum Event {
     /// The proxy reaches its database, or `ready_timeout` is over.
     Ready,
     Ended(Part, Ended),
+    /// Another process of the proxy is wanted in its place.
+    Upgrade,
+    /// The proxy that was started last serves newcomers.
+    Serving,
     Signal(Signal),
     /// A moment asked for by the plan has come.
     Time,
@@ -56,6 +67,8 @@ pub(crate) enum Event {
 pub(crate) enum Action {
     Start(Part),
     Send(Part, Signal),
+    /// The successor is the proxy from here on, and that is the predecessor.
+    Promote,
     /// All is done: end with this code.
     Leave(u8),
 }

@@ -30,7 +30,7 @@ use children::{Children, Reaped, Start};
 use environment::Private;
 use event::{Action, Ended, Event, Expected, Mode, Part};
 use plan::Plan;
-use reload::{OnHangup, Reloaded, Reloading, on_hangup};
+use reload::{OnHangup, Reloaded, Reloading};
 use signals::{Received, Signals};
 
 /// `stent up`.
@@ -95,24 +95,17 @@ async fn supervised(
     let access = loaded.clients.as_ref().expect("the role of both has a database");
     let component = environment::component(&loaded, &private);
     let (asks, asked) = mpsc::channel(ASKED_MAX);
-    crate::reload::listen(&loaded, asks.clone());
+    let _control = crate::reload::listen(&loaded, asks.clone());
     let (done, reloaded) = mpsc::channel(1);
     let supervisor = Supervisor {
         plan: Plan::new(mode, loaded.shutdown_timeout),
-        children: Children::default(),
+        children: Children::new().map_err(failed("cannot find our own program", Exit::Failure))?,
         component,
         command_name: environment::target_name(&command),
         command: environment::command(access, command),
         restarts,
         started: BTreeSet::new(),
-        reloading: Reloading {
-            flags,
-            private,
-            asks,
-            done,
-            reins: None,
-            on_hangup: on_hangup(mode),
-        },
+        reloading: Reloading::new(mode, flags, private, asks, done),
         loaded,
         pending: VecDeque::from([Event::Begin]),
     };
@@ -183,6 +176,10 @@ impl Supervisor<'_> {
                 let (answer, _) = tokio::sync::oneshot::channel();
                 self.asked(Asked { request: Request::Reload, answer });
             }
+            Received::Forward(Signal::USR2) if self.reloading.mode == Mode::Up => {
+                let (answer, _) = tokio::sync::oneshot::channel();
+                self.asked(Asked { request: Request::Upgrade, answer });
+            }
             Received::Forward(signal) => self.pending.push_back(Event::Signal(signal)),
             Received::Child => {
                 for reaped in self.children.reap() {
@@ -200,10 +197,12 @@ impl Supervisor<'_> {
     /// Lets the plan decide and does what it says; the exit code where that is to leave.
     fn apply(&mut self, event: Event) -> Option<u8> {
         log(event, self.plan.ends_components());
+        self.note_failed_upgrade(event);
         for action in self.plan.handle(event, Instant::now()) {
             match action {
                 Action::Start(part) => self.start(part),
                 Action::Send(part, signal) => self.children.send(part, signal),
+                Action::Promote => self.promote(),
                 Action::Leave(code) => return Some(code),
             }
         }
@@ -219,12 +218,12 @@ impl Supervisor<'_> {
             environment::watch_command(&mut self.component, &self.loaded, &self.command_name, pid);
         }
         let start = match part {
-            Part::Proxy | Part::Agent => &self.component,
+            Part::Proxy | Part::Successor | Part::Predecessor | Part::Agent => &self.component,
             Part::Command => &self.command,
         };
         match self.children.start(part, start) {
             Ok((pid, line)) => {
-                self.take_reins(line);
+                self.take_reins(part, line);
                 let pid = pid.as_raw_nonzero().get();
                 tracing::info!(part = part.as_str(), child_pid = pid, "started");
             }
@@ -244,7 +243,7 @@ impl Supervisor<'_> {
         self.restarts.send_modify(|restarts| match part {
             Part::Proxy => restarts.proxy += 1,
             Part::Agent => restarts.agent += 1,
-            Part::Command => {}
+            Part::Command | Part::Successor | Part::Predecessor => {}
         });
     }
 }
@@ -265,6 +264,7 @@ fn log(event: Event, expected: Expected) {
             tracing::info!(signal = signals::name(signal), "received a signal");
         }
         (Event::Ready, _) => tracing::debug!("the wait for the proxy is over"),
-        (Event::Begin | Event::Live | Event::Time, _) => {}
+        (Event::Upgrade, _) => tracing::info!("starting a new proxy to take over"),
+        (Event::Begin | Event::Live | Event::Serving | Event::Time, _) => {}
     }
 }

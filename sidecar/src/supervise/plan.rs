@@ -56,6 +56,9 @@ pub(crate) struct Plan {
     shutdown_timeout: Option<Duration>,
     phase: Phase,
     proxy: Component,
+    /// The proxies beside it during an upgrade.
+    successor: Life,
+    predecessor: Life,
     agent: Component,
     command: Life,
     /// When a command that was sent SIGTERM is killed.
@@ -88,6 +91,8 @@ impl Plan {
             shutdown_timeout,
             phase: Phase::Opening,
             proxy: unborn,
+            successor: Life::Unborn,
+            predecessor: Life::Unborn,
             agent: unborn,
             command: Life::Unborn,
             command_deadline: None,
@@ -108,11 +113,13 @@ impl Plan {
             Event::Live => self.proxy_seen = ProxySeen::Alive,
             Event::Ready => self.ready(now, &mut actions),
             Event::Ended(part, how) => self.ended(part, how, now, &mut actions),
+            Event::Upgrade => self.upgrade(now, &mut actions),
+            Event::Serving => self.serving(&mut actions),
             Event::Signal(signal) => self.signal(signal, now, &mut actions),
             Event::Time => self.time(now, &mut actions),
         }
         if let Phase::Stopping { code, .. } = self.phase
-            && [self.proxy.life, self.agent.life, self.command]
+            && [self.proxy.life, self.successor, self.predecessor, self.agent.life, self.command]
                 .iter()
                 .all(|life| !matches!(life, Life::Running { .. }))
         {
@@ -147,6 +154,8 @@ impl Plan {
     fn life(&mut self, part: Part) -> &mut Life {
         match part {
             Part::Proxy => &mut self.proxy.life,
+            Part::Successor => &mut self.successor,
+            Part::Predecessor => &mut self.predecessor,
             Part::Agent => &mut self.agent.life,
             Part::Command => &mut self.command,
         }
@@ -157,6 +166,36 @@ impl Plan {
         assert!(!matches!(life, Life::Running { .. }), "{part:?} is started while it runs");
         *life = Life::Running { since: now };
         actions.push(Action::Start(part));
+    }
+
+    /// Why there can be no upgrade now, if there cannot.
+    pub(crate) const fn can_upgrade(&self) -> Result<(), &'static str> {
+        match (self.phase, self.proxy.life, self.successor, self.predecessor) {
+            (Phase::Stopping { .. }, ..) => Err("stent is ending"),
+            (_, _, Life::Running { .. }, _) => Err("another upgrade is under way"),
+            (_, _, _, Life::Running { .. }) => {
+                Err("the proxy before the last upgrade still serves its clients")
+            }
+            (_, Life::Running { .. }, ..) => Ok(()),
+            (_, Life::Unborn | Life::Resting { .. } | Life::Gone, ..) => {
+                Err("the proxy does not run: there is nothing to take over")
+            }
+        }
+    }
+
+    fn upgrade(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.can_upgrade().is_ok() {
+            self.start(Part::Successor, now, actions);
+        }
+    }
+
+    /// Of a proxy that takes over this is the moment at which it has.
+    fn serving(&mut self, actions: &mut Vec<Action>) {
+        let Life::Running { .. } = self.successor else { return };
+        self.predecessor = self.proxy.life;
+        self.proxy = Component { life: self.successor, deaths: 0 };
+        self.successor = Life::Unborn;
+        actions.push(Action::Promote);
     }
 
     fn ready(&mut self, now: Instant, actions: &mut Vec<Action>) {
@@ -180,6 +219,12 @@ impl Plan {
             return;
         }
         let component = match part {
+            // A successor that ends before it serves has taken nothing over; where there is nothing
+            // left to take over from, the proxy is started again.
+            Part::Successor if self.proxy.life == Life::Gone => &mut self.proxy,
+            Part::Successor | Part::Predecessor => return,
+            // Its successor may have its sockets by now: two that start would be in each other's way.
+            Part::Proxy if matches!(self.successor, Life::Running { .. }) => return,
             Part::Proxy => &mut self.proxy,
             Part::Agent => &mut self.agent,
             Part::Command => {
@@ -258,7 +303,7 @@ impl Plan {
     fn stop_within(&mut self, code: u8, deadline: Option<Instant>, actions: &mut Vec<Action>) {
         assert!(!matches!(self.phase, Phase::Stopping { .. }), "stopping twice");
         self.phase = Phase::Stopping { code, deadline };
-        for part in [Part::Proxy, Part::Agent] {
+        for part in [Part::Proxy, Part::Successor, Part::Predecessor, Part::Agent] {
             let life = self.life(part);
             match life {
                 Life::Running { .. } => actions.push(Action::Send(part, Signal::TERM)),
@@ -268,7 +313,8 @@ impl Plan {
     }
 
     fn kill(&mut self, actions: &mut Vec<Action>) {
-        for part in [Part::Proxy, Part::Agent, Part::Command] {
+        let all = [Part::Proxy, Part::Successor, Part::Predecessor, Part::Agent, Part::Command];
+        for part in all {
             if matches!(self.life(part), Life::Running { .. }) {
                 actions.push(Action::Send(part, Signal::KILL));
             }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::{Plan, REST_MAX};
 use crate::supervise::event::{Action, Ended, Event, Mode, Part};
 use Action::{Leave, Send, Start};
-use Part::{Agent, Command, Proxy};
+use Part::{Agent, Command, Predecessor, Proxy, Successor};
 
 const LIMIT: Duration = Duration::from_secs(28);
 
@@ -216,4 +216,63 @@ fn signals_that_end_nothing_do_nothing_without_a_command() {
     for signal in [Signal::USR1, Signal::USR2, Signal::WINCH] {
         assert_eq!(story.on(Event::Signal(signal)), []);
     }
+}
+
+#[test]
+fn an_upgrade_starts_a_successor_which_becomes_the_proxy_when_it_serves() {
+    let mut story = Story::serving(Mode::Up);
+    assert_eq!(story.on(Event::Upgrade), [Start(Successor)]);
+    assert_eq!(story.on(Event::Upgrade), [], "one at a time");
+    assert_eq!(story.on(Event::Serving), [Action::Promote]);
+    assert_eq!(story.on(Event::Upgrade), [], "while the old one is there");
+    assert_eq!(story.ended(Predecessor, Ended::Code(0)), []);
+    assert_eq!(story.on(Event::Upgrade), [Start(Successor)]);
+}
+
+#[test]
+fn a_successor_that_ends_before_it_serves_leaves_everything_as_it_was() {
+    let mut story = Story::serving(Mode::Up);
+    story.on(Event::Upgrade);
+    assert_eq!(story.ended(Successor, Ended::Code(4)), []);
+    assert_eq!(story.on(Event::Serving), [], "that is the proxy of before");
+    assert_eq!(story.on(Event::Upgrade), [Start(Successor)]);
+}
+
+#[test]
+fn a_proxy_that_has_taken_over_is_started_again_like_every_other() {
+    let mut story = Story::serving(Mode::Up);
+    story.on(Event::Upgrade);
+    story.on(Event::Serving);
+    assert_eq!(story.ended(Proxy, Ended::Signal(9)), []);
+    let (_, actions) = story.next_moment();
+    assert_eq!(actions, [Start(Proxy)]);
+}
+
+#[test]
+fn a_proxy_that_dies_during_an_upgrade_is_not_started_beside_its_successor() {
+    let mut story = Story::serving(Mode::Up);
+    story.on(Event::Upgrade);
+    assert_eq!(story.ended(Proxy, Ended::Signal(9)), []);
+    assert_eq!(story.plan.next_moment(), None, "the successor may serve yet");
+    assert_eq!(story.on(Event::Serving), [Action::Promote]);
+    assert_eq!(story.plan.next_moment(), None);
+    let mut story = Story::serving(Mode::Up);
+    story.on(Event::Upgrade);
+    story.ended(Proxy, Ended::Signal(9));
+    assert_eq!(story.ended(Successor, Ended::Code(4)), []);
+    let (_, actions) = story.next_moment();
+    assert_eq!(actions, [Start(Proxy)]);
+}
+
+#[test]
+fn the_end_is_the_end_of_every_proxy() {
+    let mut story = Story::serving(Mode::Up);
+    story.on(Event::Upgrade);
+    story.on(Event::Serving);
+    let told = story.on(Event::Signal(Signal::TERM));
+    let terms = [Proxy, Predecessor, Agent].map(|part| Send(part, Signal::TERM));
+    assert_eq!(told, terms);
+    assert_eq!(story.ended(Agent, Ended::Code(0)), []);
+    assert_eq!(story.ended(Proxy, Ended::Code(0)), []);
+    assert_eq!(story.ended(Predecessor, Ended::Code(0)), [Leave(0)]);
 }

@@ -1,6 +1,7 @@
-//! Another configuration for what is supervised.
+//! Another configuration, or another program, for what is supervised.
 //!
-//! Owns: reading it, handing it to the proxy, and what children are started with from then on. The
+//! Owns: reading the one, handing it to the proxy, and what children are started with from then on; and
+//! what is said of the other, which `plan` decides. The
 //! agent keeps its own until it is started again. Refuses: a second reload while one is under way.
 //! Invariant: what the proxy has refused is in force nowhere.
 
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use super::Supervisor;
 use super::children::Start;
 use super::environment::{self, Private};
-use super::event::Mode;
+use super::event::{Event, Mode, Part};
 use crate::config::flags::Flags;
 use crate::config::{Loaded, Role};
 use crate::reload::{Answer, Asked, Reins, Report, Request, log_failure};
@@ -26,8 +27,26 @@ pub(super) struct Reloading<'a> {
     /// For the end of a reload; full while one is under way.
     pub(super) done: mpsc::Sender<Reloaded>,
     /// The line to the proxy, while it is there.
-    pub(super) reins: Option<Reins>,
+    reins: Option<Reins>,
+    /// The line to the one that is to take over, and who wants to know how that ends.
+    successor: Option<Reins>,
+    upgrading: Option<Answer>,
+    pub(super) mode: Mode,
     pub(super) on_hangup: OnHangup,
+}
+
+impl<'a> Reloading<'a> {
+    pub(super) fn new(
+        mode: Mode,
+        flags: &'a Flags,
+        private: Private,
+        asks: mpsc::Sender<Asked>,
+        done: mpsc::Sender<Reloaded>,
+    ) -> Self {
+        let (reins, successor, upgrading) = (None, None, None);
+        let on_hangup = on_hangup(mode);
+        Self { flags, private, asks, done, reins, successor, upgrading, mode, on_hangup }
+    }
 }
 
 /// The end of a reload.
@@ -58,18 +77,54 @@ pub(super) fn on_hangup(mode: Mode) -> OnHangup {
 
 impl Supervisor<'_> {
     /// The proxy has been started.
-    pub(super) fn take_reins(&mut self, line: Option<UnixStream>) {
+    pub(super) fn take_reins(&mut self, part: Part, line: Option<UnixStream>) {
         let Some(line) = line else { return };
         match Reins::new(line, self.reloading.asks.clone()) {
+            Ok(reins) if part == Part::Successor => self.reloading.successor = Some(reins),
             Ok(reins) => self.reloading.reins = Some(reins),
             Err(error) => tracing::error!(%error, "the proxy cannot be told to reload"),
         }
     }
 
     /// Somebody asks for something.
-    pub(super) fn asked(&self, Asked { request, answer }: Asked) {
+    pub(super) fn asked(&mut self, Asked { request, answer }: Asked) {
         match request {
             Request::Reload => self.reload(answer),
+            Request::Upgrade => self.upgrade(answer),
+            Request::Serving => self.pending.push_back(Event::Serving),
+        }
+    }
+
+    fn upgrade(&mut self, answer: Answer) {
+        if let Err(why) = self.plan.can_upgrade() {
+            tracing::warn!(why, "upgrade refused");
+            let _ = answer.send(Err(why.to_owned()));
+            return;
+        }
+        self.reloading.upgrading = Some(answer);
+        self.pending.push_back(Event::Upgrade);
+    }
+
+    /// The successor serves newcomers.
+    pub(super) fn promote(&mut self) {
+        self.children.promote();
+        self.reloading.reins = self.reloading.successor.take();
+        let pid = self.children.pid(Part::Proxy).map_or(0, |pid| pid.as_raw_nonzero().get());
+        tracing::info!(child_pid = pid, "upgraded: a new proxy serves newcomers");
+        if let Some(answer) = self.reloading.upgrading.take() {
+            let _ = answer.send(Ok(format!("upgraded: the new proxy has process id {pid}")));
+        }
+    }
+
+    /// Whoever wants an upgrade hears that it has failed.
+    pub(super) fn note_failed_upgrade(&mut self, event: Event) {
+        let Event::Ended(Part::Successor, how) = event else { return };
+        self.reloading.successor = None;
+        if let Some(answer) = self.reloading.upgrading.take() {
+            let code = how.code();
+            let _ = answer.send(Err(format!(
+                "the new proxy has ended with code {code}, as the log says; the old one goes on"
+            )));
         }
     }
 

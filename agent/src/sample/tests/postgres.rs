@@ -79,6 +79,22 @@ async fn a_unix_socket_serves_as_well_and_a_cut_connection_is_opened_anew() {
 }
 
 #[tokio::test]
+async fn a_connection_through_another_process_than_the_proxys_is_given_up_at_once() {
+    let server = Postgres::start().unwrap();
+    // Nothing but the news has it ask again.
+    let watch = PostgresWatch::start(access(&server, server.host()), DEADLINE * 10);
+    let before = answer(&watch, |_| true).await;
+    watch.leads_through(7);
+    let own = "select pid from pg_stat_activity where application_name = 'stent-agent'";
+    let first = server.value(own).unwrap();
+    watch.leads_through(7);
+    assert_eq!(server.value(own).unwrap(), first, "it is the same process");
+    watch.leads_through(8);
+    answer(&watch, |reading| reading.at_unix_ms > before.at_unix_ms).await;
+    assert_ne!(server.value(own).unwrap(), first);
+}
+
+#[tokio::test]
 async fn a_server_that_never_answers_stalls_nobody() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = PostgresAccess {
