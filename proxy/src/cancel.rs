@@ -135,7 +135,8 @@ pub(crate) async fn deliver(broker: &Arc<Broker>, facts: &Facts) {
     let mut packet = Vec::new();
     CancelRequest { pid, key: key.clone() }.put(&mut packet);
     let delivery = async {
-        let mut stream = dial(broker, facts.cancel_by).await.map_err(std::io::Error::other)?;
+        let mut stream =
+            dial(broker, &facts.place, facts.cancel_by).await.map_err(std::io::Error::other)?;
         stream.write_whole(&packet).await?;
         let mut nothing = [0; 1];
         match stream.read(&mut nothing).await {

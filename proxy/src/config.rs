@@ -81,10 +81,10 @@ pub struct Config {
     pub drain_serve_timeout: Duration,
     /// How long clients may take to finish their transactions after that.
     pub drain_timeout: Duration,
-    /// How long clients are served after another proxy has taken over, while there are any.
-    pub upgrade_drain_timeout: Duration,
     /// What happens to clients that hold a server for long; the first rule that fits counts.
     pub hold_limits: Vec<HoldRule>,
+    /// How long clients are served after another proxy has taken over, while there are any.
+    pub upgrade_drain_timeout: Duration,
     /// Session state that clients may not make in transaction and statement mode.
     pub forbidden_state: Causes,
     /// Users of the admin console who may give commands (`admin_users`).
@@ -187,12 +187,89 @@ pub struct Upstream {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// Other places where it may be, tried in this order after the first.
+    pub others: Vec<Endpoint>,
+    /// Which of them is wanted (`target_session_attrs`).
+    pub target_session_attrs: SessionAttrs,
     /// The database that a client gets which names none, and the agent's.
     pub database: Option<String>,
     /// The user of `DATABASE_URL`, if there was one.
     pub user: Option<String>,
     /// Its password.
     pub password: Option<SecretString>,
+}
+
+impl Upstream {
+    /// All places where the database may be, in the order in which they are tried.
+    pub fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
+        let first = Endpoint { host: self.host.clone(), port: self.port };
+        std::iter::once(first).chain(self.others.iter().cloned())
+    }
+}
+
+/// Where a PostgreSQL server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host name or address, or the folder of a unix socket where it begins with `/`.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// For people: `host:port`, or the socket's path.
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, port } = self;
+        if host.starts_with('/') {
+            write!(f, "{host}/.s.PGSQL.{port}")
+        } else if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
+/// libpq's `target_session_attrs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionAttrs {
+    /// Whatever is there.
+    #[default]
+    Any,
+    /// One that takes writes.
+    ReadWrite,
+    /// One that does not.
+    ReadOnly,
+    /// One that is not in recovery.
+    Primary,
+    /// One that is.
+    Standby,
+    /// The same, and if there is none any other.
+    PreferStandby,
+}
+
+impl SessionAttrs {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Any,
+        Self::ReadWrite,
+        Self::ReadOnly,
+        Self::Primary,
+        Self::Standby,
+        Self::PreferStandby,
+    ];
+
+    /// libpq's spelling.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::ReadWrite => "read-write",
+            Self::ReadOnly => "read-only",
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+            Self::PreferStandby => "prefer-standby",
+        }
+    }
 }
 
 /// libpq's `sslmode`, which PgBouncer uses for both sides.

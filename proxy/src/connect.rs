@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::broker::{BaseWelcome, Broker, Start, role_of};
-use crate::config::PoolMode;
+use crate::config::{Endpoint, PoolMode};
 use crate::dial::{DialError, Wish, dial};
 use crate::exchange::report_of;
 use crate::facts::Facts;
+use crate::hosts::{Nature, nature_of};
 use crate::link::{Definitions, Link, Replay, Suspicion, Writing};
 use crate::messages::{Inbox, ReadError};
 use crate::passwords::PasswordError;
@@ -47,6 +48,8 @@ pub(crate) struct Opened {
     pub(crate) link: Box<Link>,
     /// Its ParameterStatus messages and notices.
     pub(crate) welcome: BaseWelcome,
+    /// What it is, if it has said.
+    pub(crate) nature: Option<Nature>,
 }
 
 /// Why a server connection could not be opened.
@@ -109,6 +112,16 @@ pub(crate) enum OpenError {
         /// Where.
         target: String,
     },
+    /// It is not what `target_session_attrs` asks for.
+    #[error("PostgreSQL at {target} is {is}, and target_session_attrs is {wanted}")]
+    Unwanted {
+        /// Where.
+        target: String,
+        /// What it is.
+        is: &'static str,
+        /// What was wanted.
+        wanted: &'static str,
+    },
 }
 
 impl OpenError {
@@ -122,7 +135,8 @@ impl OpenError {
             | Self::Timeout { .. }
             | Self::Tls { .. }
             | Self::Protocol { .. }
-            | Self::Misplaced { .. } => false,
+            | Self::Misplaced { .. }
+            | Self::Unwanted { .. } => false,
         }
     }
 
@@ -130,9 +144,10 @@ impl OpenError {
     pub(crate) fn failure(&self) -> OpenFailure {
         match self {
             _ if self.is_permanent() => OpenFailure::Permanent,
-            Self::Connect { .. } | Self::Timeout { .. } | Self::Misplaced { .. } => {
-                OpenFailure::Unreachable
-            }
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Misplaced { .. }
+            | Self::Unwanted { .. } => OpenFailure::Unreachable,
             Self::Refused(report) if report.code == SqlState::CANNOT_CONNECT_NOW => {
                 OpenFailure::Unreachable
             }
@@ -153,7 +168,7 @@ impl OpenError {
                 SqlState::CANNOT_CONNECT
             }
             Self::Protocol { .. } => SqlState::PROTOCOL_VIOLATION,
-            Self::Misplaced { .. } => SqlState::CANNOT_CONNECT_NOW,
+            Self::Misplaced { .. } | Self::Unwanted { .. } => SqlState::CANNOT_CONNECT_NOW,
         }
     }
 
@@ -173,6 +188,9 @@ impl OpenError {
             Self::Misplaced { .. } => Report::error(self.sqlstate(), self.to_string()).with_hint(
                 "Its name still leads to the old place: clients wait until it does not.",
             ),
+            Self::Unwanted { .. } => Report::error(self.sqlstate(), self.to_string()).with_hint(
+                "Clients wait until one of the hosts has what target_session_attrs asks for.",
+            ),
             Self::Connect { .. } | Self::Timeout { .. } | Self::Protocol { .. } => {
                 Report::error(self.sqlstate(), self.to_string()).with_hint(
                     "Check that PostgreSQL runs and that DATABASE_URL names its address.",
@@ -182,39 +200,25 @@ impl OpenError {
     }
 }
 
-/// Opens a connection for a pool, within `server_connect_timeout`.
-pub(crate) async fn open(
+/// Logs in to one of the places where the database may be.
+pub(crate) async fn login(
     broker: &Arc<Broker>,
     pool: PoolId,
     server: ServerId,
     start: Start,
-) -> Result<Opened, OpenError> {
-    let timeout = broker.present().config.server_connect_timeout;
-    match tokio::time::timeout(timeout, login(broker, pool, server, start)).await {
-        Ok(result) => result,
-        Err(_) => {
-            Err(OpenError::Timeout { target: broker.target(), seconds: timeout.as_secs_f64() })
-        }
-    }
-}
-
-async fn login(
-    broker: &Arc<Broker>,
-    pool: PoolId,
-    server: ServerId,
-    start: Start,
+    place: &Endpoint,
 ) -> Result<Opened, OpenError> {
     let (wish, other) = Wish::of(broker.present().config.server_tls.mode);
-    let first = login_as(broker, pool, server, start.clone(), wish).await;
+    let first = login_as(broker, pool, server, start.clone(), (place, wish)).await;
     match (first, other) {
         (Err(OpenError::Refused(report)), Some(other))
             if report.code == SqlState::INVALID_AUTHORIZATION =>
         {
-            let second = login_as(broker, pool, server, start, other).await;
+            let second = login_as(broker, pool, server, start, (place, other)).await;
             second.map_err(|_| OpenError::Refused(report))
         }
         (Err(OpenError::Tls { .. }), Some(other)) => {
-            login_as(broker, pool, server, start, other).await
+            login_as(broker, pool, server, start, (place, other)).await
         }
         (first, _) => first,
     }
@@ -226,12 +230,13 @@ async fn login_as(
     pool: PoolId,
     server: ServerId,
     start: Start,
-    wish: Wish,
+    (place, wish): (&Endpoint, Wish),
 ) -> Result<Opened, OpenError> {
     let (database, user) = broker.login_names(pool);
-    let stream = dial(broker, wish).await.map_err(|error| not_reached(broker, error))?;
+    let stream = dial(broker, place, wish).await.map_err(|error| not_reached(place, error))?;
     let mut attempt = Attempt {
         broker,
+        place,
         user: &user,
         stream,
         inbox: Inbox::default(),
@@ -249,12 +254,12 @@ async fn login_as(
     attempt.run().await?;
     match broker.fits(role_of(&attempt.parameters)) {
         Fitness::Fit => Ok(attempt.opened(pool, server, start)),
-        Fitness::Misplaced => Err(OpenError::Misplaced { target: broker.target() }),
+        Fitness::Misplaced => Err(OpenError::Misplaced { target: place.to_string() }),
     }
 }
 
-fn not_reached(broker: &Broker, error: DialError) -> OpenError {
-    let target = broker.target();
+fn not_reached(place: &Endpoint, error: DialError) -> OpenError {
+    let target = place.to_string();
     match error {
         DialError::Io(source) => OpenError::Connect { target, source },
         DialError::NoTls
@@ -268,6 +273,7 @@ fn not_reached(broker: &Broker, error: DialError) -> OpenError {
 /// A login in progress.
 struct Attempt<'a> {
     broker: &'a Arc<Broker>,
+    place: &'a Endpoint,
     user: &'a str,
     stream: Stream,
     inbox: Inbox,
@@ -410,11 +416,11 @@ impl Attempt<'_> {
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), OpenError> {
         let sent = self.stream.write_whole(bytes).await;
-        sent.map_err(|source| OpenError::Connect { target: self.broker.target(), source })
+        sent.map_err(|source| OpenError::Connect { target: self.place.to_string(), source })
     }
 
     fn read_failed(&self, error: ReadError) -> OpenError {
-        let target = self.broker.target();
+        let target = self.place.to_string();
         match error {
             ReadError::Io(source) => OpenError::Connect { target, source },
             ReadError::Frame(_) | ReadError::TooLong { .. } => {
@@ -424,7 +430,7 @@ impl Attempt<'_> {
     }
 
     fn protocol(&self, why: impl ToString) -> OpenError {
-        let target = self.broker.target();
+        let target = self.place.to_string();
         OpenError::Protocol { target, why: why.to_string() }
     }
 
@@ -434,12 +440,15 @@ impl Attempt<'_> {
 
     fn opened(self, pool: PoolId, server: ServerId, started: Start) -> Opened {
         let began_as = role_of(&self.parameters);
+        let nature = nature_of(&self.parameters);
         let welcome = BaseWelcome::new(self.parameters, self.notices);
         let kept = self.broker.config.pool_mode == PoolMode::Session
             || started.replication != Replication::Off;
         let greeting = kept.then(|| welcome.clone());
         let limit = self.broker.config.max_prepared_statements.max(1) as usize;
         let cancel_by = if self.stream.is_tls() { Wish::Tls } else { Wish::Plain };
+        let reached = (self.place.clone(), cancel_by);
+        let facts = Facts::new(self.backend_pid, self.key, reached, Instant::now());
         let link = Box::new(Link {
             stream: self.stream,
             server,
@@ -449,7 +458,7 @@ impl Attempt<'_> {
             statements: ServerStatements::new(limit),
             applied: Arc::new(Params::default()),
             shown: HolderState::Active,
-            facts: Arc::new(Facts::new(self.backend_pid, self.key, cancel_by, Instant::now())),
+            facts: Arc::new(facts),
             carry: Vec::new(),
             rest: 0,
             to_server: Vec::new(),
@@ -464,6 +473,6 @@ impl Attempt<'_> {
             started,
             greeting,
         });
-        Opened { link, welcome }
+        Opened { link, welcome, nature }
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 use crate::broker::Broker;
-use crate::config::{TlsMode, TlsNegotiation, Upstream};
+use crate::config::{Endpoint, TlsMode, TlsNegotiation};
 use crate::stream::Stream;
 use crate::tls::ALPN;
 
@@ -62,15 +62,17 @@ pub(crate) enum DialError {
     Protocol(u8),
 }
 
-/// Connects.
-pub(crate) async fn dial(broker: &Broker, wish: Wish) -> Result<Stream, DialError> {
+/// Connects to one of the places where the database may be.
+pub(crate) async fn dial(
+    broker: &Broker,
+    place: &Endpoint,
+    wish: Wish,
+) -> Result<Stream, DialError> {
     let present = broker.present();
-    let upstream = &present.config.upstream;
-    if upstream.host.starts_with('/') {
-        let path = target(upstream);
-        return Ok(Stream::Unix(UnixStream::connect(path).await?));
+    if place.host.starts_with('/') {
+        return Ok(Stream::Unix(UnixStream::connect(place.to_string()).await?));
     }
-    let socket = TcpStream::connect((upstream.host.as_str(), upstream.port)).await?;
+    let socket = TcpStream::connect((place.host.as_str(), place.port)).await?;
     let Stream::Tcp(mut socket) = Stream::tcp(socket) else {
         unreachable!("a TCP socket makes a TCP stream")
     };
@@ -88,7 +90,7 @@ pub(crate) async fn dial(broker: &Broker, wish: Wish) -> Result<Stream, DialErro
         },
         TlsNegotiation::Direct => {}
     }
-    let stream = tls.connect(socket).await.map_err(DialError::Handshake)?;
+    let stream = tls.connect(&place.host, socket).await.map_err(DialError::Handshake)?;
     // As in libpq: without a word of PostgreSQL's before it, TLS could be any server's (ALPACA).
     let agreed = stream.get_ref().1.alpn_protocol() == Some(ALPN);
     if negotiation == TlsNegotiation::Direct && !agreed {
@@ -98,20 +100,11 @@ pub(crate) async fn dial(broker: &Broker, wish: Wish) -> Result<Stream, DialErro
 }
 
 impl Broker {
-    /// Where the database is, for people.
+    /// Where the database may be, for people.
     pub(crate) fn target(&self) -> String {
-        target(&self.present().config.upstream)
-    }
-}
-
-/// Where the database is, for people.
-fn target(upstream: &Upstream) -> String {
-    if upstream.host.starts_with('/') {
-        format!("{}/.s.PGSQL.{}", upstream.host, upstream.port)
-    } else if upstream.host.contains(':') {
-        format!("[{}]:{}", upstream.host, upstream.port)
-    } else {
-        format!("{}:{}", upstream.host, upstream.port)
+        let present = self.present();
+        let places = present.config.upstream.endpoints().map(|place| place.to_string());
+        places.collect::<Vec<_>>().join(", ")
     }
 }
 

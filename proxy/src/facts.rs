@@ -16,6 +16,7 @@ use stent_wire::report::Report;
 use stent_wire::report::reply::TransactionStatus;
 
 use crate::clients::ClientId;
+use crate::config::Endpoint;
 use crate::dial::Wish;
 use crate::shared::Lock;
 
@@ -35,6 +36,8 @@ pub(crate) struct Facts {
     pub(crate) cancel_key: Option<CancelKey>,
     /// How a cancel request goes: over TLS exactly when the connection does.
     pub(crate) cancel_by: Wish,
+    /// Where it is.
+    pub(crate) place: Endpoint,
     held: Lock<Held>,
     cancels: Lock<Cancels>,
     /// `cancels.sent`, to be looked at without taking a turn.
@@ -91,7 +94,7 @@ impl Facts {
     pub(crate) fn new(
         backend_pid: u32,
         cancel_key: Option<CancelKey>,
-        cancel_by: Wish,
+        (place, cancel_by): (Endpoint, Wish),
         now: Instant,
     ) -> Self {
         Self {
@@ -99,6 +102,7 @@ impl Facts {
             backend_pid,
             cancel_key,
             cancel_by,
+            place,
             held: Lock::default(),
             cancels: Lock::default(),
             sent: AtomicU32::new(0),

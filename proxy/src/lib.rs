@@ -25,6 +25,7 @@ mod exchange;
 mod facts;
 mod firewall;
 mod histogram;
+mod hosts;
 mod link;
 mod listen;
 mod login;

@@ -149,7 +149,8 @@ Commands:
   check-config           print the resolved configuration and where each value came from
   healthcheck [--live]   ask admin_listen for /readyz (/livez); exit code 0 or 1
   replay FILE [--json]   judge a recorded history of memory as the agent would have judged it live: a CSV
-                         with t_seconds,rss_bytes,heap_bytes,requests_total,limit_bytes (see the docs)
+                         with t_seconds,rss_bytes,heap_bytes,requests_total,limit_bytes, or with
+                         --from cloudwatch|prometheus the JSON that these answer (see the docs)
   version                print the version
   help                   print this page
 

@@ -57,15 +57,17 @@ fn each_value_says_where_it_came_from() {
     let interesting =
         ["size", "listen_port", "pool_mode", "max_client", "idle_t", "url", "lifetime"];
     let lines = report.lines().filter(|line| interesting.iter().any(|word| line.contains(word)));
-    expect![[r#"
+    expect![[r##"
         # database_url = "postgres://ann:********@db.internal:5433/orders"  # DATABASE_URL
         listen_port = 7002                                            # --listen-port
         max_client_conn = 50                                          # --max-client-conn
+        max_client_conn_per_address = 0                               # default
         pool_mode = "session"                                         # STENT_POOL_MODE
         default_pool_size = 7                                         # stent.toml:3
         min_pool_size = 0                                             # default
+        idle_transaction_timeout = 0                                  # default
         server_lifetime = 3600                                        # default
-        server_idle_timeout = 2.5                                     # stent.toml:5"#]]
+        server_idle_timeout = 2.5                                     # stent.toml:5"##]]
     .assert_eq(&lines.collect::<Vec<_>>().join("\n"));
 }
 

@@ -1,34 +1,10 @@
 //! `stent replay`: histories in, events out.
 
-use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+mod replaying;
+
+use replaying::{events, replay, said};
 
 const MB: u64 = 1_000_000;
-
-/// Judges a trace from standard input.
-fn replay(trace: &str, options: &[&str]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_stent"))
-        .args(["replay", "-"])
-        .args(options)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    // A refused trace is not read to its end.
-    let _ = child.stdin.take().expect("it is piped").write_all(trace.as_bytes());
-    child.wait_with_output().expect("it ends")
-}
-
-fn events(output: &Output) -> Vec<serde_json::Value> {
-    assert!(output.status.success(), "{output:?}");
-    let text = std::str::from_utf8(&output.stdout).expect("JSON is UTF-8");
-    text.lines().map(|line| serde_json::from_str(line).expect("a line is an object")).collect()
-}
-
-fn said(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("a message is UTF-8")
-}
 
 /// Three days at a reading a minute; memory by minute.
 fn trace(minutes: u64, memory: impl Fn(u64) -> u64) -> String {

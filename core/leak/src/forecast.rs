@@ -4,8 +4,8 @@
 //! interval. Refuses: saying whether there is a leak.
 //! Invariant: the estimate lies in its interval; nothing is forecast beyond [`HORIZON_S`].
 
-use crate::shape::Rise;
-use crate::shapes::Shape;
+use crate::fits::Shape;
+use crate::rise::Rise;
 
 /// Farther ends are not worth a number, seconds: a year.
 pub(crate) const HORIZON_S: f64 = 365.0 * 86_400.0;
@@ -115,13 +115,13 @@ pub(crate) fn forecast(rise: &Rise, roof: f64, profile: &Profile, now_ms: u64) -
         | Shape::Step(_) => left / rise.pace().max(f64::MIN_POSITIVE),
     };
     let by_requests = match rise.traffic {
-        crate::shape::Traffic::Apart { transactions } if rise.is_served() => {
+        crate::rise::Traffic::Apart { transactions } if rise.is_served() => {
             let each = rise.growth / (transactions.max(1)) as f64;
             profile.seconds_until(left / each, now_ms)
         }
-        crate::shape::Traffic::Apart { .. }
-        | crate::shape::Traffic::Unknown
-        | crate::shape::Traffic::Explains => None,
+        crate::rise::Traffic::Apart { .. }
+        | crate::rise::Traffic::Unknown
+        | crate::rise::Traffic::Explains => None,
     };
     let seconds = by_requests.unwrap_or_else(|| from_end - passed_s.max(0.0)).max(0.0);
     if !seconds.is_finite() || seconds > HORIZON_S {

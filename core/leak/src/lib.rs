@@ -8,13 +8,14 @@
 //! whatever the readings say, and the same readings give the same text.
 
 pub mod explain;
+mod fits;
 mod forecast;
 pub mod held;
 mod lives;
 pub mod memory;
+mod regress;
+mod rise;
 mod series;
-mod shape;
-mod shapes;
 mod stats;
 mod text;
 mod think;

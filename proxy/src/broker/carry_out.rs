@@ -105,7 +105,7 @@ impl Broker {
         took: Duration,
     ) {
         match opened {
-            Ok(Opened { mut link, welcome }) => {
+            Ok(Opened { mut link, welcome, .. }) => {
                 let silent = Self::is_silent(&mut link);
                 let mut inner = self.inner();
                 inner.unreachable = None;

@@ -19,8 +19,9 @@ use super::carry_out::hang_up;
 use super::{Acquired, Broker};
 use crate::clients::ClientId;
 use crate::config::PoolMode;
-use crate::connect::{self, OpenError, Opened};
+use crate::connect::{OpenError, Opened};
 use crate::disconnects::Cause;
+use crate::hosts;
 use crate::link::{Link, Writing};
 
 /// How long the old server may take to hang up before the new one is opened all the same.
@@ -143,8 +144,8 @@ impl Broker {
         let _ = tokio::time::timeout(HANG_UP_MAX, hang_up(link)).await;
         link.writing = Writing::Failed;
         let began = Instant::now();
-        let opened = connect::open(self, pool, server, start.clone()).await;
-        let Opened { link: fresh, welcome } = opened.map_err(|error| error.report())?;
+        let opened = hosts::open(self, pool, server, start.clone()).await;
+        let Opened { link: fresh, welcome, .. } = opened.map_err(|error| error.report())?;
         let mut inner = self.inner();
         inner.server_ended(pool, &ended, Cause::Restarted, "");
         let entry = &mut inner.entries[pool.index()];
@@ -182,13 +183,13 @@ impl Broker {
     ) -> Result<Opened, OpenError> {
         let own = self.inner().entries[pool.index()].own.as_ref().map(|own| own.start.clone());
         if let Some(start) = own {
-            return connect::open(self, pool, server, start).await;
+            return hosts::open(self, pool, server, start).await;
         }
         let start = self.next_start(pool);
         let own = !start.params.is_empty() || start.replication != Replication::Off;
-        match connect::open(self, pool, server, start).await {
+        match hosts::open(self, pool, server, start).await {
             Err(OpenError::Refused(report)) if own && may_be_about_parameters(&report) => {
-                connect::open(self, pool, server, Start::plain()).await
+                hosts::open(self, pool, server, Start::plain()).await
             }
             opened => opened,
         }

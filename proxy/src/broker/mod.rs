@@ -41,6 +41,7 @@ use crate::error::Error;
 use crate::events;
 use crate::facts::Facts;
 use crate::firewall::Firewall;
+use crate::hosts::Failed;
 use crate::link::Link;
 use crate::login::gate::Gate;
 use crate::login::keys::KeyCache;
@@ -80,6 +81,8 @@ pub(crate) struct Broker {
     pub(crate) gate: Arc<Gate>,
     /// Whom the console asks for a new configuration.
     pub(crate) wishes: OnceLock<mpsc::Sender<Wish>>,
+    /// Which of the places where the database may be have failed.
+    pub(crate) failed_places: Failed,
     /// The other proxies of the port, with `so_reuseport`.
     pub(crate) twins: OnceLock<Twins>,
     inner: Lock<Inner>,
@@ -229,6 +232,7 @@ impl Broker {
         Ok(Arc::new(Self {
             config,
             present: Lock::new(Arc::new(present)),
+            failed_places: Failed::default(),
             wishes: OnceLock::new(),
             entropy,
             mock,

@@ -46,7 +46,10 @@ impl Present {
             users: Users::new(&config)?,
             passwords: Passwords::new(&config)?,
             auth_query: AuthQuery::new(&config).map(Arc::new),
-            server_tls: tls::upstream::Upstream::new(&config.server_tls, &config.upstream.host)?,
+            server_tls: tls::upstream::Upstream::new(
+                &config.server_tls,
+                config.upstream.endpoints(),
+            )?,
             client_tls: tls::clients::Clients::new(&config.client_tls)?,
             config,
         })
@@ -75,7 +78,8 @@ impl Present {
     /// Whether servers that were opened before lead elsewhere, or would be opened otherwise now.
     fn leads_elsewhere(&self, before: &Self) -> bool {
         let (now, before) = (&self.config, &before.config);
-        (&now.upstream.host, now.upstream.port) != (&before.upstream.host, before.upstream.port)
+        !now.upstream.endpoints().eq(before.upstream.endpoints())
+            || now.upstream.target_session_attrs != before.upstream.target_session_attrs
             || now.server_tls != before.server_tls
     }
 }

@@ -41,12 +41,13 @@ pub(super) fn table(view: &View<'_>) -> Table {
     let present = view.broker.present();
     let config = &present.config;
     let limits = view.broker.inner().pools.limits().clone();
+    let hosts = config.upstream.endpoints().map(|place| place.host).collect::<Vec<_>>().join(",");
     let mut table = Table::new(COLUMNS);
     for (name, counts) in databases(view) {
         let paused = u64::from(view.broker.is_database_paused(&name));
         table.push(vec![
             name.clone().into(),
-            config.upstream.host.clone().into(),
+            hosts.clone().into(),
             u64::from(config.upstream.port).into(),
             name.into(),
             Value::Null,

@@ -21,33 +21,43 @@ use tokio_rustls::client::TlsStream;
 
 use super::watched::Watched;
 use super::{ALPN, UNSENT_MAX, certificates, private_key, provider, roots};
-use crate::config::{Roots, ServerTls, TlsMode};
+use crate::config::{Endpoint, Roots, ServerTls, TlsMode};
 use crate::error::Error;
 
 /// How TLS is spoken to PostgreSQL.
 pub(crate) struct Upstream {
     connector: Watched<TlsConnector>,
-    name: ServerName<'static>,
 }
 
 impl Upstream {
     /// From the configuration; `None` where TLS is never spoken.
-    pub(crate) fn new(config: &ServerTls, host: &str) -> Result<Option<Self>, Error> {
-        if config.mode == TlsMode::Disable || host.starts_with('/') {
+    pub(crate) fn new(
+        config: &ServerTls,
+        places: impl Iterator<Item = Endpoint>,
+    ) -> Result<Option<Self>, Error> {
+        let over_tcp: Vec<_> = places.filter(|place| !place.host.starts_with('/')).collect();
+        if config.mode == TlsMode::Disable || over_tcp.is_empty() {
             return Ok(None);
         }
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| Error::Tls {
-            what: format!("the host {host}"),
-            why: error.to_string(),
-        })?;
+        for Endpoint { host, .. } in over_tcp {
+            ServerName::try_from(host.as_str()).map_err(|error| Error::Tls {
+                what: format!("the host {host}"),
+                why: error.to_string(),
+            })?;
+        }
         let (files, config) = (files(config), config.clone());
         let make = move || connector(&config);
-        Ok(Some(Self { connector: Watched::new("server_tls", files, make)?, name }))
+        Ok(Some(Self { connector: Watched::new("server_tls", files, make)? }))
     }
 
-    /// The handshake, on a socket on which the server awaits it.
-    pub(crate) async fn connect(&self, socket: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut stream = self.connector.current().connect(self.name.clone(), socket).await?;
+    /// The handshake with the server of that host, on a socket on which it awaits it.
+    pub(crate) async fn connect(
+        &self,
+        host: &str,
+        socket: TcpStream,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+        let mut stream = self.connector.current().connect(name, socket).await?;
         stream.get_mut().1.set_buffer_limit(Some(UNSENT_MAX));
         Ok(stream)
     }

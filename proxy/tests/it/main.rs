@@ -15,6 +15,7 @@ mod differential;
 mod faults;
 mod firewall;
 mod hold;
+mod hosts;
 mod listen;
 mod listen_faults;
 mod login;

@@ -12,7 +12,9 @@ use std::time::Duration;
 use stent_contract::Snapshot;
 use stent_contract::snapshot::ProxySnapshot;
 use stent_proxy::Config;
-use stent_proxy::config::{AdminAddr, AuthMethod, ClientAuth, PoolMode, Upstream, UserEntry};
+use stent_proxy::config::{
+    AdminAddr, AuthMethod, ClientAuth, PoolMode, SessionAttrs, Upstream, UserEntry,
+};
 use stent_testkit::{Postgres, Signal, free_port, wait_for};
 use tokio::sync::{Notify, mpsc};
 use tokio_postgres::{Client, NoTls};
@@ -39,6 +41,8 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         listen_port: port,
         admin: Some(AdminAddr::Tcp(SocketAddr::from(([127, 0, 0, 1], free_port().unwrap())))),
         upstream: Upstream {
+            others: Vec::new(),
+            target_session_attrs: SessionAttrs::Any,
             host: pg.host().to_owned(),
             port: pg.port(),
             database: Some("postgres".to_owned()),

@@ -5,7 +5,6 @@
 use std::ops::Range;
 use std::process::ExitCode;
 
-use stent_contract::VerdictLevel;
 use stent_traces::{FAMILIES, report};
 
 const USAGE: &str = "usage: stent-traces score FROM..UNTIL [--alone]
@@ -49,13 +48,12 @@ fn range(text: &str) -> Option<Range<u64>> {
 fn score(seeds: Range<u64>, options: &[&str]) {
     let traces = FAMILIES.len() as u64 * (seeds.end - seeds.start);
     println!("{} families, seeds {seeds:?}: {traces} traces\n", FAMILIES.len());
-    let leak = report::stent("Stent: leak", VerdictLevel::Leak, seeds.clone());
-    let suspect = report::stent("Stent: suspect", VerdictLevel::Suspect, seeds.clone());
+    let stent = report::stent(seeds.clone());
     let others = if options.is_empty() { report::baselines(seeds) } else { Vec::new() };
     let mut all = others.clone();
-    all.push(leak.clone());
-    all.push(suspect.clone());
+    all.extend([stent.leak.clone(), stent.suspect.clone()]);
     println!("{}", report::table(&all));
-    println!("{}", report::calibration(&leak));
-    println!("{}", report::by_family(&leak, &suspect, &others));
+    println!("{}", report::calibration(&stent.leak));
+    println!("{}", report::changes(&stent));
+    println!("{}", report::by_family(&stent.leak, &stent.suspect, &others));
 }

@@ -44,26 +44,51 @@ impl Scored {
     }
 }
 
-/// Scores Stent at a level.
-pub fn stent(name: &'static str, level: VerdictLevel, seeds: Range<u64>) -> Scored {
-    scored(name, seeds, &|step_s| Box::new(Stent::at(level, step_s)))
+/// Stent's scores, at both levels.
+#[derive(Clone, Debug)]
+pub struct StentScored {
+    /// At `leak`.
+    pub leak: Scored,
+    /// At `suspect`.
+    pub suspect: Scored,
+    /// Traces, times that a verdict rose and times that one fell: leaky ones, then healthy ones.
+    pub changes: [(usize, usize, usize); 2],
+}
+
+/// Scores Stent.
+pub fn stent(seeds: Range<u64>) -> StentScored {
+    let empty = |name| Scored { name, families: Vec::new() };
+    let mut all = StentScored {
+        leak: empty("Stent: leak"),
+        suspect: empty("Stent: suspect"),
+        changes: [(0, 0, 0); 2],
+    };
+    for family in FAMILIES {
+        let (mut leak, mut suspect) = (Score::default(), Score::default());
+        let changes = &mut all.changes[usize::from(family.kind == Kind::Healthy)];
+        for seed in seeds.clone() {
+            let said = Stent::hear(&family.trace(seed));
+            leak.add(said.leak);
+            suspect.add(said.suspect);
+            *changes = (changes.0 + 1, changes.1 + said.rises, changes.2 + said.falls);
+        }
+        all.leak.families.push(leak);
+        all.suspect.families.push(suspect);
+    }
+    all
 }
 
 /// Scores every baseline.
 pub fn baselines(seeds: Range<u64>) -> Vec<Scored> {
-    BASELINES.iter().map(|(name, make)| scored(name, seeds.clone(), &|_| make())).collect()
+    BASELINES.iter().map(|(name, make)| scored(name, seeds.clone(), *make)).collect()
 }
 
-fn scored(
-    name: &'static str,
-    seeds: Range<u64>,
-    make: &dyn Fn(u64) -> Box<dyn Detector>,
-) -> Scored {
+fn scored(name: &'static str, seeds: Range<u64>, make: fn() -> Box<dyn Detector>) -> Scored {
     let families = FAMILIES.iter().map(|family| {
         let mut score = Score::default();
         for seed in seeds.clone() {
             let trace = family.trace(seed);
-            score.add(outcome(&trace, &mut *make(trace.step_s)));
+            score.add(outcome(&trace, &mut *make()));
         }
         score
     });
@@ -139,18 +164,31 @@ pub fn calibration(leak: &Scored) -> String {
     )
 }
 
+/// How often verdicts change.
+pub fn changes(scored: &StentScored) -> String {
+    let [leaky, healthy] = scored.changes.map(|(traces, rises, falls)| {
+        let traces = traces.max(1) as f64;
+        (rises as f64 / traces, falls as f64 / traces)
+    });
+    format!(
+        "Changes of the verdict a trace: leaky ones {:.2} up and {:.2} down, healthy ones {:.2} up \
+         and {:.2} down.\n",
+        leaky.0, leaky.1, healthy.0, healthy.1
+    )
+}
+
 /// The traces that Stent judges wrongly, with what it says when it does.
 pub fn wrong(seeds: Range<u64>) -> String {
     let mut text = String::new();
     for family in FAMILIES {
         for seed in seeds.clone() {
             let trace = family.trace(seed);
-            let outcome = outcome(&trace, &mut Stent::at(VerdictLevel::Leak, trace.step_s));
+            let outcome = Stent::hear(&trace).leak;
             if matches!(outcome, Outcome::Quiet | Outcome::Found(_)) {
                 continue;
             }
             let _ = writeln!(text, "{} seed {seed}: {outcome:?}, {:?}", family.name, trace.truth);
-            let mut stent = Stent::at(VerdictLevel::Leak, trace.step_s);
+            let mut stent = Stent::new(trace.step_s);
             let said = trace.rows.iter().map(|row| (row.t_s, stent.judge(row)));
             let mut heard = said.skip_while(|(_, verdict)| verdict.level < VerdictLevel::Leak);
             if let Some((t_s, verdict)) = heard.next() {

@@ -64,6 +64,11 @@ pub enum Side {
 /// Shows a trace to a detector until its first alarm.
 pub fn outcome(trace: &Trace, detector: &mut dyn Detector) -> Outcome {
     let first = trace.rows.iter().find_map(|row| detector.read(row).map(|alarm| (row.t_s, alarm)));
+    judged(trace, first)
+}
+
+/// What a first alarm at this second makes of a trace.
+pub(crate) fn judged(trace: &Trace, first: Option<(u64, Alarm)>) -> Outcome {
     match (trace.truth, first) {
         (Truth::Healthy, None) => Outcome::Quiet,
         (Truth::Healthy, Some(_)) => Outcome::False,

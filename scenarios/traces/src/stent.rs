@@ -1,6 +1,7 @@
-//! Stent's own detector behind the scorer's trait.
+//! Stent's own detector: what it says of a trace, row by row.
 //!
-//! Owns: rows as samples. Refuses: anything that the agent would not know.
+//! Owns: rows as samples, the first alarm of each level, and how often the verdict changed.
+//! Refuses: anything that the agent would not know.
 //! Invariant: the detector is set up as the agent and `stent replay` set it up.
 
 use std::time::Duration;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use stent_contract::{Verdict, VerdictLevel};
 use stent_leak::{MemoryDetector, MemorySample, MemorySettings};
 
-use crate::score::{Alarm, Detector};
-use crate::trace::Row;
+use crate::score::{Alarm, Outcome, judged};
+use crate::trace::{Row, Trace};
 
 /// Where time begins, milliseconds since the Unix epoch.
 const START_MS: u64 = 1_700_000_000_000;
@@ -19,19 +20,65 @@ const START_MS: u64 = 1_700_000_000_000;
 pub struct Stent {
     detector: MemoryDetector,
     life: Option<(u32, u64)>,
-    level: VerdictLevel,
+}
+
+/// What was said of one trace, from its first row to its last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Said {
+    /// By the first `leak`.
+    pub leak: Outcome,
+    /// By the first `suspect` or `leak`.
+    pub suspect: Outcome,
+    /// Times the verdict rose.
+    pub rises: usize,
+    /// Times it fell: a suspicion or a proof taken back, other than by a restart.
+    pub falls: usize,
 }
 
 impl Stent {
-    /// Alarms at this level and above.
-    pub fn at(level: VerdictLevel, step_s: u64) -> Self {
+    /// A detector for readings `step_s` seconds apart.
+    pub fn new(step_s: u64) -> Self {
         let settings = MemorySettings::every(Duration::from_secs(step_s));
-        Self { detector: MemoryDetector::new("api", settings), life: None, level }
+        Self { detector: MemoryDetector::new("api", settings), life: None }
+    }
+
+    /// Shows it a whole trace.
+    pub fn hear(trace: &Trace) -> Said {
+        let mut stent = Self::new(trace.step_s);
+        let mut first = [None; 2];
+        let (mut rises, mut falls) = (0, 0);
+        let mut before = (0, VerdictLevel::Healthy);
+        for row in &trace.rows {
+            let level = stent.read(row);
+            for (slot, least) in first.iter_mut().zip([VerdictLevel::Leak, VerdictLevel::Suspect]) {
+                if level >= least && slot.is_none() {
+                    *slot = Some((row.t_s, stent.alarm(row)));
+                }
+            }
+            rises += usize::from(level > before.1);
+            falls += usize::from(level < before.1 && row.life == before.0);
+            before = (row.life, level);
+        }
+        let [leak, suspect] = first.map(|first| judged(trace, first));
+        Said { leak, suspect, rises, falls }
     }
 
     /// Reads a row and says what stands.
     pub fn judge(&mut self, row: &Row) -> Verdict {
-        let at_unix_ms = START_MS + row.t_s * 1_000;
+        self.read(row);
+        self.detector.verdict(unix_ms(row))
+    }
+
+    fn alarm(&self, row: &Row) -> Alarm {
+        let verdict = self.detector.verdict(unix_ms(row));
+        Alarm {
+            seconds_to_limit: verdict.seconds_to_limit,
+            interval: verdict.seconds_to_limit_range,
+        }
+    }
+
+    fn read(&mut self, row: &Row) -> VerdictLevel {
+        let at_unix_ms = unix_ms(row);
         let started = match self.life {
             Some((life, started)) if life == row.life => started,
             Some(_) | None => at_unix_ms,
@@ -47,16 +94,10 @@ impl Stent {
             heap: row.heap,
             transactions: row.requests,
         });
-        self.detector.verdict(at_unix_ms)
+        self.detector.level(at_unix_ms)
     }
 }
 
-impl Detector for Stent {
-    fn read(&mut self, row: &Row) -> Option<Alarm> {
-        let verdict = self.judge(row);
-        (verdict.level >= self.level).then_some(Alarm {
-            seconds_to_limit: verdict.seconds_to_limit,
-            interval: verdict.seconds_to_limit_range,
-        })
-    }
+fn unix_ms(row: &Row) -> u64 {
+    START_MS + row.t_s * 1_000
 }

@@ -3,7 +3,6 @@
 //! The full table is in docs/leaks.md; this is a fast part of it on seeds of its own. The margins
 //! are what so few traces vary by.
 
-use stent_contract::VerdictLevel;
 use stent_traces::report;
 
 /// Seeds that nothing was tuned on.
@@ -11,7 +10,7 @@ const SEEDS: std::ops::Range<u64> = 500..504;
 
 #[test]
 fn precision_recall_point_of_detection_and_forecasts_stay_what_they_are() {
-    let leak = report::stent("Stent: leak", VerdictLevel::Leak, SEEDS);
+    let leak = report::stent(SEEDS).leak;
     let all = leak.all();
     println!("seeds {SEEDS:?}\n{}", report::table(std::slice::from_ref(&leak)));
     println!("{}", report::calibration(&leak));

@@ -168,7 +168,7 @@ macro_rules! keys {
 keys! {
     // The database behind the proxy.
     database_url: DatabaseUrl = "", "", All, Secret,
-        "The database behind the proxy. Also read from DATABASE_URL; without either, from PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE. Without an auth_file its user and password are what clients log in with.";
+        "The database behind the proxy. Several hosts with commas between them are tried in their order, and target_session_attrs (any, read-write, read-only, primary, standby, prefer-standby) says which is wanted. Also read from DATABASE_URL; without either, from PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE. Without an auth_file its user and password are what clients log in with.";
     // The proxy's listeners and clients.
     listen_addr: ListenAddr = "127.0.0.1", "", Proxy, Public,
         "Addresses on which clients connect over TCP.";

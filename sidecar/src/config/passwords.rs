@@ -179,6 +179,13 @@ fn rds_iam(
 ) -> Option<RdsIam> {
     let origin = &settings.server_password_source.origin;
     only_over_tls(settings, database, problems);
+    if !database.others.is_empty() {
+        problems.add(
+            origin,
+            "rds-iam signs its tokens for one host, and the database URL names several",
+            "name the cluster's endpoint, which follows the writer",
+        );
+    }
     let get = |name: &str| {
         let text = variables.get(name)?.to_str()?;
         (!text.is_empty()).then(|| text.to_owned())

@@ -43,7 +43,7 @@ pub(crate) fn report(loaded: &Loaded) -> String {
 
 fn database_line(loaded: &Loaded, row: &Row) -> (String, String) {
     let shown = loaded.database.as_ref().map(|database| {
-        let url = url::render(database, &database.host, database.port, None);
+        let url = url::render(database, &database.hosts(), None);
         url::redacted(url.expose_secret())
     });
     let line = format!("# {} = {:?}", row.name, shown.unwrap_or_default());

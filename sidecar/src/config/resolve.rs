@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use stent_agent::config::{CloudWatch, Emf, PostgresAccess};
 use stent_proxy::config::{
-    CleartextPolicy, ClientAuth, ClientTls, Roots, ServerTls, Upstream as ProxyUpstream,
+    CleartextPolicy, ClientAuth, ClientTls, Endpoint, Roots, ServerTls, Upstream as ProxyUpstream,
 };
 use stent_wire::auth::hba::RuleList;
 
@@ -80,6 +80,8 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         upstream: ProxyUpstream {
             host: database.host.clone(),
             port: database.port,
+            others: endpoints(&database.others),
+            target_session_attrs: database.session_attrs,
             database: database.database.clone(),
             user: database.user.clone(),
             password: database.password.clone(),
@@ -244,4 +246,9 @@ fn emf_wanted(switch: AutoSwitch, variables: &Variables) -> bool {
         AutoSwitch::Off => false,
         AutoSwitch::Auto => variables.contains_key("ECS_CONTAINER_METADATA_URI_V4"),
     }
+}
+
+fn endpoints(hosts: &[(String, u16)]) -> Vec<Endpoint> {
+    let endpoint = |(host, port): &(String, u16)| Endpoint { host: host.clone(), port: *port };
+    hosts.iter().map(endpoint).collect()
 }

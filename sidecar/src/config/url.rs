@@ -1,7 +1,7 @@
 //! The database URL: `postgres://user:password@host:port/database?name=value`.
 //!
 //! Owns: taking it apart, and writing it again with another host (for the command of `stent run`).
-//! Refuses: several hosts.
+//! Refuses: keys of the configuration.
 //! Invariant: no error and no warning repeats any part of the URL but a parameter's name.
 //! Source: PostgreSQL documentation, libpq, "Connection URIs" (34.1.1.2).
 
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use stent_proxy::config::{TlsMode, TlsNegotiation};
+use stent_proxy::config::{SessionAttrs, TlsMode, TlsNegotiation};
 use stent_wire::auth::scram::BindingPolicy;
 
 use super::percent::{decoded, encoded};
@@ -22,6 +22,10 @@ pub struct Database {
     pub host: String,
     /// Port, 5432 where none is named.
     pub port: u16,
+    /// Further hosts, each with its port.
+    pub others: Vec<(String, u16)>,
+    /// `target_session_attrs`.
+    pub session_attrs: SessionAttrs,
     /// User.
     pub user: Option<String>,
     /// Password.
@@ -34,6 +38,14 @@ pub struct Database {
     pub tls: UrlTls,
     /// Parameters that mean nothing to the proxy; the command of `stent run` gets them.
     pub parameters: Vec<(String, SecretString)>,
+}
+
+impl Database {
+    /// All hosts with their ports, in the order in which they are tried.
+    pub fn hosts(&self) -> Vec<(String, u16)> {
+        let first = (self.host.clone(), self.port);
+        std::iter::once(first).chain(self.others.iter().cloned()).collect()
+    }
 }
 
 /// What a URL says of TLS; the keys of the configuration go before it.
@@ -77,9 +89,18 @@ pub enum UrlError {
     /// The host holds something that no host has.
     #[error("has no valid host where the host belongs")]
     Host,
-    /// Several hosts.
-    #[error("names several hosts")]
+    /// Several hosts where there is room for one.
+    #[error("names several hosts in a parameter")]
     ManyHosts,
+    /// More hosts than are tried.
+    #[error("names more than {HOSTS_MAX} hosts")]
+    HostsMax,
+    /// Another number of ports than of hosts.
+    #[error("names neither one port nor as many as hosts")]
+    Ports,
+    /// Another `target_session_attrs`.
+    #[error("has a target_session_attrs that PostgreSQL does not know")]
+    SessionAttrs,
     /// A parameter without `=`, or with a name that none has.
     #[error("has a parameter part that is not name=value")]
     Parameter,
@@ -99,7 +120,15 @@ impl UrlError {
     pub const fn mend(self) -> &'static str {
         match self {
             Self::Scheme => "write postgres://user:password@host:5432/database",
-            Self::ManyHosts => "name one host",
+            Self::ManyHosts => {
+                "name them before the path: postgres://user:password@one:5432,two:5432/database"
+            }
+            Self::HostsMax => "name fewer hosts, or a name that leads to all of them",
+            Self::Ports => "write one port for all hosts, or one for each",
+            Self::SessionAttrs => {
+                "write target_session_attrs=any, read-write, read-only, primary, standby or \
+                 prefer-standby"
+            }
             Self::SslMode => {
                 "write sslmode=disable, allow, prefer, require, verify-ca or verify-full, and \
                  sslnegotiation=postgres or direct"
@@ -139,7 +168,14 @@ pub fn parse(url: &str) -> Result<Database, UrlError> {
         Some((user, password)) => (decoded_or_none(user)?, decoded_or_none(password)?),
         None => (None, None),
     };
-    let (host, port) = host_and_port(host_part)?;
+    let mut hosts = host_part.split(',').map(host_and_port).collect::<Result<Vec<_>, _>>()?;
+    if hosts.len() > HOSTS_MAX {
+        return Err(UrlError::HostsMax);
+    }
+    let (host, port) = hosts.remove(0);
+    let others = hosts.into_iter().map(|(host, port)| {
+        (host.unwrap_or_else(|| LOCAL.to_owned()), port.unwrap_or(POSTGRES_PORT))
+    });
     let path = path.strip_prefix('/').unwrap_or(path);
     if path.contains('@') {
         return Err(UrlError::StrayAt);
@@ -150,6 +186,8 @@ pub fn parse(url: &str) -> Result<Database, UrlError> {
     let mut database = Database {
         host: host.unwrap_or_default(),
         port: port.unwrap_or(POSTGRES_PORT),
+        others: others.collect(),
+        session_attrs: SessionAttrs::default(),
         user,
         password: password.map(SecretString::from),
         database: decoded_or_none(path)?,
@@ -165,11 +203,15 @@ pub fn parse(url: &str) -> Result<Database, UrlError> {
 
 /// PostgreSQL's port. Source: PostgreSQL documentation, `PGPORT`.
 const POSTGRES_PORT: u16 = 5432;
+/// The host where none is named.
+const LOCAL: &str = "localhost";
+/// The most hosts.
+const HOSTS_MAX: usize = 16;
 
 /// Fills in what libpq would.
 fn completed(mut database: Database) -> Database {
     if database.host.is_empty() {
-        database.host = "localhost".to_owned();
+        database.host = LOCAL.to_owned();
     }
     if database.database.is_none() {
         database.database.clone_from(&database.user);
@@ -188,10 +230,11 @@ pub(crate) fn from_libpq(get: impl Fn(&str) -> Option<String>) -> Option<Result<
 pub(crate) type PgVar = (&'static str, UrlError);
 
 fn libpq(host: String, get: impl Fn(&str) -> Option<String>) -> Result<Database, PgVar> {
-    check_host(&host).map_err(|error| ("PGHOST", error))?;
-    let port = match get("PGPORT") {
-        Some(port) => Port::parse(&port).map_err(|_| ("PGPORT", UrlError::Port))?.0,
-        None => POSTGRES_PORT,
+    let mut hosts = libpq_hosts(&host, get("PGPORT").as_deref())?;
+    let (host, port) = hosts.remove(0);
+    let session_attrs = match get("PGTARGETSESSIONATTRS") {
+        Some(wanted) => session_attrs(&wanted).map_err(|error| ("PGTARGETSESSIONATTRS", error))?,
+        None => SessionAttrs::default(),
     };
     let tls = UrlTls {
         mode: match get("PGSSLMODE") {
@@ -217,6 +260,8 @@ fn libpq(host: String, get: impl Fn(&str) -> Option<String>) -> Result<Database,
     Ok(completed(Database {
         host,
         port,
+        others: hosts,
+        session_attrs,
         user: get("PGUSER"),
         password: get("PGPASSWORD").map(SecretString::from),
         database: get("PGDATABASE"),
@@ -226,21 +271,50 @@ fn libpq(host: String, get: impl Fn(&str) -> Option<String>) -> Result<Database,
     }))
 }
 
+/// `PGHOST` and `PGPORT`: lists, with one port for all or one for each.
+fn libpq_hosts(hosts: &str, ports: Option<&str>) -> Result<Vec<(String, u16)>, PgVar> {
+    let hosts: Vec<&str> = hosts.split(',').collect();
+    if hosts.len() > HOSTS_MAX {
+        return Err(("PGHOST", UrlError::HostsMax));
+    }
+    let ports = match ports {
+        None => vec![POSTGRES_PORT],
+        Some(ports) => {
+            let ports = ports.split(',').map(|port| match port {
+                "" => Ok(POSTGRES_PORT),
+                port => Port::parse(port).map(|port| port.0),
+            });
+            ports.collect::<Result<_, _>>().map_err(|_| ("PGPORT", UrlError::Port))?
+        }
+    };
+    if ports.len() != 1 && ports.len() != hosts.len() {
+        return Err(("PGPORT", UrlError::Ports));
+    }
+    let pairs = hosts.into_iter().zip(ports.iter().cycle()).map(|(host, &port)| {
+        check_host(host)?;
+        Ok((if host.is_empty() { LOCAL } else { host }.to_owned(), port))
+    });
+    pairs.collect::<Result<_, _>>().map_err(|error| ("PGHOST", error))
+}
+
+fn session_attrs(wanted: &str) -> Result<SessionAttrs, UrlError> {
+    let known = SessionAttrs::ALL.into_iter().find(|known| known.as_str() == wanted);
+    known.ok_or(UrlError::SessionAttrs)
+}
+
 /// The URL for a message: user, host, port and database, the password as stars.
 pub(crate) fn redacted(url: &str) -> String {
     let Ok(database) = parse(url) else { return "(malformed, not shown)".to_owned() };
     let stars = database.password.as_ref().map(|_| SecretString::from("********"));
     let shown = Database { password: stars, parameters: Vec::new(), ..database };
-    let host = shown.host.clone();
-    render(&shown, &host, shown.port, None).expose_secret().to_owned()
+    render(&shown, &shown.hosts(), None).expose_secret().to_owned()
 }
 
-/// Writes a URL to `host:port` (a folder where it begins with `/`) with the user, password,
-/// database and foreign parameters of `database`. `sslmode` is added where it is given.
+/// Writes a URL to hosts with their ports (the first a folder where it begins with `/`) with the
+/// user, password, database and foreign parameters of `database`. `sslmode` is added where it is given.
 pub(crate) fn render(
     database: &Database,
-    host: &str,
-    port: u16,
+    hosts: &[(String, u16)],
     sslmode: Option<&str>,
 ) -> SecretString {
     let mut url = "postgres://".to_owned();
@@ -253,13 +327,18 @@ pub(crate) fn render(
         url.push('@');
     }
     let mut parameters: Vec<String> = Vec::new();
-    if host.starts_with('/') {
-        parameters.push(format!("host={}", encoded(host)));
-        parameters.push(format!("port={port}"));
-    } else if host.contains(':') {
-        write!(url, "[{host}]:{port}").expect("a string takes everything");
-    } else {
-        write!(url, "{host}:{port}").expect("a string takes everything");
+    for (number, (host, port)) in hosts.iter().enumerate() {
+        let comma = if number == 0 { "" } else { "," };
+        if host.starts_with('/') && hosts.len() == 1 {
+            parameters.push(format!("host={}", encoded(host)));
+            parameters.push(format!("port={port}"));
+        } else if host.starts_with('/') {
+            write!(url, "{comma}{}:{port}", encoded(host)).expect("a string takes everything");
+        } else if host.contains(':') {
+            write!(url, "{comma}[{host}]:{port}").expect("a string takes everything");
+        } else {
+            write!(url, "{comma}{host}:{port}").expect("a string takes everything");
+        }
     }
     url.push('/');
     url.push_str(&encoded(database.database.as_deref().unwrap_or_default()));
@@ -269,6 +348,9 @@ pub(crate) fn render(
             .iter()
             .map(|(name, value)| format!("{name}={}", encoded(value.expose_secret()))),
     );
+    if hosts.len() > 1 {
+        parameters.push(format!("target_session_attrs={}", database.session_attrs.as_str()));
+    }
     parameters.extend(sslmode.map(|mode| format!("sslmode={mode}")));
     if !parameters.is_empty() {
         url.push('?');
@@ -284,9 +366,6 @@ fn decoded_or_none(text: &str) -> Result<Option<String>, UrlError> {
 type HostPort = (Option<String>, Option<u16>);
 
 fn host_and_port(text: &str) -> Result<HostPort, UrlError> {
-    if text.contains(',') {
-        return Err(UrlError::ManyHosts);
-    }
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or(UrlError::Host)?;
         let host: std::net::Ipv6Addr = host.parse().map_err(|_| UrlError::Host)?;
@@ -347,6 +426,7 @@ fn parameter(database: &mut Database, pair: &str) -> Result<(), UrlError> {
         "sslkey" => database.tls.key = Some(value),
         "sslnegotiation" => database.tls.negotiation = negotiation(&value)?,
         "channel_binding" => database.tls.channel_binding = binding(&value)?,
+        "target_session_attrs" => database.session_attrs = session_attrs(&value)?,
         "connect_timeout" => {
             database.connect_timeout = connect_timeout(&value)?;
             database.parameters.push((name.to_owned(), SecretString::from(value)));

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use serde_json::{Map, Number, Value};
 use stent_contract::{Verdict, VerdictLevel};
 
+use super::date;
+
 /// One JSON object and the end of its line.
 pub(super) fn json(t_s: f64, verdict: &Verdict) -> String {
     let (low, high) = verdict.seconds_to_limit_range.unzip();
@@ -37,8 +39,8 @@ pub(super) fn json(t_s: f64, verdict: &Verdict) -> String {
 /// The event as a person reads it.
 pub(super) fn text(t_s: f64, verdict: &Verdict) -> String {
     let mut text = format!(
-        "{} ({t_s} s): {}, {}, confidence {:.2}\n",
-        time(t_s),
+        "{}: {}, {}, confidence {:.2}\n",
+        moment(t_s),
         word(verdict.level),
         verdict.class.as_str(),
         verdict.confidence
@@ -76,6 +78,15 @@ fn number(value: Option<f64>) -> Value {
         return Value::from(value as i64);
     }
     Number::from_f64(value).map_or(Value::Null, Value::Number)
+}
+
+/// Seconds that are a date are written as one: histories of this century and the next.
+fn moment(t_s: f64) -> String {
+    if (9.4e8..7.3e9).contains(&t_s) {
+        date::text(t_s as u64)
+    } else {
+        format!("{} ({t_s} s)", time(t_s))
+    }
 }
 
 /// Days, hours and minutes.

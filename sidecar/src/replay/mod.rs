@@ -5,9 +5,14 @@
 //! Invariant: a row that cannot be read is counted and the first is named; nothing is guessed in
 //! its place.
 
+mod cloudwatch;
+mod date;
+mod document;
 mod event;
 mod options;
+mod prometheus;
 mod rows;
+mod series;
 
 use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
@@ -15,8 +20,9 @@ use std::time::Duration;
 use stent_contract::VerdictLevel;
 use stent_leak::{MemoryDetector, MemorySample, MemorySettings};
 
+use options::{Monitor, Source};
 pub(crate) use options::{Options, OptionsError, parse};
-use rows::{Columns, Row, Rows};
+use rows::{Row, Rows};
 
 use crate::exit::Exit;
 
@@ -42,6 +48,8 @@ pub(crate) enum ReplayError {
     Broken { line: u64, problem: String },
     #[error("no row of the trace can be read; line {line}: {problem}")]
     NoRow { line: u64, problem: String },
+    #[error("the history cannot be read: {0}")]
+    Document(#[from] document::DocumentError),
     #[error("the result cannot be written: {0}")]
     Write(#[source] std::io::Error),
 }
@@ -54,6 +62,10 @@ impl ReplayError {
             Self::NoColumn(_) => "name the column with --time or --rss",
             Self::Broken { .. } => "mend the row, or leave --strict away to skip such rows",
             Self::NoRow { .. } => "see `stent help` for the columns",
+            Self::Document(_) => {
+                "give what `aws cloudwatch get-metric-data` or Prometheus' query_range prints, and \
+                 name the series with --rss, --heap, --requests, --limit, --life"
+            }
             Self::Write(_) => "see where standard output leads to",
         }
     }
@@ -61,9 +73,11 @@ impl ReplayError {
     const fn exit(&self) -> Exit {
         match self {
             Self::Read(_) | Self::Write(_) => Exit::Failure,
-            Self::Empty | Self::NoColumn(_) | Self::Broken { .. } | Self::NoRow { .. } => {
-                Exit::Negative
-            }
+            Self::Empty
+            | Self::NoColumn(_)
+            | Self::Broken { .. }
+            | Self::NoRow { .. }
+            | Self::Document(_) => Exit::Negative,
         }
     }
 }
@@ -94,19 +108,44 @@ pub(crate) fn run(options: &Options) -> Exit {
 /// Judges the rows and writes an event for each change of the verdict. Returns a summary.
 fn replay(options: &Options, input: &mut dyn BufRead) -> Result<String, ReplayError> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut rows = Rows::open(input, Columns::named(options), options.rows)?;
+    let summary = match options.source {
+        Source::Csv => replay_table(options, input, &mut out)?,
+        Source::Of(monitor) => replay_document(options, monitor, input, &mut out)?,
+    };
+    out.flush().map_err(ReplayError::Write)?;
+    Ok(summary)
+}
+
+fn replay_table(
+    options: &Options,
+    input: &mut dyn BufRead,
+    out: &mut dyn Write,
+) -> Result<String, ReplayError> {
+    let mut rows = Rows::open(input, options)?;
     let first = rows.first(FIRST_ROWS)?;
-    let interval = options.interval.unwrap_or_else(|| interval(&first));
-    let mut judge = Judge::new(interval, options);
+    let mut judge = Judge::new(&first, options);
     for row in first {
-        judge.take(&row, &mut out)?;
+        judge.take(&row, out)?;
     }
     while let Some(row) = rows.next()? {
-        judge.take(&row, &mut out)?;
+        judge.take(&row, out)?;
     }
-    out.flush().map_err(ReplayError::Write)?;
-    let lives = judge.life;
-    Ok(format!("{} rows judged, {lives} lives{}", rows.read(), rows.skipped()))
+    Ok(format!("{} rows judged, {} lives{}", rows.read(), judge.life, rows.skipped()))
+}
+
+fn replay_document(
+    options: &Options,
+    monitor: Monitor,
+    input: &mut dyn BufRead,
+    out: &mut dyn Write,
+) -> Result<String, ReplayError> {
+    let (rows, notes) = document::rows(input, monitor, options)?;
+    let mut judge = Judge::new(&rows[..rows.len().min(FIRST_ROWS)], options);
+    for row in &rows {
+        judge.take(row, out)?;
+    }
+    let notes: String = notes.iter().map(|note| format!("\n  it says: {note}")).collect();
+    Ok(format!("{} rows judged, {} lives{notes}", rows.len(), judge.life))
 }
 
 /// The median time between the first rows.
@@ -130,7 +169,9 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new(interval: Duration, options: &'a Options) -> Self {
+    /// A judge of a history that begins with these rows.
+    fn new(first: &[Row], options: &'a Options) -> Self {
+        let interval = options.interval.unwrap_or_else(|| interval(first));
         let detector = MemoryDetector::new("trace", MemorySettings::every(interval));
         let level = VerdictLevel::Healthy;
         Self { options, detector, level, life: 0, began_ms: 0, newest: None }
@@ -151,9 +192,10 @@ impl<'a> Judge<'a> {
             heap: row.heap,
             transactions: row.requests,
         });
-        let verdict = self.detector.verdict(row.at_ms);
-        if verdict.level != self.level {
-            self.level = verdict.level;
+        let level = self.detector.level(row.at_ms);
+        if level != self.level {
+            self.level = level;
+            let verdict = self.detector.verdict(row.at_ms);
             let line = match self.options.format {
                 options::Format::Json => event::json(row.t_s, &verdict),
                 options::Format::Text => event::text(row.t_s, &verdict),

@@ -6,10 +6,13 @@
 use std::time::Duration;
 
 /// What was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
     /// A path, or `-` for standard input.
     pub(crate) path: String,
+    pub(crate) source: Source,
+    /// Bytes in one unit of the columns of memory.
+    pub(crate) scale: f64,
     pub(crate) format: Format,
     pub(crate) rows: BrokenRows,
     /// Time between readings, where it is not taken from the rows.
@@ -18,6 +21,24 @@ pub(crate) struct Options {
     pub(crate) limit_bytes: Option<u64>,
     /// Names of the columns: time, resident, heap, requests, limit, life.
     pub(crate) columns: [String; 6],
+}
+
+/// What wrote the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A table with a line of names.
+    Csv,
+    /// A monitoring system: JSON.
+    Of(Monitor),
+}
+
+/// A monitoring system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Monitor {
+    /// `aws cloudwatch get-metric-data`.
+    CloudWatch,
+    /// Prometheus' `query_range`.
+    Prometheus,
 }
 
 /// How events are written.
@@ -51,6 +72,10 @@ pub(crate) enum OptionsError {
     Interval,
     #[error("replay: --limit-bytes is not a number of bytes")]
     LimitBytes,
+    #[error("replay: --from is csv, cloudwatch or prometheus")]
+    From,
+    #[error("replay: --scale is not a number of bytes above 0 and up to 1e12")]
+    Scale,
 }
 
 /// The options that name columns, and the names without them.
@@ -67,6 +92,8 @@ const COLUMNS: [(&str, &str); 6] = [
 pub(crate) fn parse(words: Vec<String>) -> Result<Options, OptionsError> {
     let mut options = Options {
         path: String::new(),
+        source: Source::Csv,
+        scale: 1.0,
         format: Format::Text,
         rows: BrokenRows::Skip,
         interval: None,
@@ -89,8 +116,7 @@ pub(crate) fn parse(words: Vec<String>) -> Result<Options, OptionsError> {
                 options.path.clone_from(&word);
             }
             _ => {
-                let known = name == "--interval"
-                    || name == "--limit-bytes"
+                let known = ["--interval", "--limit-bytes", "--from", "--scale"].contains(&name)
                     || COLUMNS.iter().any(|(option, _)| *option == name);
                 if !known {
                     return Err(OptionsError::Unknown);
@@ -103,27 +129,46 @@ pub(crate) fn parse(words: Vec<String>) -> Result<Options, OptionsError> {
     if options.path.is_empty() { Err(OptionsError::NoPath) } else { Ok(options) }
 }
 
+/// Whether a column has the name that it has without an option.
+pub(super) fn is_default(column: usize, name: &str) -> bool {
+    COLUMNS[column].1 == name
+}
+
 fn set(options: &mut Options, name: &str, value: String) -> Result<(), OptionsError> {
     if let Some(at) = COLUMNS.iter().position(|(option, _)| *option == name) {
         options.columns[at] = value;
         return Ok(());
     }
-    if name == "--limit-bytes" {
-        options.limit_bytes = Some(value.parse().map_err(|_| OptionsError::LimitBytes)?);
-        return Ok(());
+    match name {
+        "--limit-bytes" => {
+            options.limit_bytes = Some(value.parse().map_err(|_| OptionsError::LimitBytes)?);
+        }
+        "--from" => {
+            options.source = match value.as_str() {
+                "csv" => Source::Csv,
+                "cloudwatch" => Source::Of(Monitor::CloudWatch),
+                "prometheus" => Source::Of(Monitor::Prometheus),
+                _ => return Err(OptionsError::From),
+            };
+        }
+        "--scale" => options.scale = within(&value, 1e-6..=1e12).ok_or(OptionsError::Scale)?,
+        _ => {
+            let seconds = within(&value, 0.001..=86_400.0).ok_or(OptionsError::Interval)?;
+            options.interval = Some(Duration::from_secs_f64(seconds));
+        }
     }
-    let seconds: f64 = value.parse().map_err(|_| OptionsError::Interval)?;
-    if !(0.001..=86_400.0).contains(&seconds) {
-        return Err(OptionsError::Interval);
-    }
-    options.interval = Some(Duration::from_secs_f64(seconds));
     Ok(())
+}
+
+fn within(value: &str, range: std::ops::RangeInclusive<f64>) -> Option<f64> {
+    value.parse().ok().filter(|value| range.contains(value))
 }
 
 impl OptionsError {
     pub(crate) const fn mend(self) -> &'static str {
-        "write stent replay FILE.csv [--json] [--strict] [--interval SECONDS] [--limit-bytes N] \
-         and, for columns of other names, --time --rss --heap --requests --limit --life NAME"
+        "write stent replay FILE [--from csv|cloudwatch|prometheus] [--json] [--strict] \
+         [--interval SECONDS] [--limit-bytes N] [--scale BYTES] and, for columns or series of \
+         other names, --time --rss --heap --requests --limit --life NAME"
     }
 }
 
@@ -154,5 +199,7 @@ mod tests {
         assert_eq!(words("a --interval 0"), Err(OptionsError::Interval));
         assert_eq!(words("a --interval NaN"), Err(OptionsError::Interval));
         assert_eq!(words("a --limit-bytes much"), Err(OptionsError::LimitBytes));
+        assert_eq!(words("a --from graphite"), Err(OptionsError::From));
+        assert_eq!(words("a --scale 0"), Err(OptionsError::Scale));
     }
 }

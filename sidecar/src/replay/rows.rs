@@ -33,10 +33,10 @@ pub(super) struct Row {
 }
 
 /// The names that columns go by: time, resident, heap, requests, limit, life.
-pub(super) struct Columns([String; 6]);
+struct Columns([String; 6]);
 
 impl Columns {
-    pub(super) fn named(options: &Options) -> Self {
+    fn named(options: &Options) -> Self {
         Self(options.columns.clone())
     }
 
@@ -58,6 +58,8 @@ impl Columns {
 pub(super) struct Rows<'a> {
     input: &'a mut dyn BufRead,
     columns: Columns,
+    /// Bytes in one unit of memory.
+    scale: f64,
     places: [Option<usize>; 6],
     broken: BrokenRows,
     line: u64,
@@ -69,16 +71,13 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Reads the line of names.
-    pub(super) fn open(
-        input: &'a mut dyn BufRead,
-        columns: Columns,
-        broken: BrokenRows,
-    ) -> Result<Self, ReplayError> {
+    pub(super) fn open(input: &'a mut dyn BufRead, options: &Options) -> Result<Self, ReplayError> {
         let mut rows = Self {
             input,
-            columns,
+            columns: Columns::named(options),
+            scale: options.scale,
             places: [None; 6],
-            broken,
+            broken: options.rows,
             line: 0,
             newest_ms: None,
             read: 0,
@@ -199,18 +198,22 @@ impl<'a> Rows<'a> {
         let name = |column: usize| self.columns.0[column].as_str();
         let needed = |column: usize| at(column).ok_or_else(|| format!("no {}", name(column)));
         let number = |column: usize| at(column).map(|text| whole(text, name(column))).transpose();
+        let bytes = |text: &str, column: usize| {
+            real(text, name(column), NUMBER_MAX / self.scale)
+                .map(|value| (value * self.scale).round() as u64)
+        };
         let t_s = real(needed(0)?, name(0), TIME_MAX_S)?;
         let at_ms = (t_s * 1_000.0).round() as u64;
         if self.newest_ms.is_some_and(|newest| at_ms < newest) {
             return Err(format!("{} goes back", name(0)));
         }
-        let rss = whole(needed(1)?, name(1))?;
-        let limit = at(4).filter(|text| *text != "max").map(|text| whole(text, name(4)));
+        let rss = bytes(needed(1)?, 1)?;
+        let limit = at(4).filter(|text| *text != "max").map(|text| bytes(text, 4));
         Ok(Row {
             t_s,
             at_ms,
             rss,
-            heap: number(2)?,
+            heap: at(2).map(|text| bytes(text, 2)).transpose()?,
             requests: number(3)?,
             limit: limit.transpose()?.filter(|limit| *limit > 0),
             life: at(5).map(str::to_owned),

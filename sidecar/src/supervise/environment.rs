@@ -100,7 +100,7 @@ const AROUND: [&str; 6] = [
 pub(crate) fn command(access: &ClientAccess, command: Vec<OsString>) -> Start {
     let database = &access.database;
     let mode = if access.tls_required { "require" } else { "disable" };
-    let url = url::render(database, &access.host, access.port, Some(mode));
+    let url = url::render(database, &[(access.host.clone(), access.port)], Some(mode));
     let mut set = vec![
         ("DATABASE_URL".to_owned(), url),
         ("PGHOST".to_owned(), access.host.clone().into()),

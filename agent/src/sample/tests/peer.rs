@@ -1,10 +1,11 @@
 //! From a client's address to its process, over real sockets.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use stent_contract::ProxySnapshot;
+use stent_testkit::free_port;
 
 use super::super::peer::PeerFinder;
 use super::{proxy_snapshot, silent_holder};
@@ -68,12 +69,13 @@ async fn an_answer_is_remembered_while_the_client_holds_its_server_and_no_longer
 
 #[tokio::test]
 async fn a_client_that_was_not_found_is_asked_about_again_only_later() {
-    let (listener, client, snapshot) = client_at("127.0.0.1:0", 2_000);
-    let address = client.local_addr().unwrap();
-    drop((listener, client));
+    // Of a client that has gone, the system may give the port to the next one of any process. This
+    // one is reserved.
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
+    let snapshot = proxy_snapshot(1, vec![silent_holder(1, &address.to_string(), 2_000)]);
     let (mut finder, now) = (finder(), Instant::now());
     assert_eq!(pid_after(&mut finder, &snapshot, now).await, None);
-    let _again = TcpListener::bind(address).expect("the client's port is free again");
+    let _again = TcpListener::bind(address).expect("it is reserved for this test");
     assert_eq!(pid_after(&mut finder, &snapshot, now + Duration::from_secs(29)).await, None);
     let later = now + Duration::from_secs(31);
     assert_eq!(pid_after(&mut finder, &snapshot, later).await, Some(std::process::id()));

@@ -11,6 +11,7 @@
 //! ```
 
 mod report;
+mod standing;
 mod weigh;
 
 use std::time::Duration;
@@ -19,10 +20,11 @@ use stent_contract::{Verdict, VerdictLevel};
 
 use crate::forecast::Profile;
 use crate::lives::{Ending, Life, Lives, ODDS_MAX};
+use crate::rise::{self, Frame, POINTS_MIN, Rise};
 use crate::series::{BUCKETS, Bucket, LEVELS, Point, Series};
-use crate::shape::{self, Frame, POINTS_MIN, Rise};
 use crate::stats::Scratch;
-use weigh::{Context, Finding};
+use standing::{Standing, weightiest};
+use weigh::{Context, Finding, Row};
 
 /// Windows of a level, in quarters of what the life has there: all of it, and what is left without
 /// its beginning.
@@ -30,7 +32,7 @@ const QUARTERS: [usize; 3] = [4, 3, 2];
 /// A life whose shape speaks this little against a leak ended growing (natural logarithm of odds).
 const GROWING_ODDS_MIN: f64 = -0.3;
 /// A level is looked at this many times while its ring fills once.
-const LOOKS: u64 = 16;
+const LOOKS: u64 = 32;
 /// Two start times of a process are the same within this, milliseconds: they are computed from
 /// the boot time, which moves when the clock is set.
 const START_TOLERANCE_MS: u64 = 2_000;
@@ -100,7 +102,7 @@ pub struct MemoryDetector {
     /// Buckets closed on each level, in this life.
     closings: [u64; LEVELS],
     profile: Profile,
-    proven: Option<Proven>,
+    standing: Standing,
 }
 
 /// The life being watched.
@@ -108,13 +110,6 @@ pub struct MemoryDetector {
 struct CurrentLife {
     watched_since_ms: u64,
     newest: MemorySample,
-}
-
-/// A leak that was proved, and when it last was.
-#[derive(Clone, Copy, Debug)]
-struct Proven {
-    finding: Finding,
-    last_ms: u64,
 }
 
 impl MemoryDetector {
@@ -132,7 +127,7 @@ impl MemoryDetector {
             findings: [None; LEVELS],
             closings: [0; LEVELS],
             profile: Profile::default(),
-            proven: None,
+            standing: Standing::default(),
         }
     }
 
@@ -166,43 +161,57 @@ impl MemoryDetector {
             }
         }
         self.discard_disproved(&life);
-        self.remember_proof(&life);
+        let (now_ms, anon) = (sample.at_unix_ms, sample.anon as f64);
+        self.standing.renew(self.findings.iter().flatten(), now_ms, anon);
+    }
+
+    /// How bad it is at `now_ms`: what [`MemoryDetector::verdict`] says, without its sentences.
+    pub fn level(&self, now_ms: u64) -> VerdictLevel {
+        match &self.life {
+            Some(life) if self.silent_ms(life, now_ms).is_none() => {
+                self.standing.finding().map_or(VerdictLevel::Healthy, |finding| finding.level)
+            }
+            Some(_) | None => VerdictLevel::Healthy,
+        }
     }
 
     /// What stands at `now_ms`, milliseconds since the Unix epoch.
     pub fn verdict(&self, now_ms: u64) -> Verdict {
         let Some(life) = &self.life else { return report::unread(&self.target, now_ms) };
-        let silent_ms = now_ms.saturating_sub(life.newest.at_unix_ms);
-        if silent_ms > SILENT_INTERVALS * millis(self.settings.interval).max(1) {
+        if let Some(silent_ms) = self.silent_ms(life, now_ms) {
             return report::silent(&self.target, now_ms, silent_ms);
         }
         let watched_ms = life.newest.at_unix_ms - life.watched_since_ms;
-        match self.standing() {
+        // Where nothing stands, the finding that says most tells why.
+        let nothing = || {
+            let most = weightiest(self.findings.iter().flatten())?;
+            Some(Finding { level: VerdictLevel::Healthy, ..*most })
+        };
+        match self.standing.finding().or_else(nothing) {
             Some(finding) => {
-                report::found(&self.target, now_ms, finding, life.roof(), &self.profile)
+                report::found(&self.target, now_ms, &finding, life.roof(), &self.profile)
             }
             None => report::quiet(&self.target, now_ms, watched_ms),
         }
     }
 
-    /// The finding that the verdict rests on: a proof that still holds, else the worst.
-    fn standing(&self) -> Option<&Finding> {
-        self.proven
-            .as_ref()
-            .map(|proven| &proven.finding)
-            .or_else(|| weightiest(self.findings.iter().flatten()))
+    /// How long there was no reading, where that is too long to say anything.
+    fn silent_ms(&self, life: &CurrentLife, now_ms: u64) -> Option<u64> {
+        let silent_ms = now_ms.saturating_sub(life.newest.at_unix_ms);
+        let most_ms = SILENT_INTERVALS * millis(self.settings.interval).max(1);
+        (silent_ms > most_ms).then_some(silent_ms)
     }
 
     /// Looks at the windows of a level and keeps the weightiest finding.
     fn look(&mut self, level: usize, life: &CurrentLife) -> Option<Finding> {
-        let proofs = self.findings[level].map_or(0, |finding| finding.proofs);
+        let before = self.findings[level].map_or_else(Row::default, |finding| finding.row);
         let mut best: Option<Finding> = None;
         for quarters in QUARTERS {
             let Some(rise) = self.measure(level, quarters, life) else { continue };
             if rise.window_ms < millis(self.settings.window_min) {
                 continue;
             }
-            let finding = weigh::weigh(rise, &self.context(level, &rise, life), proofs);
+            let finding = weigh::weigh(rise, &self.context(level, &rise, life), before);
             if best.as_ref().is_none_or(|best| finding.is_above(best)) {
                 best = Some(finding);
             }
@@ -225,7 +234,7 @@ impl MemoryDetector {
             growth_min: self.settings.growth_min.max(self.settings.growth_share_min * floor),
             limit: life.roof(),
         };
-        shape::measure(window, &frame, &mut self.scratch)
+        rise::measure(window, &frame, &mut self.scratch)
     }
 
     fn context(&self, level: usize, rise: &Rise, life: &CurrentLife) -> Context {
@@ -256,21 +265,6 @@ impl MemoryDetector {
         }
     }
 
-    /// Keeps a proof while it is renewed, for one window more, and while its growth is there.
-    fn remember_proof(&mut self, life: &CurrentLife) {
-        let now_ms = life.newest.at_unix_ms;
-        let proofs = self.findings.iter().flatten();
-        let renewed = weightiest(proofs.filter(|found| found.level == VerdictLevel::Leak));
-        if let Some(finding) = renewed {
-            self.proven = Some(Proven { finding: *finding, last_ms: now_ms });
-            return;
-        }
-        self.proven = self.proven.filter(|proven| {
-            now_ms - proven.last_ms <= proven.finding.rise.window_ms
-                && proven.finding.still_holds(life.newest.anon as f64)
-        });
-    }
-
     fn end_life(&mut self) {
         let Some(life) = self.life.take() else { return };
         let watched_ms = life.newest.at_unix_ms - life.watched_since_ms;
@@ -280,7 +274,7 @@ impl MemoryDetector {
         self.series.clear();
         self.findings = [None; LEVELS];
         self.closings = [0; LEVELS];
-        self.proven = None;
+        self.standing = Standing::default();
         assert!(self.series.last_ms().is_none(), "a new life starts with an empty series");
     }
 
@@ -293,7 +287,7 @@ impl MemoryDetector {
         let Some(late) = self.measure(level, 3, life) else { return Ending::Settled };
         let all = self.measure(level, 4, life);
         let shape_odds = all.map_or(late.shape_odds, |all| all.shape_odds.max(late.shape_odds));
-        if shape_odds >= GROWING_ODDS_MIN && late.z >= shape::Z_MIN {
+        if shape_odds >= GROWING_ODDS_MIN && late.z >= rise::Z_MIN {
             let odds = (shape_odds + 1.0).clamp(0.0, ODDS_MAX);
             return Ending::Growing { bytes_per_hour: late.pace() * 3_600.0, odds };
         }
@@ -314,10 +308,6 @@ impl CurrentLife {
         let beside = self.newest.charged.saturating_sub(self.newest.anon);
         self.newest.limit.map(|limit| limit.saturating_sub(beside) as f64)
     }
-}
-
-fn weightiest<'a>(findings: impl Iterator<Item = &'a Finding>) -> Option<&'a Finding> {
-    findings.reduce(|best, next| if next.is_above(best) { next } else { best })
 }
 
 fn millis(duration: Duration) -> u64 {

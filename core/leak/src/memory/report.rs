@@ -6,9 +6,9 @@
 use stent_contract::{Evidence, LeakClass, Resource, Verdict, VerdictLevel};
 
 use super::weigh::{Finding, Reason};
+use crate::fits::Shape;
 use crate::forecast::{self, Profile};
-use crate::shape::{Rise, Traffic};
-use crate::shapes::Shape;
+use crate::rise::{Rise, Traffic};
 use crate::text;
 
 /// Nothing was read yet.

@@ -3,7 +3,7 @@
 //! Owns: the judgement of one window. Refuses: remembering it.
 //! Invariant: each doubt has its own name, and only a rise without any is a proof.
 //!
-//! The odds of a leak are those of its shape against bounded shapes ([`crate::shape`]), and against
+//! The odds of a leak are those of its shape against bounded shapes ([`crate::rise`]), and against
 //! what no shape can tell from a leak until it ends: a cache that fills evenly to its cap, the
 //! first tooth of a collector that waits. Such things are seldom large beside the room that they
 //! have, and seldom last for days: each share of the room that is used up and each hour that passes
@@ -11,22 +11,22 @@
 
 use stent_contract::{LeakClass, VerdictLevel};
 
-use crate::shape::{Rise, Traffic};
-use crate::shapes::{Fit, Shape};
+use crate::fits::{Fit, Shape};
+use crate::rise::{Rise, Traffic};
 
-/// Odds of a leak that page: 20 to 1 (natural logarithm).
-const LEAK_ODDS: f64 = 3.3;
-/// Odds that start attribution: 3 to 1.
-const SUSPECT_ODDS: f64 = 1.1;
-/// Looks in a row that must find a proof.
-const PROOFS_MIN: u32 = 3;
+/// Odds of a leak that page: 25 to 1 (natural logarithm).
+const LEAK_ODDS: f64 = 3.2;
+/// Odds that start attribution: 11 to 1.
+const SUSPECT_ODDS: f64 = 2.4;
+/// Looks in a row that must find the same before it counts: many looks find chance proofs.
+const IN_A_ROW: u32 = 4;
 /// Standard errors of growth that a proof needs.
 const LEAK_Z: f64 = 6.0;
 /// An evenly filled thing is larger than a share `u` of the room with the probability
 /// `(1 - u)^p`. What fills for minutes is a start-up and small beside the room; what takes most of
 /// it (a heap that grows to its own limit, a job) takes about an hour; what fills for half a day is
 /// small again. Seconds, and the `p` there; in between on a logarithmic scale ...
-const ROOM_POWERS: [(f64, f64); 3] = [(300.0, 4.0), (3_600.0, 2.1), (12.0 * 3_600.0, 5.8)];
+const ROOM_POWERS: [(f64, f64); 3] = [(300.0, 3.0), (3_600.0, 1.8), (12.0 * 3_600.0, 7.0)];
 /// ... and it is larger than `g` times what was there before with `(1 + g)^-SIZE_POWER`.
 const SIZE_POWER: f64 = 2.5;
 /// A process is at least so large in that comparison: small ones double on a whim. Bytes.
@@ -44,6 +44,11 @@ const FILL_MAX_LATE_S: f64 = 24.0 * 3_600.0;
 const FLAT_SHARE: f64 = 0.3;
 /// Growth beyond a level that was known is less often bounded. Natural logarithm.
 const OUTGROWN_ODDS: f64 = 1.2;
+/// Growth beside a heap that stays flat is also what page cache, retained pages and fragmentation
+/// look like. Natural logarithm.
+const FLAT_HEAP_ODDS: f64 = -0.5;
+/// Growth that begins late where requests are not counted may be that of the load.
+const UNCOUNTED_ODDS: f64 = -1.0;
 /// Growth is new only where at least this share of it lies above levels of the past.
 const NEW_SHARE: f64 = 0.5;
 /// A heap that grew by less than this share of the growth stayed flat.
@@ -79,8 +84,43 @@ pub(super) struct Finding {
     pub(super) odds: f64,
     /// Earlier lives in a row that ended growing.
     pub(super) growing_lives: usize,
-    /// How often in a row a look at this resolution found a proof.
-    pub(super) proofs: u32,
+    /// What looks at this resolution have found in a row.
+    pub(super) row: Row,
+}
+
+/// How often in a row looks at a resolution have found the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Row {
+    suspicions: u32,
+    proofs: u32,
+}
+
+impl Row {
+    /// The row with one look more.
+    fn after(before: Self, reason: Reason, odds: f64) -> Self {
+        let suspicions = if odds >= SUSPECT_ODDS { before.suspicions + 1 } else { 0 };
+        let proofs = match reason {
+            Reason::Proven | Reason::Repeated => before.proofs + 1,
+            Reason::KnownPlateau(_)
+            | Reason::StoodHigher(_)
+            | Reason::Slowing { .. }
+            | Reason::FollowsTraffic
+            | Reason::Part
+            | Reason::Early => 0,
+        };
+        assert!(before.proofs <= IN_A_ROW && before.suspicions <= IN_A_ROW, "it is counted so far");
+        Self { suspicions: suspicions.min(IN_A_ROW), proofs: proofs.min(IN_A_ROW) }
+    }
+
+    fn level(self) -> VerdictLevel {
+        if self.proofs >= IN_A_ROW {
+            VerdictLevel::Leak
+        } else if self.suspicions >= IN_A_ROW {
+            VerdictLevel::Suspect
+        } else {
+            VerdictLevel::Healthy
+        }
+    }
 }
 
 /// Why the level is what it is.
@@ -104,7 +144,24 @@ pub(super) enum Reason {
     Repeated,
 }
 
+impl Reason {
+    /// Whether it is known what grows, and that it is no leak.
+    const fn explains(self) -> bool {
+        match self {
+            Self::KnownPlateau(_) | Self::StoodHigher(_) | Self::FollowsTraffic => true,
+            Self::Slowing { .. } | Self::Part | Self::Early | Self::Proven | Self::Repeated => {
+                false
+            }
+        }
+    }
+}
+
 impl Finding {
+    /// Whether it is known what grows, and that it is no leak.
+    pub(super) const fn is_explained(&self) -> bool {
+        self.reason.explains()
+    }
+
     /// Orders findings: level, then odds.
     pub(super) fn is_above(&self, other: &Self) -> bool {
         (self.level, self.odds) >= (other.level, other.odds)
@@ -127,33 +184,18 @@ impl Finding {
 }
 
 /// Weighs a rise against everything else that is known.
-/// `proofs` is how often in a row a proof was found before.
-pub(super) fn weigh(rise: Rise, context: &Context, proofs: u32) -> Finding {
+/// `before` is what looks at this resolution had found in a row.
+pub(super) fn weigh(rise: Rise, context: &Context, before: Row) -> Finding {
     assert!(rise.growth > 0.0, "a rise rises");
     let (growing_lives, lives_odds) = context.growing_lives;
     let unlike = (-rise.shape_odds).exp() + evenly_filled(&rise, context);
-    let mut odds = lives_odds - unlike.ln();
-    if context.known_plateau.is_some_and(|level| rise.late_low > level) {
-        odds += OUTGROWN_ODDS;
-    }
+    let odds = lives_odds - unlike.ln() + circumstances(&rise, context);
     let reason = reason(&rise, context, odds, lives_odds);
-    let level = match reason {
-        Reason::KnownPlateau(_) | Reason::StoodHigher(_) | Reason::FollowsTraffic => {
-            VerdictLevel::Healthy
-        }
-        Reason::Slowing { .. } | Reason::Part | Reason::Early if odds < SUSPECT_ODDS => {
-            VerdictLevel::Healthy
-        }
-        Reason::Slowing { .. } | Reason::Part | Reason::Early => VerdictLevel::Suspect,
-        // Many looks find chance proofs; one that is found again is none.
-        Reason::Proven | Reason::Repeated if proofs + 1 < PROOFS_MIN => VerdictLevel::Suspect,
-        Reason::Proven | Reason::Repeated => VerdictLevel::Leak,
-    };
-    let is_proof = matches!(reason, Reason::Proven | Reason::Repeated);
-    let proofs = if is_proof { (proofs + 1).min(PROOFS_MIN) } else { 0 };
+    let row = Row::after(before, reason, odds);
+    let level = if reason.explains() { VerdictLevel::Healthy } else { row.level() };
     let class = class(&rise, context, level, reason);
     assert!(odds.is_finite(), "odds are a number");
-    Finding { rise, level, class, reason, odds, growing_lives, proofs }
+    Finding { rise, level, class, reason, odds, growing_lives, row }
 }
 
 /// The odds of something that fills evenly and will stop, against a leak.
@@ -170,6 +212,21 @@ fn evenly_filled(rise: &Rise, context: &Context) -> f64 {
     let share = room.min(size) * lasts;
     assert!((0.0..=1.0).contains(&share), "a probability");
     share
+}
+
+/// What the circumstances add to the odds. Natural logarithm.
+fn circumstances(rise: &Rise, context: &Context) -> f64 {
+    let outgrown = context.known_plateau.is_some_and(|level| rise.late_low > level);
+    let uncounted = rise.traffic == Traffic::Unknown && is_late(rise, context);
+    [(outgrown, OUTGROWN_ODDS), (uncounted, UNCOUNTED_ODDS), (has_flat_heap(rise), FLAT_HEAP_ODDS)]
+        .iter()
+        .filter(|(holds, _)| *holds)
+        .map(|(_, odds)| odds)
+        .sum()
+}
+
+fn has_flat_heap(rise: &Rise) -> bool {
+    rise.heap_growth.is_some_and(|heap| heap < FLAT_HEAP * rise.growth)
 }
 
 fn room_power(seconds: f64) -> f64 {
@@ -223,7 +280,7 @@ fn ceiling(rise: &Rise) -> f64 {
 }
 
 fn class(rise: &Rise, context: &Context, level: VerdictLevel, reason: Reason) -> LeakClass {
-    let heap_is_flat = rise.heap_growth.is_some_and(|heap| heap < FLAT_HEAP * rise.growth);
+    let heap_is_flat = has_flat_heap(rise);
     if level > VerdictLevel::Healthy && !matches!(reason, Reason::Slowing { .. }) {
         return if heap_is_flat { LeakClass::NativeLeak } else { LeakClass::Leak };
     }

@@ -10,19 +10,21 @@
 //! a ramp that has ended. Each is looked at over time and, where traffic varies, over requests;
 //! the rate of requests itself is held constant in all of them, since a live set follows it.
 
+use crate::regress::Target;
 use crate::series::BUCKETS;
 
-/// Time constants of exponential approaches, in windows.
-const EXPONENTIAL: [f64; 8] = [0.05, 0.12, 0.2, 0.35, 0.6, 1.0, 1.7, 3.0];
+/// Time constants of exponential approaches, in windows. Where readings are calm, the distance
+/// between neighbours is an error of its own: they stand close.
+pub(crate) const EXPONENTIAL: [f64; 14] =
+    [0.04, 0.06, 0.09, 0.13, 0.18, 0.25, 0.35, 0.48, 0.66, 0.9, 1.25, 1.7, 2.4, 3.4];
 /// Time constants of logarithms, in windows.
-const LOGARITHM: [f64; 4] = [0.03, 0.15, 0.6, 2.0];
+pub(crate) const LOGARITHM: [f64; 6] = [0.02, 0.06, 0.15, 0.4, 1.0, 2.5];
 /// Where a ramp ends, in windows.
-const RAMP: [f64; 4] = [0.4, 0.6, 0.75, 0.88];
+pub(crate) const RAMP: [f64; 8] = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.88, 0.94];
 /// Exponents of growth that gets faster.
-const CONVEX: [f64; 2] = [1.5, 2.2];
-
+pub(crate) const CONVEX: [f64; 4] = [1.3, 1.6, 2.0, 2.6];
 /// Where late growth begins, in windows.
-const HINGE: [f64; 5] = [0.15, 0.3, 0.45, 0.6, 0.75];
+pub(crate) const HINGE: [f64; 8] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
 
 /// A shape, scaled to a window that runs from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,10 +93,10 @@ pub(crate) struct Fit {
     /// Bytes for each unit of the shape.
     pub(crate) scale: f64,
     /// Standard error of the scale, as if points were independent.
-    error: f64,
+    pub(crate) error: f64,
     /// Value at the end of the window, the rate of requests being what it was on the mean.
     pub(crate) last: f64,
-    squares: f64,
+    pub(crate) squares: f64,
 }
 
 impl Fit {
@@ -121,8 +123,8 @@ pub(crate) struct Fits {
 }
 
 /// Steps are tried at each point, the others on two clocks.
-const FITS_MAX: usize =
-    BUCKETS + 2 * (EXPONENTIAL.len() + LOGARITHM.len() + RAMP.len() + HINGE.len() + 4);
+const FITS_MAX: usize = BUCKETS
+    + 2 * (EXPONENTIAL.len() + LOGARITHM.len() + RAMP.len() + HINGE.len() + CONVEX.len() + 1);
 
 impl Fits {
     /// Fits every shape. At least eight points.
@@ -146,8 +148,8 @@ impl Fits {
                 fits.push(target.fit(shape, Clock::Served, served));
             }
         }
-        for at in &points.time[2..n - 1] {
-            fits.push(target.fit(Shape::Step(*at), Clock::Time, points.time));
+        for at in 2..n - 1 {
+            fits.push(target.step(at, points.time));
         }
         fits.push(Some(target.flat()));
         fits.weigh(&target, points);
@@ -190,131 +192,6 @@ impl Fits {
     }
 }
 
-/// The floors with their mean taken out, and the rate of requests likewise.
-struct Target {
-    n: usize,
-    mean: f64,
-    floor: [f64; BUCKETS],
-    rate: [f64; BUCKETS],
-    rate_squares: f64,
-    grain_squares: f64,
-}
-
-impl Target {
-    fn new(points: &Points<'_>) -> Self {
-        let n = points.floor.len();
-        let mut rate = [0.0; BUCKETS];
-        if let Some(given) = points.rate {
-            centre(given, &mut rate);
-        }
-        let mut floor = [0.0; BUCKETS];
-        let mean = centre(points.floor, &mut floor);
-        let grain_squares = n as f64 * points.grain * points.grain;
-        let rate_squares = dot(&rate, &rate);
-        Self { n, mean, floor, rate, rate_squares, grain_squares }
-    }
-
-    /// A shape and its share of the rate, by least squares. The share is never below zero: a live
-    /// set grows with the load and does not shrink.
-    fn solve(&self, along: &[f64; BUCKETS]) -> Option<Solved> {
-        let squares = dot(along, along);
-        let target = dot(along, &self.floor);
-        if squares <= 1e-9 {
-            return None;
-        }
-        let plain = Solved { scale: target / squares, by_rate: 0.0, squares };
-        if self.rate_squares <= 0.0 {
-            return Some(plain);
-        }
-        let shared = dot(along, &self.rate);
-        let apart = squares - shared * shared / self.rate_squares;
-        let rated = dot(&self.rate, &self.floor);
-        if apart <= 1e-6 * squares {
-            return None; // it moves only as the rate does
-        }
-        let scale = (target - shared * rated / self.rate_squares) / apart;
-        let by_rate = (rated - scale * shared) / self.rate_squares;
-        Some(if by_rate < 0.0 { plain } else { Solved { scale, by_rate, squares: apart } })
-    }
-
-    fn errors(&self, along: &[f64; BUCKETS], solved: &Solved) -> [f64; BUCKETS] {
-        let mut left = self.floor;
-        for (value, (along, rate)) in left.iter_mut().zip(along.iter().zip(&self.rate)) {
-            *value -= solved.scale * along + solved.by_rate * rate;
-        }
-        left
-    }
-
-    fn fit(&self, shape: Shape, clock: Clock, x: &[f64]) -> Option<Fit> {
-        let (along, middle) = self.along(shape, x);
-        let solved = self.solve(&along)?;
-        let errors = self.errors(&along, &solved);
-        let squares = dot(&errors, &errors) + self.grain_squares;
-        let freedom = (self.n as f64 - 3.0).max(1.0);
-        let last = self.mean + solved.scale * (shape.at(1.0) - middle);
-        let error = (squares / freedom / solved.squares).sqrt();
-        Some(Fit { shape, clock, scale: solved.scale, error, last, squares })
-    }
-
-    /// What the rate alone explains.
-    fn flat(&self) -> Fit {
-        let rated = dot(&self.rate, &self.floor).max(0.0);
-        let by_rate = if self.rate_squares > 0.0 { rated / self.rate_squares } else { 0.0 };
-        let solved = Solved { scale: 0.0, by_rate, squares: 1.0 };
-        let errors = self.errors(&[0.0; BUCKETS], &solved);
-        let squares = dot(&errors, &errors) + self.grain_squares;
-        let (shape, clock) = (Shape::Flat, Clock::Time);
-        Fit { shape, clock, scale: 0.0, error: f64::INFINITY, last: self.mean, squares }
-    }
-
-    /// The correlation of neighbouring errors of a fit, 0 to 0.95.
-    /// Source for the correction of its bias: Marriott and Pope (1954).
-    fn alike(&self, fit: &Fit, x: &[f64]) -> f64 {
-        let (along, _) = self.along(fit.shape, x);
-        let solved = self.solve(&along);
-        let flat = Solved { scale: 0.0, by_rate: 0.0, squares: 1.0 };
-        let solved = solved.unwrap_or(flat);
-        let errors = self.errors(&along, &solved);
-        let neighbours: f64 = errors[..self.n].windows(2).map(|pair| pair[0] * pair[1]).sum();
-        let own = dot(&errors, &errors) + self.grain_squares;
-        // What a fit takes out makes its errors look less alike than they are.
-        let n = self.n as f64;
-        let alike = neighbours / own;
-        (alike + (1.0 + 3.0 * alike.max(0.0)) / n).clamp(0.0, 0.95)
-    }
-
-    fn along(&self, shape: Shape, x: &[f64]) -> ([f64; BUCKETS], f64) {
-        let mut raw = [0.0; BUCKETS];
-        for (value, x) in raw.iter_mut().zip(x) {
-            *value = shape.at(*x);
-        }
-        let mut along = [0.0; BUCKETS];
-        let middle = centre(&raw[..self.n], &mut along);
-        (along, middle)
-    }
-}
-
-/// The shares of a shape and of the rate in the floors.
-struct Solved {
-    scale: f64,
-    by_rate: f64,
-    /// Squares of the shape beside the rate.
-    squares: f64,
-}
-
-/// Takes the mean out of `values` and returns it; the rest of `into` stays 0.
-fn centre(values: &[f64], into: &mut [f64; BUCKETS]) -> f64 {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    for (slot, value) in into.iter_mut().zip(values) {
-        *slot = value - mean;
-    }
-    mean
-}
-
-fn dot(a: &[f64; BUCKETS], b: &[f64; BUCKETS]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,7 +209,7 @@ mod tests {
     #[test]
     fn each_shape_is_recognised_by_its_likelihood() {
         assert_eq!(best(|x| x), Shape::Line);
-        assert_eq!(best(|x| x.powf(2.2)), Shape::Convex(2.2));
+        assert_eq!(best(|x| x.powf(2.0)), Shape::Convex(2.0));
         assert_eq!(best(|x| 1.0 - (-x / 0.35).exp()), Shape::Exponential(0.35));
         assert_eq!(best(|x| (1.0 + x / 0.15).ln()), Shape::Logarithm(0.15));
         assert_eq!(best(|x| x.min(0.6)), Shape::Ramp(0.6));

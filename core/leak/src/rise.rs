@@ -5,8 +5,8 @@
 //! Invariant: a [`Rise`] is only given for floors whose growth stands out of their noise and was
 //! not mostly taken back in between; a tooth and noise give none.
 
+use crate::fits::{CONVEX, Clock, EXPONENTIAL, Fit, Fits, HINGE, LOGARITHM, Points, RAMP, Shape};
 use crate::series::{BUCKETS, Bucket};
-use crate::shapes::{Clock, Fit, Fits, Points, Shape};
 use crate::stats::{self, Scratch};
 
 /// A window counts only where this share of its buckets has readings.
@@ -276,11 +276,11 @@ fn prior(fit: &Fit, span_s: f64, points: f64) -> f64 {
     match fit.shape {
         Shape::Line => 0.5,
         Shape::Flat => 0.3,
-        Shape::Convex(_) => 0.1,
-        Shape::Hinge(_) => 0.02,
-        Shape::Exponential(tau) => slow(tau) / 8.0,
-        Shape::Logarithm(_) => 1.0 / 8.0,
-        Shape::Ramp(_) => 1.0 / 8.0,
+        Shape::Convex(_) => 0.2 / CONVEX.len() as f64,
+        Shape::Hinge(_) => 0.1 / HINGE.len() as f64,
+        Shape::Exponential(tau) => slow(tau) / EXPONENTIAL.len() as f64,
+        Shape::Logarithm(tau) => 0.5 * slow(tau) / LOGARITHM.len() as f64,
+        Shape::Ramp(end) => 0.5 * slow(end) / RAMP.len() as f64,
         Shape::Step(_) => 0.5 / points,
     }
 }
