@@ -108,6 +108,7 @@ pub(crate) fn proxy(pools: Vec<PoolSnapshot>) -> ProxySnapshot {
         holders: Vec::new(),
         disconnects: Vec::new(),
         heap: None,
+        fleet: None,
     }
 }
 

@@ -39,6 +39,7 @@ fn healthy(second: u64) -> Snapshot {
         holders: Vec::new(),
         disconnects: Vec::new(),
         heap: None,
+        fleet: None,
     };
     let connections = PostgresConnections { count: 12, ..PostgresConnections::default() };
     let postgres = PostgresReading {

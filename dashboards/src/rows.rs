@@ -59,6 +59,7 @@ pub const ROWS: &[Row] = &[
             panel("Failed logins to PostgreSQL", &[M::ConnectFailures]),
             panel("Opening a server", &[M::CreateTime]),
             panel("Connections ended", &[M::Disconnects]),
+            panel("Share of the fleet's servers", &[M::FleetShare, M::FleetLimit, M::FleetPeers]),
             panel("Paused", &[M::Paused]),
             panel("Lost servers replaced, failovers", &[M::Repeated, M::Failovers]),
             panel("Servers held too long", &[M::HeldTooLong]),

@@ -4,6 +4,7 @@
 //! environment, flag) and how it was spelled; that is the binary's business.
 //! Invariant: a secret in here never prints (`SecretString`).
 
+pub mod fleet;
 pub mod passwords;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use stent_wire::auth::hba::RuleList;
 use stent_wire::auth::scram::BindingPolicy;
 use stent_wire::inspect::Causes;
 
+use fleet::FleetBudget;
 use passwords::ServerPasswords;
 
 pub use crate::workers::WORKERS_MAX;
@@ -57,6 +59,8 @@ pub struct Config {
     pub max_db_connections: Option<NonZeroU32>,
     /// The most servers of all databases together; `None`: no limit.
     pub max_server_connections: Option<NonZeroU32>,
+    /// Whether PostgreSQL's connections are shared with other proxies (`fleet_budget`).
+    pub fleet: Option<FleetBudget>,
     /// How many threads serve clients (`workers`), at most [`WORKERS_MAX`].
     pub workers: NonZeroU16,
     /// The most clients at a time.

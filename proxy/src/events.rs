@@ -17,6 +17,7 @@ use crate::broker::Said;
 use crate::connect::OpenError;
 use crate::disconnects::{Cause, Disconnects, Side};
 use crate::exchange::ExchangeError;
+use crate::fleet::ControlError;
 
 /// How long a fingerprint may be.
 const FINGERPRINT_MAX: usize = 200;
@@ -65,6 +66,36 @@ impl PlanSwitched<'_> {
                 info!(database, user, statement, kept_us, anew_us, "kept plan is tried again");
             }
         }
+    }
+}
+
+/// The control connection of the fleet budget works.
+pub(crate) struct FleetJoined {
+    pub(crate) peers: usize,
+    pub(crate) limit: u32,
+}
+
+impl FleetJoined {
+    /// Logs it; the gauges of the fleet count.
+    pub(crate) fn emit(&self) {
+        let Self { peers, limit } = self;
+        info!(peers, limit, "sharing PostgreSQL's connections with the fleet");
+    }
+}
+
+/// It does not.
+pub(crate) struct FleetLost<'a> {
+    pub(crate) error: &'a ControlError,
+    pub(crate) share: u32,
+    pub(crate) pause: Duration,
+}
+
+impl FleetLost<'_> {
+    /// Logs it, once until it works again.
+    pub(crate) fn emit(&self) {
+        let Self { error, share, pause } = self;
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        warn!(%error, share, pause_ms, "control connection of the fleet lost: no server beyond those that are open");
     }
 }
 

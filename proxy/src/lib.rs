@@ -24,6 +24,7 @@ mod events;
 mod exchange;
 mod facts;
 mod firewall;
+mod fleet;
 mod histogram;
 mod hosts;
 mod link;

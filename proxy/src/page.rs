@@ -81,6 +81,11 @@ impl Page<'_> {
         for (state, count) in states {
             self.set(MetricId::Clients, &[state], f64::from(count));
         }
+        if let Some(fleet) = &snapshot.fleet {
+            self.set(MetricId::FleetShare, &[], f64::from(fleet.share));
+            self.set(MetricId::FleetLimit, &[], f64::from(fleet.limit));
+            self.set(MetricId::FleetPeers, &[], f64::from(fleet.peers));
+        }
         self.set(MetricId::ClientMax, &[], f64::from(clients.max));
         let inner = broker.inner();
         for (side, cause, count) in inner.disconnects.counts() {

@@ -25,6 +25,7 @@ use crate::broker::Broker;
 use crate::config::{Config, PortUse, Takeover};
 use crate::error::Error;
 use crate::events;
+use crate::fleet;
 use crate::listen::{Files, Listener};
 use crate::steering::{self, Steering, Wish};
 use crate::takeover::{Door, Inherited, TIMEOUT};
@@ -150,6 +151,8 @@ fn begin(broker: &Arc<Broker>, inherited: &Inherited) -> Result<(), Error> {
     tokio::task::spawn_local(Arc::clone(broker).warm());
     tokio::task::spawn_local(Arc::clone(broker).watch_holders());
     tokio::task::spawn_local(Arc::clone(broker).age_firewalls());
+    broker.begin_fleet();
+    tokio::task::spawn_local(fleet::run(Arc::clone(broker)));
     tokio::task::spawn_local(Arc::clone(broker).make_verifiers_ready());
     if broker.config.so_reuseport == PortUse::Shared || inherited.is_takeover() {
         Twins::meet(broker)?;

@@ -32,6 +32,7 @@ impl Broker {
             holders,
             disconnects: inner.disconnects.newest().cloned().collect(),
             heap: heap(),
+            fleet: self.fleet_snapshot(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use rustix::process::Pid;
 use stent_proxy::config::Takeover;
 
+use crate::budget;
 use crate::config::flags::Flags;
 use crate::config::reference;
 use crate::healthcheck::Probe;
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     Agent(Flags, Option<Pid>),
     CheckConfig(Flags),
     Healthcheck(Flags, Probe),
+    Budget(budget::Options),
     Replay(replay::Options),
     Reload(Flags),
     Upgrade(Flags),
@@ -45,6 +47,8 @@ pub(crate) enum UsageError {
     #[error("there is something after --, which only `stent run` takes")]
     StrayCommand,
     #[error(transparent)]
+    Budget(#[from] budget::OptionsError),
+    #[error(transparent)]
     Replay(#[from] replay::OptionsError),
     #[error("--supervisor is not followed by the process id of a supervisor")]
     Supervisor,
@@ -54,11 +58,12 @@ impl UsageError {
     pub(crate) const fn mend(&self) -> &'static str {
         match self {
             Self::NoCommand | Self::UnknownCommand => {
-                "write stent up, run, proxy, agent, reload, upgrade, check-config, healthcheck, replay, version or help"
+                "write stent up, run, proxy, agent, reload, upgrade, check-config, healthcheck, budget, replay, version or help"
             }
             Self::NotUtf8 => "write it in UTF-8",
             Self::NothingToRun => "write stent run [flags] -- CMD ARGS...",
             Self::StrayCommand => "leave it away, or write stent run",
+            Self::Budget(error) => error.mend(),
             Self::Replay(error) => error.mend(),
             Self::Supervisor => "leave --supervisor away; stent writes it itself",
         }
@@ -112,6 +117,7 @@ pub(crate) fn parse(mut arguments: Vec<OsString>) -> Result<Command, UsageError>
             texts.retain(|text| text != "--live");
             Command::Healthcheck(Flags::parse(texts), probe)
         }
+        ("budget", None, None) => Command::Budget(budget::parse(texts)?),
         ("replay", None, None) => Command::Replay(replay::parse(texts)?),
         ("version" | "--version" | "-V", None, None) => Command::Version,
         ("help" | "--help" | "-h", None, None) => Command::Help,
@@ -148,6 +154,8 @@ Commands:
                          on the disk now; no connection is refused or lost
   check-config           print the resolved configuration and where each value came from
   healthcheck [--live]   ask admin_listen for /readyz (/livez); exit code 0 or 1
+  budget --tasks N ...   whether a fleet fits max_connections, for continuous integration: exit code 0 or 1
+                         (--max-connections N or --instance-class db.CLASS; see the docs)
   replay FILE [--json]   judge a recorded history of memory as the agent would have judged it live: a CSV
                          with t_seconds,rss_bytes,heap_bytes,requests_total,limit_bytes, or with
                          --from cloudwatch|prometheus the JSON that these answer (see the docs)

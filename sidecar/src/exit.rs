@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 pub(crate) enum Exit {
     /// The work is done, or SIGTERM ended it in good order.
     Clean,
-    /// `healthcheck` or `check-config` found what it asks for wanting.
+    /// `healthcheck`, `check-config` or `budget` found what it asks for wanting.
     Negative,
     /// The command line or the configuration is wrong; nothing was started.
     Usage,
@@ -41,7 +41,9 @@ impl Exit {
     const fn meaning(self) -> &'static str {
         match self {
             Self::Clean => "the work is done, or SIGTERM ended it in good order",
-            Self::Negative => "`healthcheck` or `check-config`: not healthy, not valid",
+            Self::Negative => {
+                "`healthcheck`, `check-config`, `budget`: not healthy, not valid, does not fit"
+            }
             Self::Usage => "the command line or the configuration is wrong; nothing was started",
             Self::Listen => "an address or a socket cannot be listened on",
             Self::Failure => "something else failed at run time",

@@ -1,11 +1,12 @@
-//! The `stent` binary: `up`, `run`, `proxy`, `agent`, `reload`, `upgrade`, `check-config`, `healthcheck`, `replay`,
-//! `version`.
+//! The `stent` binary: `up`, `run`, `proxy`, `agent`, `reload`, `upgrade`, `check-config`,
+//! `healthcheck`, `budget`, `replay`, `version`.
 //!
 //! Owns: configuration, logging, exit codes, and the supervision of the proxy, the agent and the
 //! command of `stent run`. Refuses: to know how the proxy pools or the agent judges; it starts
 //! them with a resolved configuration and asks them over HTTP like anyone else.
 //! Invariant: no secret reaches a log line, a message, a page or the arguments of a process.
 
+mod budget;
 mod cli;
 mod component;
 pub mod config;
@@ -44,6 +45,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Healthcheck(flags, probe) => healthcheck::run(&flags, probe).code(),
         Command::Reload(flags) => reload::ask(&flags, reload::Request::Reload).code(),
         Command::Upgrade(flags) => reload::ask(&flags, reload::Request::Upgrade).code(),
+        Command::Budget(options) => budget::run(&options).code(),
         Command::Replay(options) => replay::run(&options).code(),
         Command::Proxy(flags, parent, takeover) => {
             component::proxy(&flags, parent, takeover).code()

@@ -308,3 +308,27 @@ fn an_auth_file_with_its_line() {
           mend: name a readable file with lines of the form "user" "secret""#]]
     .assert_eq(&missing.replace(&path.display().to_string(), "USERLIST"));
 }
+
+#[test]
+fn a_fleet_budget_without_a_user_or_with_numbers_that_cannot_be_is_refused() {
+    let written = Written {
+        flags: &[
+            "--fleet-budget=on",
+            "--fleet-interval=61",
+            "--fleet-minimum=30",
+            "--max-server-connections=20",
+        ],
+        variables: &[("DATABASE_URL", "postgres://db.internal/orders")],
+        ..Written::default()
+    };
+    let problems = written.problems();
+    for said in [
+        "--fleet-budget: fleet_budget is on, and the database URL names no user",
+        "--fleet-interval: fleet_interval is over 60 seconds",
+        "--fleet-minimum: fleet_minimum (30) is more than max_server_connections (20)",
+    ] {
+        assert!(problems.contains(said), "{said} in {problems}");
+    }
+    let off = ["--fleet-interval=61", "--fleet-minimum=30", "--max-server-connections=20"];
+    assert!(Written { flags: &off, ..Written::default() }.load().is_ok(), "nobody asks then");
+}

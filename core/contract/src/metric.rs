@@ -141,6 +141,12 @@ metrics! {
         "Notifications lost because a client read too slowly; its connection was ended with an error.";
     ListenInterruptions: "stent_listen_interruptions_total", None, Counter, Count, POOL, Proxy,
         "Times the listening connection was lost while clients listened; they were warned.";
+    FleetShare: "stent_fleet_share", None, Gauge, Count, &[], Proxy,
+        "Servers that this proxy may have of PostgreSQL's connections, with fleet_budget.";
+    FleetLimit: "stent_fleet_limit", None, Gauge, Count, &[], Proxy,
+        "Servers that all proxies together may have: max_connections without what is reserved, of others, or a control connection.";
+    FleetPeers: "stent_fleet_peers", None, Gauge, Count, &[], Proxy,
+        "Proxies that share PostgreSQL's connections, this one included.";
     // The proxy: clients and the ends of connections.
     Clients: "stent_clients", Some("Clients"), Gauge, Count, &["state"], Proxy,
         "Client connections by state: login, idle, active, waiting.";

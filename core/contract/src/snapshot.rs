@@ -46,6 +46,30 @@ pub struct ProxySnapshot {
     pub disconnects: Vec<Disconnect>,
     /// The proxy's own heap.
     pub heap: Option<HeapSnapshot>,
+    /// The fleet budget; absent without `fleet_budget`.
+    #[serde(default)]
+    pub fleet: Option<FleetSnapshot>,
+}
+
+/// This proxy's part of PostgreSQL's connections. Counts of servers and connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetSnapshot {
+    /// How many servers it may have now.
+    pub share: u32,
+    /// How many the rule gives to it, once others have given theirs back.
+    pub target: u32,
+    /// How many it has, in whatever state.
+    pub servers: u32,
+    /// How many it could do with: those in use, and one for each waiting client.
+    pub demand: u32,
+    /// How many all proxies together may have, by the last reading.
+    pub limit: u32,
+    /// Proxies, this one included.
+    pub peers: u32,
+    /// Connections of others.
+    pub others: u32,
+    /// Why there is no control connection at present.
+    pub error: Option<String>,
 }
 
 /// The most holders a snapshot carries.

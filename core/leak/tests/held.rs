@@ -49,6 +49,7 @@ fn snapshot(second: u64, size: u32, waiting: u32, holders: Vec<Holder>) -> Proxy
         holders,
         disconnects: Vec::new(),
         heap: None,
+        fleet: None,
     }
 }
 

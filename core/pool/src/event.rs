@@ -97,6 +97,9 @@ pub enum OpenFailure {
     Permanent,
     /// 53300 and the like: a later attempt may succeed.
     Transient,
+    /// 53300 although the proxy has a place of the fleet's budget: others have taken it for a
+    /// moment. Clients wait on.
+    Crowded,
     /// Nothing answered, or PostgreSQL takes nobody (57P03): it would have failed in any pool. A
     /// later attempt may succeed, and what it finds is true for all pools.
     Unreachable,

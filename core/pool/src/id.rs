@@ -10,6 +10,9 @@ use std::fmt;
 pub struct PoolId(pub(crate) u32);
 
 impl PoolId {
+    /// No pool: that of a connection beside all pools.
+    pub const BESIDE: Self = Self(u32::MAX);
+
     /// The place of the pool in the order of creation, from 0: fit to index a `Vec` of the shell.
     pub const fn index(self) -> usize {
         self.0 as usize
@@ -24,6 +27,9 @@ pub struct ServerId {
 }
 
 impl ServerId {
+    /// No server of a pool: a connection beside them.
+    pub const BESIDE: Self = Self { index: u32::MAX, generation: u32::MAX };
+
     /// The server's place, from 0, reused after its end: fit to index a `Vec` or slab of the
     /// shell, which must then compare the whole id.
     pub const fn index(self) -> usize {

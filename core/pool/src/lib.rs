@@ -33,11 +33,13 @@
 //! - Each [`Decision::Close`] is answered by one [`Event::Closed`], once the socket is closed.
 //! - [`Event::Tick`] is sent when [`Pools::next_deadline`] has come.
 
+mod allowance;
 mod backoff;
 mod census;
 mod check;
 mod event;
 mod failover;
+pub mod fleet;
 mod heap;
 mod hold;
 mod home;

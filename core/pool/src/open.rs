@@ -85,6 +85,11 @@ impl Pools {
                 }
                 self.end_outage(now, out);
             }
+            OpenFailure::Crowded => {
+                let pool = &mut self.pools[number.index()];
+                pool.backoff.fail(slot.since, now, &self.limits, &mut self.seed);
+                self.end_outage(now, out);
+            }
             OpenFailure::Unreachable => self.unreachable(slot.since, now, out),
         }
         self.spare_overage(number, now, out);

@@ -27,6 +27,8 @@ pub struct TooManyPools;
 #[derive(Debug)]
 pub struct Pools {
     pub(crate) limits: Limits,
+    /// What the fleet leaves to us, see [`Pools::allow`].
+    pub(crate) allowance: Option<u32>,
     pub(crate) seed: Seed,
     pub(crate) pools: Vec<Pool>,
     pub(crate) databases: Vec<Database>,
@@ -115,6 +117,7 @@ impl Pools {
     pub fn new(limits: Limits, seed: u64) -> Self {
         Self {
             limits: limits.in_range(),
+            allowance: None,
             seed: Seed::new(seed),
             pools: Vec::new(),
             databases: Vec::new(),

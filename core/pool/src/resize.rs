@@ -57,7 +57,7 @@ impl Pools {
 
     pub(crate) fn is_crowded_over_all(&self) -> bool {
         let staying = self.slots.len() - self.slots.all_closing() as usize;
-        self.limits.max_server_connections.is_some_and(|most| staying > most.get() as usize)
+        self.cap_over_all().is_some_and(|most| staying > most)
     }
 
     pub(crate) fn is_pool_crowded(&self, pool: PoolId) -> bool {

@@ -117,8 +117,7 @@ impl Pools {
     }
 
     pub(crate) fn has_room_over_all(&self) -> bool {
-        let total = self.slots.len();
-        self.limits.max_server_connections.is_none_or(|most| total < most.get() as usize)
+        self.cap_over_all().is_none_or(|most| self.slots.len() < most)
     }
 
     /// How many servers fit below the database's own cap.

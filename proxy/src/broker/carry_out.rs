@@ -126,7 +126,7 @@ impl Broker {
             Err(error) => {
                 let (database, user) = self.names(pool);
                 events::OpenFailed { database: &database, user: &user, error: &error }.emit();
-                let failure = error.failure();
+                let failure = self.failure(&error);
                 let mut inner = self.inner();
                 inner.servers[server.index()] = None;
                 let (sqlstate, error) = (error.sqlstate(), Arc::new(error));

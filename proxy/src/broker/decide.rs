@@ -58,7 +58,7 @@ impl Broker {
     }
 
     /// Frees the inside and does what is due.
-    pub(super) fn leave(self: &Arc<Self>, mut inner: Guard<'_, Inner>) {
+    pub(crate) fn leave(self: &Arc<Self>, mut inner: Guard<'_, Inner>) {
         if inner.queues.dues.is_empty() {
             return;
         }
@@ -110,6 +110,27 @@ impl Inner {
         // What follows from entering them, and the janitor's next look.
         let next = self.queues.events.pop_front().unwrap_or(Event::Tick);
         self.decide_all(next, now);
+    }
+
+    /// Lets the pools have so many servers and enters what they decide.
+    pub(crate) fn allow(&mut self, most: u32, now: Instant) {
+        let mut decisions = Vec::new();
+        self.pools.allow(Some(most), now, &mut decisions);
+        for decision in decisions {
+            self.enter(decision);
+        }
+        // What follows from entering them, and the janitor's next look.
+        let next = self.queues.events.pop_front().unwrap_or(Event::Tick);
+        self.decide_all(next, now);
+    }
+
+    /// The processes of our servers, in order.
+    pub(crate) fn backends(&self) -> Vec<u32> {
+        let facts = self.servers.iter().flatten().filter_map(|slot| slot.facts.as_ref());
+        let mut pids: Vec<u32> = facts.map(|facts| facts.backend_pid).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
     }
 
     /// The janitor looks again at this time at the latest.

@@ -41,6 +41,7 @@ use crate::error::Error;
 use crate::events;
 use crate::facts::Facts;
 use crate::firewall::Firewall;
+use crate::fleet;
 use crate::hosts::Failed;
 use crate::link::Link;
 use crate::login::gate::Gate;
@@ -89,6 +90,8 @@ pub(crate) struct Broker {
     /// Statement texts of all clients.
     pub(crate) texts: Lock<Texts>,
     draining: AtomicU8,
+    /// What is shown of the fleet budget.
+    pub(crate) fleet: Lock<fleet::Shown>,
     /// Tells the janitor that a deadline has come nearer.
     janitor: Notify,
 }
@@ -256,6 +259,7 @@ impl Broker {
                 queues: Queues::new(started),
             }),
             texts: Lock::default(),
+            fleet: Lock::default(),
             draining: AtomicU8::new(0),
             janitor: Notify::new(),
         }))
@@ -326,8 +330,14 @@ impl Broker {
         (Arc::clone(&entry.database), Arc::clone(&entry.user))
     }
 
-    /// Database and user with which a pool's servers log in.
+    /// Database and user with which a pool's servers log in; beside the pools, those of the URL.
     pub(crate) fn login_names(&self, pool: PoolId) -> (Arc<str>, Arc<str>) {
+        if pool == PoolId::BESIDE {
+            let present = self.present();
+            let upstream = &present.config.upstream;
+            let user = upstream.user.as_deref().unwrap_or("postgres");
+            return (upstream.database.as_deref().unwrap_or(user).into(), user.into());
+        }
         let inner = self.inner();
         let entry = &inner.entries[pool.index()];
         let login = entry.own.as_ref().map_or(&entry.user, |own| &own.login);

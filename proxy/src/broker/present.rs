@@ -138,6 +138,7 @@ impl Broker {
             admin: start.admin.clone(),
             pool_mode: start.pool_mode,
             workers: start.workers,
+            fleet: start.fleet,
             forbidden_state: start.forbidden_state,
             max_prepared_statements: start.max_prepared_statements,
             statement_cache: start.statement_cache,

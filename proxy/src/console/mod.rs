@@ -12,6 +12,7 @@ mod access;
 mod act;
 mod command;
 mod databases;
+mod fleet;
 mod mem;
 mod pools;
 mod show;

@@ -14,6 +14,7 @@ mod console_pause;
 mod differential;
 mod faults;
 mod firewall;
+mod fleet;
 mod hold;
 mod hosts;
 mod listen;

@@ -64,6 +64,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         min_pool_size: 0,
         max_db_connections: None,
         max_server_connections: None,
+        fleet: None,
         workers: workers(),
         max_client_conn: NonZeroU32::new(2000).unwrap(),
         max_client_conn_per_address: None,

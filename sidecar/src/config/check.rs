@@ -32,6 +32,7 @@ pub(crate) fn all(
             credentials(settings, upstream, users, problems);
             super::lookup::check(settings, upstream, problems);
             upstream_loop(settings, upstream, problems);
+            super::check_fleet::all(settings, upstream, problems);
         }
         Role::Agent | Role::Probe => {}
     }

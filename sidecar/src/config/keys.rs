@@ -240,6 +240,14 @@ keys! {
         "The most connections to one database, over all users, those that listen for clients included; 0: no limit.";
     max_server_connections: Option<NonZeroU32> = "0", "servers", Proxy, Public,
         "The most connections to all databases together; 0: no limit. Where it is reached, idle connections of other databases make room, and the next free place is for the client that has waited longest.";
+    fleet_budget: Switch = "off", "", Proxy, Public,
+        "Share PostgreSQL's max_connections with all proxies that have this on: each opens no more servers than its share, which follows what each needs. Takes one connection more, as the user and to the database of the database URL. PostgreSQL must be reached directly, not through another pooler.";
+    fleet_interval: Interval = "5", "seconds", Proxy, Public,
+        "Shares settle within two of these; a proxy that PostgreSQL has not answered for one opens nothing. It grows by itself from 250 proxies on.";
+    fleet_minimum: u32 = "2", "servers", Proxy, Public,
+        "The share that this proxy has in any case, as long as the minimums of all fit; `stent budget` says whether they do.";
+    fleet_reserve: u32 = "3", "connections", Proxy, Public,
+        "Connections that the fleet leaves free: for the first connection of tasks that start, as many at a time, and for whoever connects without Stent.";
     query_wait_timeout: Timeout = "120", "seconds", Proxy, Public,
         "How long a client may wait for a server before it gets an error that says who holds them; 0: for ever.";
     hold_limits: HoldRules = "idle_in_transaction warn=60", "seconds", Proxy, Public,

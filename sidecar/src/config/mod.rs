@@ -9,6 +9,7 @@
 pub mod address;
 mod check;
 mod check_auth;
+mod check_fleet;
 mod check_tls;
 pub mod console;
 mod container;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use stent_agent::config::{CloudWatch, Emf, PostgresAccess};
+use stent_proxy::config::fleet::FleetBudget;
 use stent_proxy::config::{
     CleartextPolicy, ClientAuth, ClientTls, Endpoint, Roots, ServerTls, Upstream as ProxyUpstream,
 };
@@ -111,6 +112,7 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         max_db_connections: settings.max_db_connections.value,
         hold_limits: super::hold::rules(settings),
         max_server_connections: settings.max_server_connections.value,
+        fleet: fleet(settings),
         max_client_conn: settings.max_client_conn.value,
         max_client_conn_per_address: settings.max_client_conn_per_address.value,
         query_wait_timeout: settings.query_wait_timeout.value.0,
@@ -129,6 +131,17 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         console_users: settings.stats_users.value.0.clone(),
         max_prepared_statements: settings.max_prepared_statements.value,
         statement_cache: settings.statement_cache.value,
+    }
+}
+
+fn fleet(settings: &Settings) -> Option<FleetBudget> {
+    match settings.fleet_budget.value {
+        Switch::Off => None,
+        Switch::On => Some(FleetBudget {
+            interval: settings.fleet_interval.value.0,
+            minimum: settings.fleet_minimum.value,
+            reserve: settings.fleet_reserve.value,
+        }),
     }
 }
 

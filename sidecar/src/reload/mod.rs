@@ -21,7 +21,7 @@ pub(crate) use reins::{Reins, follow};
 
 /// Keys of the proxy, or of all, that hold from the start of a process to its end. Those of the agent
 /// and of the supervisor do so all.
-const FIXED: [&str; 13] = [
+const FIXED: [&str; 17] = [
     "listen_addr",
     "listen_port",
     "so_reuseport",
@@ -29,6 +29,10 @@ const FIXED: [&str; 13] = [
     "unix_socket_dir",
     "forbidden_state",
     "pool_mode",
+    "fleet_budget",
+    "fleet_interval",
+    "fleet_minimum",
+    "fleet_reserve",
     "max_prepared_statements",
     "statement_cache",
     "admin_listen",

@@ -57,6 +57,7 @@ pub(crate) fn proxy_snapshot(at_unix_ms: u64, holders: Vec<Holder>) -> ProxySnap
         holders,
         disconnects: Vec::new(),
         heap: None,
+        fleet: None,
     }
 }
 

@@ -217,6 +217,7 @@ impl Model {
             let alone = pool.id == id && self.live(id) == 0;
             let hopeless = match failure {
                 OpenFailure::Unreachable => !self.reached && last_try,
+                OpenFailure::Crowded => false,
                 OpenFailure::Permanent => alone,
                 OpenFailure::Transient => alone && pool.opened == 0 && last_try,
             };

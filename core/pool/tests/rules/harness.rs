@@ -171,7 +171,7 @@ impl World {
         }
     }
 
-    fn write_down(&mut self, decision: Decision) -> String {
+    pub(crate) fn write_down(&mut self, decision: Decision) -> String {
         match decision {
             Decision::Open { pool, server } => {
                 self.servers.push(server);

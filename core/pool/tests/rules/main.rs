@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it is surprised")]
 
+mod allowance;
 mod harness;
 mod homes;
 mod lending;

@@ -1,0 +1,61 @@
+//! What a fleet leaves to this proxy: a cap of all servers that changes while everything runs.
+//!
+//! Owns: what follows from such a change. Refuses: where the number comes from ([`crate::fleet`]),
+//! and cutting anybody: a server that is lent stays lent.
+//! Invariant: above the allowance no server is opened, none is idle, and none is kept that comes
+//! back.
+
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use crate::event::{CloseCause, Decision};
+use crate::id::PoolId;
+use crate::pools::Pools;
+use crate::slots::State;
+
+impl Pools {
+    /// Changes how many servers there may be in all, in whatever state, beside what the limits say;
+    /// `None`: as many as they like. What is to be done at once is appended to `out`.
+    pub fn allow(&mut self, most: Option<u32>, now: Instant, out: &mut Vec<Decision>) {
+        if self.allowance == most {
+            return;
+        }
+        let now = self.begin(now);
+        self.allowance = most;
+        while self.is_crowded_over_all()
+            && let Some(at) = self.slots.all_idle_longest()
+        {
+            self.close(at, CloseCause::Shrunk, now, out);
+        }
+        let all = (0..).map(PoolId).take(self.pools.len());
+        for pool in all.clone() {
+            self.rate_hunger(pool, now);
+        }
+        for pool in all {
+            self.replenish(pool, now, out);
+        }
+        self.end();
+    }
+
+    /// The most servers of all pools: `max_server_connections` or the allowance, whichever is less.
+    pub(crate) fn cap_over_all(&self) -> Option<usize> {
+        let set = self.limits.max_server_connections.map(NonZeroU32::get);
+        [set, self.allowance].into_iter().flatten().min().map(|most| most as usize)
+    }
+
+    /// Servers of all pools, in whatever state.
+    pub fn held(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many servers all pools could do with at this moment: those in use and one for each
+    /// waiter, as far as the sizes of the pools go.
+    pub fn demand(&self) -> u32 {
+        let of = |pool: PoolId| {
+            let used = self.slots.count(pool, State::Lent).saturating_add(self.waiters.count(pool));
+            used.min(self.size(pool))
+        };
+        let all = (0..).take(self.pools.len()).map(PoolId);
+        all.map(of).fold(0, u32::saturating_add)
+    }
+}
