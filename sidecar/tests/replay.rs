@@ -104,3 +104,22 @@ fn a_line_without_an_end_and_a_jump_of_a_day_are_survived() {
     assert!(said(&output).contains("line 302: it is longer"), "{}", said(&output));
     assert!(said(&output).contains("301 rows judged"), "{}", said(&output));
 }
+
+#[test]
+fn a_baseline_explains_the_way_to_where_the_revision_before_settled() {
+    let folder = stent_testkit::TempDir::new("baseline").unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    // It fills evenly to four fifths of its room within five hours, and stays there.
+    let fills = |minute: u64| 200 * MB + (minute * 2).min(600) * MB;
+    std::fs::write(path("before.csv"), trace(1_440, fills)).unwrap();
+    std::fs::write(path("leaks.csv"), trace(700, |minute| 200 * MB + minute * MB)).unwrap();
+    let alone = events(&replay(&trace(300, fills), &["--json"]));
+    assert!(!alone.is_empty(), "without it the way there looks like a leak");
+    let known = replay(&trace(300, fills), &["--json", "--baseline", &path("before.csv")]);
+    assert_eq!(events(&known), Vec::<serde_json::Value>::new());
+    let unsettled = replay(&trace(300, fills), &["--baseline", &path("leaks.csv")]);
+    assert!(said(&unsettled).contains("the baseline had not settled"), "{}", said(&unsettled));
+    let absent = replay(&trace(300, fills), &["--baseline", &path("absent.csv")]);
+    assert!(!absent.status.success());
+    assert!(said(&absent).contains("the baseline: the trace cannot be read"), "{}", said(&absent));
+}

@@ -22,4 +22,4 @@ mod think;
 
 pub use explain::{MemoryFacts, explain_connections, explain_memory};
 pub use held::{HeldDetector, HeldSettings};
-pub use memory::{MemoryDetector, MemorySample, MemorySettings};
+pub use memory::{Baseline, MemoryDetector, MemorySample, MemorySettings};

@@ -43,6 +43,8 @@ pub(crate) enum Ending {
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
     lives: [Option<Life>; LIVES_MAX],
+    /// A life of the revision before.
+    before: Option<Life>,
 }
 
 impl Lives {
@@ -53,11 +55,24 @@ impl Lives {
         debug_assert!(self.lives.iter().flatten().count() <= LIVES_MAX);
     }
 
+    /// Takes a settled life of the revision before.
+    pub(crate) fn come_after(&mut self, life: Life) {
+        assert!(life.highest_floor.is_finite(), "a floor is a number of bytes");
+        self.before = Some(life);
+    }
+
+    /// The settled life of this revision that was watched longest.
+    pub(crate) fn longest_settled(&self) -> Option<Life> {
+        let settled = self.lives.iter().flatten().filter(|life| life.ending == Ending::Settled);
+        settled.max_by_key(|life| life.watched_ms).copied()
+    }
+
     /// The level at which an earlier, settled life stood that was watched for at least
     /// `watched_ms`: growth below it is the way to a known plateau.
     pub(crate) fn known_plateau(&self, watched_ms: u64) -> Option<f64> {
         self.lives
             .iter()
+            .chain([&self.before])
             .flatten()
             .filter(|life| life.ending == Ending::Settled && life.watched_ms >= watched_ms)
             .map(|life| life.highest_floor)

@@ -9,15 +9,20 @@ use stent_traces::report;
 const SEEDS: std::ops::Range<u64> = 500..504;
 
 #[test]
-fn precision_recall_point_of_detection_and_forecasts_stay_what_they_are() {
-    let leak = report::stent(SEEDS).leak;
+fn precision_recall_point_of_detection_forecasts_and_calm_stay_what_they_are() {
+    let stent = report::stent(SEEDS);
+    let (leak, suspect) = (&stent.leak, stent.suspect.all());
     let all = leak.all();
-    println!("seeds {SEEDS:?}\n{}", report::table(std::slice::from_ref(&leak)));
-    println!("{}", report::calibration(&leak));
+    println!("seeds {SEEDS:?}\n{}", report::table(std::slice::from_ref(leak)));
+    println!("{}", report::calibration(leak));
+    println!("{}", report::changes(&stent));
     assert!(all.precision() >= 0.88, "precision {}", all.precision());
     assert!(leak.recall() >= 0.88, "recall {}", leak.recall());
     assert!(all.way(0.5).is_some_and(|way| way <= 0.48), "way {:?}", all.way(0.5));
     assert!(all.error(0.5).is_some_and(|error| error <= 0.12), "error {:?}", all.error(0.5));
+    assert!(suspect.precision() >= 0.8, "precision of suspect {}", suspect.precision());
+    let (traces, _, falls) = stent.changes[0];
+    assert!(falls <= traces, "a verdict flickers: {falls} taken back in {traces} leaks");
     let (earlier, inside, later) = all.calibration();
     let share = inside as f64 / (earlier + inside + later) as f64;
     assert!((0.6..=0.95).contains(&share), "{share} of the intervals contain the truth");

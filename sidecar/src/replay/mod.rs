@@ -18,9 +18,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 
 use stent_contract::VerdictLevel;
-use stent_leak::{MemoryDetector, MemorySample, MemorySettings};
+use stent_leak::{Baseline, MemoryDetector, MemorySample, MemorySettings};
 
-use options::{Monitor, Source};
+use options::Source;
 pub(crate) use options::{Options, OptionsError, parse};
 use rows::{Row, Rows};
 
@@ -50,6 +50,8 @@ pub(crate) enum ReplayError {
     NoRow { line: u64, problem: String },
     #[error("the history cannot be read: {0}")]
     Document(#[from] document::DocumentError),
+    #[error("the baseline: {0}")]
+    Baseline(#[source] Box<Self>),
     #[error("the result cannot be written: {0}")]
     Write(#[source] std::io::Error),
 }
@@ -66,6 +68,7 @@ impl ReplayError {
                 "give what `aws cloudwatch get-metric-data` or Prometheus' query_range prints, and \
                  name the series with --rss, --heap, --requests, --limit, --life"
             }
+            Self::Baseline(error) => error.mend(),
             Self::Write(_) => "see where standard output leads to",
         }
     }
@@ -73,6 +76,7 @@ impl ReplayError {
     const fn exit(&self) -> Exit {
         match self {
             Self::Read(_) | Self::Write(_) => Exit::Failure,
+            Self::Baseline(error) => error.exit(),
             Self::Empty
             | Self::NoColumn(_)
             | Self::Broken { .. }
@@ -107,45 +111,56 @@ pub(crate) fn run(options: &Options) -> Exit {
 
 /// Judges the rows and writes an event for each change of the verdict. Returns a summary.
 fn replay(options: &Options, input: &mut dyn BufRead) -> Result<String, ReplayError> {
+    let before = options.baseline.as_deref().map(|path| baseline(path, options)).transpose()?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let summary = match options.source {
-        Source::Csv => replay_table(options, input, &mut out)?,
-        Source::Of(monitor) => replay_document(options, monitor, input, &mut out)?,
-    };
+    let known = before.flatten();
+    let (_, summary) = judged(options, known, input, &mut out)?;
     out.flush().map_err(ReplayError::Write)?;
-    Ok(summary)
+    let never = "\n  the baseline had not settled when it ended: it says nothing";
+    Ok(summary + if before.is_some_and(|before| before.is_none()) { never } else { "" })
 }
 
-fn replay_table(
-    options: &Options,
-    input: &mut dyn BufRead,
-    out: &mut dyn Write,
-) -> Result<String, ReplayError> {
-    let mut rows = Rows::open(input, options)?;
-    let first = rows.first(FIRST_ROWS)?;
-    let mut judge = Judge::new(&first, options);
-    for row in first {
-        judge.take(&row, out)?;
-    }
-    while let Some(row) = rows.next()? {
-        judge.take(&row, out)?;
-    }
-    Ok(format!("{} rows judged, {} lives{}", rows.read(), judge.life, rows.skipped()))
+/// What the history of the revision before leaves for this one.
+fn baseline(path: &str, options: &Options) -> Result<Option<Baseline>, ReplayError> {
+    let in_it = |error| ReplayError::Baseline(Box::new(error));
+    let file = std::fs::File::open(path).map_err(|error| in_it(ReplayError::Read(error)))?;
+    let judged = judged(options, None, &mut BufReader::new(file), &mut std::io::sink());
+    let (detector, _) = judged.map_err(in_it)?;
+    Ok(detector.into_baseline())
 }
 
-fn replay_document(
+/// Judges a whole history. Returns its detector and a summary.
+fn judged(
     options: &Options,
-    monitor: Monitor,
+    known: Option<Baseline>,
     input: &mut dyn BufRead,
     out: &mut dyn Write,
-) -> Result<String, ReplayError> {
-    let (rows, notes) = document::rows(input, monitor, options)?;
-    let mut judge = Judge::new(&rows[..rows.len().min(FIRST_ROWS)], options);
-    for row in &rows {
-        judge.take(row, out)?;
+) -> Result<(MemoryDetector, String), ReplayError> {
+    match options.source {
+        Source::Csv => {
+            let mut rows = Rows::open(input, options)?;
+            let first = rows.first(FIRST_ROWS)?;
+            let mut judge = Judge::new(&first, known, options);
+            for row in first {
+                judge.take(&row, out)?;
+            }
+            while let Some(row) = rows.next()? {
+                judge.take(&row, out)?;
+            }
+            let (read, lives, skipped) = (rows.read(), judge.life, rows.skipped());
+            Ok((judge.detector, format!("{read} rows judged, {lives} lives{skipped}")))
+        }
+        Source::Of(monitor) => {
+            let (rows, notes) = document::rows(input, monitor, options)?;
+            let mut judge = Judge::new(&rows[..rows.len().min(FIRST_ROWS)], known, options);
+            for row in &rows {
+                judge.take(row, out)?;
+            }
+            let notes: String = notes.iter().map(|note| format!("\n  it says: {note}")).collect();
+            let (read, lives) = (rows.len(), judge.life);
+            Ok((judge.detector, format!("{read} rows judged, {lives} lives{notes}")))
+        }
     }
-    let notes: String = notes.iter().map(|note| format!("\n  it says: {note}")).collect();
-    Ok(format!("{} rows judged, {} lives{notes}", rows.len(), judge.life))
 }
 
 /// The median time between the first rows.
@@ -170,9 +185,13 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     /// A judge of a history that begins with these rows.
-    fn new(first: &[Row], options: &'a Options) -> Self {
+    fn new(first: &[Row], known: Option<Baseline>, options: &'a Options) -> Self {
         let interval = options.interval.unwrap_or_else(|| interval(first));
         let detector = MemoryDetector::new("trace", MemorySettings::every(interval));
+        let detector = match known {
+            Some(baseline) => detector.after(&baseline),
+            None => detector,
+        };
         let level = VerdictLevel::Healthy;
         Self { options, detector, level, life: 0, began_ms: 0, newest: None }
     }

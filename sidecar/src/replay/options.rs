@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(crate) struct Options {
     /// A path, or `-` for standard input.
     pub(crate) path: String,
+    /// The path of a history of the revision before, in the same form.
+    pub(crate) baseline: Option<String>,
     pub(crate) source: Source,
     /// Bytes in one unit of the columns of memory.
     pub(crate) scale: f64,
@@ -88,10 +90,14 @@ const COLUMNS: [(&str, &str); 6] = [
     ("--life", "life"),
 ];
 
+/// The other options that have a value.
+const VALUED: [&str; 5] = ["--interval", "--limit-bytes", "--from", "--scale", "--baseline"];
+
 /// Takes the words after `replay` apart.
 pub(crate) fn parse(words: Vec<String>) -> Result<Options, OptionsError> {
     let mut options = Options {
         path: String::new(),
+        baseline: None,
         source: Source::Csv,
         scale: 1.0,
         format: Format::Text,
@@ -116,8 +122,8 @@ pub(crate) fn parse(words: Vec<String>) -> Result<Options, OptionsError> {
                 options.path.clone_from(&word);
             }
             _ => {
-                let known = ["--interval", "--limit-bytes", "--from", "--scale"].contains(&name)
-                    || COLUMNS.iter().any(|(option, _)| *option == name);
+                let known =
+                    VALUED.contains(&name) || COLUMNS.iter().any(|(option, _)| *option == name);
                 if !known {
                     return Err(OptionsError::Unknown);
                 }
@@ -151,6 +157,7 @@ fn set(options: &mut Options, name: &str, value: String) -> Result<(), OptionsEr
                 _ => return Err(OptionsError::From),
             };
         }
+        "--baseline" => options.baseline = Some(value),
         "--scale" => options.scale = within(&value, 1e-6..=1e12).ok_or(OptionsError::Scale)?,
         _ => {
             let seconds = within(&value, 0.001..=86_400.0).ok_or(OptionsError::Interval)?;
@@ -167,7 +174,7 @@ fn within(value: &str, range: std::ops::RangeInclusive<f64>) -> Option<f64> {
 impl OptionsError {
     pub(crate) const fn mend(self) -> &'static str {
         "write stent replay FILE [--from csv|cloudwatch|prometheus] [--json] [--strict] \
-         [--interval SECONDS] [--limit-bytes N] [--scale BYTES] and, for columns or series of \
+         [--interval SECONDS] [--limit-bytes N] [--scale BYTES] [--baseline FILE] and, for columns or series of \
          other names, --time --rss --heap --requests --limit --life NAME"
     }
 }

@@ -10,6 +10,7 @@
 //! reading -> Series (floors, 8 resolutions) -> measure (Rise?) -> weigh (Finding) -> Verdict
 //! ```
 
+mod baseline;
 mod report;
 mod standing;
 mod weigh;
@@ -23,6 +24,7 @@ use crate::lives::{Ending, Life, Lives, ODDS_MAX};
 use crate::rise::{self, Frame, POINTS_MIN, Rise};
 use crate::series::{BUCKETS, Bucket, LEVELS, Point, Series};
 use crate::stats::Scratch;
+pub use baseline::Baseline;
 use standing::{Standing, weightiest};
 use weigh::{Context, Finding, Row};
 

@@ -26,7 +26,7 @@ const LEAK_Z: f64 = 6.0;
 /// `(1 - u)^p`. What fills for minutes is a start-up and small beside the room; what takes most of
 /// it (a heap that grows to its own limit, a job) takes about an hour; what fills for half a day is
 /// small again. Seconds, and the `p` there; in between on a logarithmic scale ...
-const ROOM_POWERS: [(f64, f64); 3] = [(300.0, 3.0), (3_600.0, 1.8), (12.0 * 3_600.0, 7.0)];
+const ROOM_POWERS: [(f64, f64); 3] = [(300.0, 4.0), (3_600.0, 1.8), (12.0 * 3_600.0, 7.0)];
 /// ... and it is larger than `g` times what was there before with `(1 + g)^-SIZE_POWER`.
 const SIZE_POWER: f64 = 2.5;
 /// A process is at least so large in that comparison: small ones double on a whim. Bytes.

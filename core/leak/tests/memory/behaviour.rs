@@ -101,6 +101,51 @@ fn growth_towards_the_level_at_which_an_earlier_life_settled_is_its_way_there() 
     }
 }
 
+/// The first second at which a leak of 0.4 MB/s from 60 MB on is found.
+fn found_at(mut detector: MemoryDetector) -> u64 {
+    let leaks = |second: u64| 60.0 * MB + second as f64 * 0.4 * MB;
+    let found = (0..1_200u64).find(|second| {
+        detector.observe(&sample(*second, 0, leaks(*second)));
+        detector.level(START_MS + second * 1_000) == VerdictLevel::Leak
+    });
+    found.expect("it is found")
+}
+
+#[test]
+fn growth_beyond_where_the_revision_before_settled_is_found_sooner() {
+    let mut before = detector();
+    for second in 0..1_500u64 {
+        before.observe(&sample(second, 0, 62.0 * MB));
+    }
+    let baseline = before.into_baseline().expect("it settled");
+    assert_eq!(baseline.settled_at, 62.0 * MB);
+    let (alone, after) = (found_at(detector()), found_at(detector().after(&baseline)));
+    assert!(after < alone, "second {after} with the baseline, {alone} without");
+}
+
+#[test]
+fn growth_up_to_where_the_revision_before_settled_is_its_way_there() {
+    let mut before = detector();
+    for second in 0..400u64 {
+        before.observe(&sample(second, 0, 300.0 * MB));
+    }
+    let mut detector = detector().after(&before.into_baseline().expect("it settled"));
+    for second in 0..200u64 {
+        detector.observe(&sample(second, 0, 50.0 * MB + second as f64 * MB));
+        let verdict = detector.verdict(START_MS + second * 1_000);
+        assert_eq!(verdict.level, VerdictLevel::Healthy, "second {second}: {verdict:#?}");
+    }
+}
+
+#[test]
+fn a_revision_that_grew_to_its_end_is_no_baseline() {
+    let mut before = detector();
+    for second in 0..300u64 {
+        before.observe(&sample(second, 0, 50.0 * MB + second as f64 * MB));
+    }
+    assert_eq!(before.into_baseline(), None);
+}
+
 #[test]
 fn memory_that_is_given_back_withdraws_the_leak_at_once() {
     let mut detector = detector();
