@@ -26,11 +26,14 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 /// An answer is kept for this many intervals.
 const STALE_INTERVALS: u32 = 3;
 
-/// One implicit transaction, so one checkout. At most 200 groups come back.
+/// One implicit transaction, so one checkout. At most 200 groups come back. The proxies of a fleet write
+/// what they claim into the names of their control connections, another text each time: these are one
+/// name.
 const QUESTION: &str = "\
 SELECT 'max', current_setting('max_connections'); \
 SELECT 'group', coalesce(state, ''), coalesce(usename::text, ''), \
-  coalesce(application_name, ''), count(*) \
+  CASE WHEN application_name LIKE 'stent/1 %' THEN 'stent fleet' \
+  ELSE coalesce(application_name, '') END, count(*) \
   FROM pg_stat_activity WHERE backend_type = 'client backend' \
   GROUP BY 2, 3, 4 ORDER BY 5 DESC LIMIT 200; \
 SELECT 'oldest', pid, floor(extract(epoch FROM clock_timestamp() - state_change) * 1000)::bigint \

@@ -63,6 +63,26 @@ async fn max_connections_and_the_oldest_open_transaction_are_seen() {
 }
 
 #[tokio::test]
+async fn the_control_connections_of_a_fleet_are_one_name_whatever_they_claim() {
+    let server = Postgres::start().unwrap();
+    let mut clients = Vec::new();
+    for claim in ["u1 c1", "u2 c5"] {
+        let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let name = format!("set application_name = 'stent/1 0000000001 {claim} d0 m2 x20 s3750'");
+        client.batch_execute(&name).await.unwrap();
+        clients.push(client);
+    }
+    let watch = PostgresWatch::start(access(&server, server.host()), INTERVAL);
+    let seen = answer(&watch, |_| true).await;
+    let named = |name: &str| {
+        let groups = seen.connections.iter().filter(|group| group.application_name.contains(name));
+        groups.map(|group| group.count).collect::<Vec<_>>()
+    };
+    assert_eq!((named("stent fleet"), named("stent/1")), (vec![2], vec![]));
+}
+
+#[tokio::test]
 async fn a_unix_socket_serves_as_well_and_a_cut_connection_is_opened_anew() {
     let server = Postgres::start().unwrap();
     let folder = server.socket_dir().to_str().unwrap().to_owned();
