@@ -51,7 +51,7 @@ pub(crate) enum ControlError {
     /// No answer in time.
     #[error("no answer within {0:?}")]
     Late(Duration),
-    /// A reload names another database.
+    /// A reload names another database, or there was a failover.
     #[error("the database is elsewhere now")]
     Moved,
     /// The answer makes no sense: a pooler in between, for example.
@@ -89,8 +89,8 @@ struct Member {
     fleet: Fleet,
     /// The highest demand since the last publication.
     peak: u32,
-    /// Where the control connection leads.
-    target: String,
+    /// Where the control connection leads: the names, and after how many failovers.
+    target: (String, u64),
     /// Our servers that carry a mark, with how often they were missing.
     marked: BTreeMap<u32, u8>,
 }
@@ -105,7 +105,7 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     let FleetBudget { interval, minimum, reserve } = settings;
     let rules = Rules { minimum, most, reserve, interval };
     let fleet = Fleet::new(FleetId::new(number(id)), rules, number(seed), Instant::now());
-    let (target, marked) = (String::new(), BTreeMap::new());
+    let (target, marked) = (Default::default(), BTreeMap::new());
     let mut member = Member { broker, settings, fleet, peak: 0, target, marked };
     let mut pause = PAUSE_MIN;
     loop {
@@ -125,7 +125,7 @@ pub(crate) async fn run(broker: Arc<Broker>) {
 impl Member {
     async fn connect(&mut self) -> Result<Box<Link>, ControlError> {
         self.marked.clear();
-        self.target = self.broker.target();
+        self.target = self.leads_to();
         let claim = self.publish();
         let start = Start { params: self.params(&claim), replication: Replication::Off };
         let broker = Arc::clone(&self.broker);
@@ -137,7 +137,10 @@ impl Member {
     /// PostgreSQL ends a session of which it hears nothing, but not before we have stopped to use
     /// its share, and given up what we were opening then.
     fn params(&self, claim: &Claim) -> Arc<Params> {
-        let silence = self.fleet.interval() * 2 + self.broker.config.server_connect_timeout;
+        let config = &self.broker.present().config;
+        let places = u32::try_from(config.upstream.endpoints().count()).unwrap_or(u32::MAX);
+        let opening = config.server_connect_timeout.saturating_mul(places);
+        let silence = (self.fleet.interval() * 2).saturating_add(opening);
         let seconds = |seconds: u64| seconds.to_string();
         let mut params = Params::default();
         for (name, value) in [
@@ -165,8 +168,12 @@ impl Member {
         }
     }
 
+    fn leads_to(&self) -> (String, u64) {
+        (self.broker.target(), self.broker.inner().failover.count())
+    }
+
     async fn ask(&mut self, link: &mut Link) -> Result<Next, ControlError> {
-        if self.target != self.broker.target() {
+        if self.target != self.leads_to() {
             return Err(ControlError::Moved);
         }
         let claim = self.publish();

@@ -14,7 +14,8 @@ const RESERVE: u32 = 3;
 /// Of 20, three are reserved for superusers.
 const PLACES: u32 = 20 - 3;
 
-fn member(pg: &Postgres) -> Proxy {
+/// A proxy with a budget.
+pub(crate) fn member(pg: &Postgres) -> Proxy {
     Proxy::start(pg, |config| {
         config.console_users = vec!["ops".to_owned()];
         let interval = Duration::from_millis(200);

@@ -8,7 +8,7 @@ use super::support::Proxy;
 #[tokio::test]
 async fn metrics_are_those_of_the_table_and_count_what_happened() {
     let pg = Postgres::start().unwrap();
-    let proxy = Proxy::start(&pg, |_| {});
+    let proxy = super::fleet::member(&pg);
     let client = proxy.client().await;
     for _ in 0..5 {
         client.batch_execute("select 1").await.unwrap();
