@@ -69,6 +69,7 @@ pub(crate) struct Slots {
 struct PoolSlots {
     database: u32,
     lists: [List; STATES],
+    total: u32,
     overage: u32,
 }
 
@@ -121,7 +122,7 @@ impl Slots {
     pub(crate) fn add_pool(&mut self, database: u32) {
         assert!((database as usize) < self.by_database.len(), "a pool's database exists");
         let lists = [List::new(Lane::Own); STATES];
-        self.by_pool.push(PoolSlots { database, lists, overage: 0 });
+        self.by_pool.push(PoolSlots { database, lists, total: 0, overage: 0 });
     }
 
     /// A new server, opening.
@@ -151,6 +152,7 @@ impl Slots {
         self.opening += 1;
         self.list(pool, State::Opening).push_head(index);
         self.by_database[database as usize].total += 1;
+        self.by_pool[pool.index()].total += 1;
         id
     }
 
@@ -191,6 +193,7 @@ impl Slots {
         let (pool, state) = (self.get(index).pool, self.get(index).state);
         self.list(pool, state).unlink(index);
         let slot = self.entries.remove(index as usize);
+        self.by_pool[pool.index()].total -= 1;
         let database = &mut self.by_database[slot.database as usize];
         database.total -= 1;
         match state {
@@ -270,7 +273,7 @@ impl Slots {
 
     /// Servers of the pool in whatever state: what counts against `pool_size`.
     pub(crate) fn total(&self, pool: PoolId) -> u32 {
-        self.by_pool[pool.index()].lists.iter().map(List::len).sum()
+        self.by_pool[pool.index()].total
     }
 
     /// Servers of the pool that are logged in and not being closed.
@@ -371,6 +374,8 @@ impl Slots {
                 listed += list.len() as usize;
             }
             assert_eq!(overage, pool.overage, "servers past their lifetime are counted");
+            let total: u32 = pool.lists.iter().map(List::len).sum();
+            assert_eq!(total, pool.total, "the servers of a pool are counted");
         }
         assert_eq!(listed, self.entries.len(), "every slot is in a list");
         let of_all = |count: fn(&DatabaseSlots) -> u32| self.by_database.iter().map(count).sum();
