@@ -108,6 +108,14 @@ pub(crate) struct Client {
     pub(crate) holds: Option<Arc<Facts>>,
 }
 
+impl Client {
+    /// What it calls itself; empty where it does not.
+    pub(crate) fn application_name(&self) -> String {
+        let name = self.params.as_deref().and_then(Params::application_name);
+        name.map(std::borrow::Cow::into_owned).unwrap_or_default()
+    }
+}
+
 /// All clients.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {

@@ -141,15 +141,13 @@ fn holder(inner: &Inner, slot: &Slot, now: Instant) -> Option<Holder> {
     let checkout = facts.checkout()?;
     let client = inner.clients.get(checkout.client)?;
     let entry = &inner.entries[slot.pool.index()];
-    let params = client.params.as_deref();
-    let name = params.and_then(|params| params.application_name());
     Some(Holder {
         client_id: checkout.client.serial(),
         database: entry.database.to_string(),
         user: entry.user.to_string(),
         client_addr: client.peer.to_string(),
         client_pid: client.peer.pid(),
-        application_name: name.map(std::borrow::Cow::into_owned).unwrap_or_default(),
+        application_name: client.application_name(),
         backend_pid: facts.backend_pid,
         state: checkout.state,
         held_ms: ms(now.saturating_duration_since(checkout.since)),

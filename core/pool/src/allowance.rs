@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use crate::event::{CloseCause, Decision};
+use crate::event::Decision;
 use crate::id::PoolId;
 use crate::pools::Pools;
 use crate::slots::State;
@@ -22,18 +22,8 @@ impl Pools {
         }
         let now = self.begin(now);
         self.allowance = most;
-        while self.is_crowded_over_all()
-            && let Some(at) = self.slots.all_idle_longest()
-        {
-            self.close(at, CloseCause::Shrunk, now, out);
-        }
-        let all = (0..).map(PoolId).take(self.pools.len());
-        for pool in all.clone() {
-            self.rate_hunger(pool, now);
-        }
-        for pool in all {
-            self.replenish(pool, now, out);
-        }
+        self.shed_over_all(now, out);
+        self.replenish_all(now, out);
         self.end();
     }
 
@@ -55,7 +45,6 @@ impl Pools {
             let used = self.slots.count(pool, State::Lent).saturating_add(self.waiters.count(pool));
             used.min(self.size(pool))
         };
-        let all = (0..).take(self.pools.len()).map(PoolId);
-        all.map(of).fold(0, u32::saturating_add)
+        self.all_pools().map(of).fold(0, u32::saturating_add)
     }
 }

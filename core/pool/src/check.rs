@@ -16,8 +16,8 @@ impl Pools {
         self.slots.check();
         self.waiters.check();
         self.retries.check();
-        for number in (0..).take(self.pools.len()) {
-            self.check_pool(PoolId(number));
+        for pool in self.all_pools() {
+            self.check_pool(pool);
         }
         for number in (0..).take(self.databases.len()) {
             self.check_database(number);

@@ -273,12 +273,10 @@ impl Pools {
     /// Whether a server in use that has outlived its lifetime may go: another is free in its place,
     /// or there is no room for one beside it.
     fn is_succeeded(&self, pool: PoolId) -> bool {
-        let crowded =
-            self.slots.total(pool) >= self.size(pool) || !self.has_room(self.at(pool).database);
         let moving =
             self.slots.count(pool, State::Opening) + self.slots.count(pool, State::Closing);
         // Without room they go one at a time, so that the others can carry the load.
-        let alone = crowded && moving == 0;
+        let alone = moving == 0 && self.is_full(pool);
         alone || self.slots.idle_young(pool) > 0
     }
 

@@ -52,7 +52,7 @@ impl Pools {
         }
         self.outage.succeed();
         self.note_sweep(now);
-        for pool in (0..).take(self.pools.len()).map(PoolId) {
+        for pool in self.all_pools() {
             if self.retries.key(pool.0).is_some() || self.unserved(pool) > 0 {
                 self.retries.remove(pool.0);
                 self.replenish(pool, now, out);
@@ -103,7 +103,7 @@ impl Pools {
         if self.reached {
             return; // It was there before and will be again.
         }
-        for pool in (0..).take(self.pools.len()).map(PoolId) {
+        for pool in self.all_pools() {
             if self.is_not_opening(pool) && !self.is_paused(pool) {
                 self.refuse_all(pool, Refusal::OpenFailed, now, out);
             }

@@ -253,6 +253,11 @@ impl Pools {
         self.misfits
     }
 
+    /// Every pool, those that listen included.
+    pub(crate) fn all_pools(&self) -> impl Iterator<Item = PoolId> + use<> {
+        (0..).take(self.pools.len()).map(PoolId)
+    }
+
     pub(crate) fn at(&self, pool: PoolId) -> &Pool {
         &self.pools[pool.index()]
     }

@@ -75,12 +75,16 @@ impl Pools {
         out.push(Decision::Close { server: self.slots.get(at).id, cause });
     }
 
+    /// Whether there is no room for one server more in the pool, under whichever cap.
+    pub(crate) fn is_full(&self, pool: PoolId) -> bool {
+        self.slots.total(pool) >= self.size(pool) || !self.has_room(self.at(pool).database)
+    }
+
     /// Whether the pool can do without one of its live servers.
     pub(crate) fn can_spare(&self, number: PoolId) -> bool {
         let least = self.least(number);
         let live = self.slots.live(number);
-        let crowded = self.slots.total(number) >= self.size(number)
-            || !self.has_room(self.at(number).database);
+        let crowded = self.is_full(number);
         let calm = self.slots.count(number, State::Opening) == 0
             && self.slots.count(number, State::Closing) == 0
             && self.at(number).backoff.failures() == 0;
@@ -144,8 +148,8 @@ impl Pools {
     fn sweep(&mut self, now: Instant, out: &mut Vec<Decision>) {
         self.swept_at = Some(now);
         self.sweep_at = None;
-        for number in (0..).take(self.pools.len()) {
-            self.sweep_pool(PoolId(number), now, out);
+        for pool in self.all_pools() {
+            self.sweep_pool(pool, now, out);
         }
     }
 

@@ -32,17 +32,10 @@ impl Pools {
         if lives(&self.limits) != before {
             self.renew_lifetimes(now);
         }
-        let all = (0..).map(PoolId).take(self.pools.len());
-        for pool in all.clone() {
+        for pool in self.all_pools() {
             self.shed(pool, now, out);
         }
-        // All are rated before any is served: a wish from before may be one too many now.
-        for pool in all.clone() {
-            self.rate_hunger(pool, now);
-        }
-        for pool in all {
-            self.replenish(pool, now, out);
-        }
+        self.replenish_all(now, out);
         self.note_sweep(now);
         self.end();
     }
@@ -83,10 +76,26 @@ impl Pools {
         {
             self.close(at, CloseCause::Shrunk, now, out);
         }
+        self.shed_over_all(now, out);
+    }
+
+    /// Closes idle servers above the cap of all.
+    pub(crate) fn shed_over_all(&mut self, now: Instant, out: &mut Vec<Decision>) {
         while self.is_crowded_over_all()
             && let Some(at) = self.slots.all_idle_longest()
         {
             self.close(at, CloseCause::Shrunk, now, out);
+        }
+    }
+
+    /// Serves all pools under other caps. All are rated before any is served: a wish from before
+    /// may be one too many now.
+    pub(crate) fn replenish_all(&mut self, now: Instant, out: &mut Vec<Decision>) {
+        for pool in self.all_pools() {
+            self.rate_hunger(pool, now);
+        }
+        for pool in self.all_pools() {
+            self.replenish(pool, now, out);
         }
     }
 

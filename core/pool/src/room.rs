@@ -80,7 +80,7 @@ impl Pools {
     /// Rates all hungry pools anew: what one may do has changed for all. Linear, therefore for
     /// outages only.
     pub(crate) fn rate_all(&mut self, now: Instant) {
-        for pool in (0..).take(self.pools.len()).map(PoolId) {
+        for pool in self.all_pools() {
             self.appease(pool, now);
         }
     }

@@ -1,8 +1,9 @@
 //! The queues of clients without a server: first come, first served, in each pool and over all.
 //!
-//! Invariant: every waiter is in the queue of its pool and in the index, and unless the pool is paused
-//! in the common queue; both queues are in the order of arrival. With one `query_wait_timeout` for all, the head of the
-//! common queue is therefore the next to run out of time.
+//! Invariant: every waiter is in the queue of its pool and in the index, and unless the pool is
+//! paused in the common queue; both queues are in the order of arrival. With one
+//! `query_wait_timeout` for all, the head of the common queue is therefore the next to run out of
+//! time.
 
 use std::time::Instant;
 

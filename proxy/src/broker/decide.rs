@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use stent_pool::{CloseCause, Condition, Decision, Event, Limits, PoolId, ServerId, WaiterId};
+use stent_pool::{
+    CloseCause, Condition, Decision, Event, Limits, PoolId, Pools, ServerId, WaiterId,
+};
 
 use super::{Broker, Inner, Slot};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
@@ -102,20 +104,18 @@ impl Inner {
 
     /// Other limits hold from here on.
     pub(super) fn set_limits(&mut self, limits: Limits, now: Instant) {
-        let mut decisions = Vec::new();
-        self.pools.set_limits(limits, now, &mut decisions);
-        for decision in decisions {
-            self.enter(decision);
-        }
-        // What follows from entering them, and the janitor's next look.
-        let next = self.queues.events.pop_front().unwrap_or(Event::Tick);
-        self.decide_all(next, now);
+        self.change(now, |pools, out| pools.set_limits(limits, now, out));
     }
 
     /// Lets the pools have so many servers and enters what they decide.
     pub(crate) fn allow(&mut self, most: u32, now: Instant) {
+        self.change(now, |pools, out| pools.allow(Some(most), now, out));
+    }
+
+    /// Changes the pools otherwise than by an event, and enters what they decide.
+    fn change(&mut self, now: Instant, change: impl FnOnce(&mut Pools, &mut Vec<Decision>)) {
         let mut decisions = Vec::new();
-        self.pools.allow(Some(most), now, &mut decisions);
+        change(&mut self.pools, &mut decisions);
         for decision in decisions {
             self.enter(decision);
         }

@@ -15,6 +15,7 @@ use stent_wire::report::{Report, SqlState};
 
 use super::{Broker, Inner, Slot};
 use crate::cancel;
+use crate::clients::Client;
 use crate::events;
 use crate::facts::{Checkout, Facts, Order};
 
@@ -124,7 +125,9 @@ impl Broker {
                 }
             }
             inner.held_too_long.0[due.hold as usize][due.stage as usize] += 1;
-            if let Some(waker) = &inner.clients.get_mut(checkout.client).waker {
+            if matches!(due.stage, Stage::Notify | Stage::Close)
+                && let Some(waker) = &inner.clients.get_mut(checkout.client).waker
+            {
                 waker.wake_by_ref();
             }
         }
@@ -147,7 +150,8 @@ fn due_for(
         return Vec::new(); // As nearly always: nobody is named, nothing is copied.
     }
     let entry = &inner.entries[slot.pool.index()];
-    let application_name = &application_name(inner, checkout);
+    let client = inner.clients.get(checkout.client);
+    let application_name = &client.map(Client::application_name).unwrap_or_default();
     let (database, user) = (&entry.database, &entry.user);
     due_stages(rules, &Holder { database, user, application_name, ages }, done)
 }
@@ -177,12 +181,6 @@ fn follow(known: Option<&Record>, checkout: &Checkout) -> Record {
     record
 }
 
-fn application_name(inner: &Inner, checkout: &Checkout) -> String {
-    let params = inner.clients.get(checkout.client).and_then(|client| client.params.as_deref());
-    let name = params.and_then(|params| params.application_name());
-    name.map(std::borrow::Cow::into_owned).unwrap_or_default()
-}
-
 fn said(inner: &Inner, slot: &Slot, facts: &Facts, checkout: &Checkout) -> Said {
     let entry = &inner.entries[slot.pool.index()];
     let client = inner.clients.get(checkout.client);
@@ -190,7 +188,7 @@ fn said(inner: &Inner, slot: &Slot, facts: &Facts, checkout: &Checkout) -> Said 
         database: Arc::clone(&entry.database),
         user: Arc::clone(&entry.user),
         client: client.map(|client| client.peer.to_string()).unwrap_or_default(),
-        application_name: application_name(inner, checkout),
+        application_name: client.map(Client::application_name).unwrap_or_default(),
         backend_pid: facts.backend_pid,
         statement: facts.fingerprint(),
     }

@@ -3,10 +3,7 @@
 use stent_testkit::Postgres;
 use tokio_postgres::NoTls;
 
-use super::support::{Proxy, code, until};
-
-const RUNNING: &str = "select count(*) from pg_stat_activity \
-                       where state = 'active' and query = 'select pg_sleep(600)'";
+use super::support::{Proxy, cancel_its_sleep, code, until};
 
 /// Checklist 7, plain; over TLS in `tls`.
 #[tokio::test]
@@ -54,14 +51,7 @@ async fn a_cancelled_server_never_takes_its_late_signal_to_the_next_client() {
     });
     let (a, b) = (proxy.client().await, proxy.client().await);
     for _ in 0..200 {
-        let token = a.cancel_token();
-        let cancel = async {
-            // PostgreSQL is asked, for the server of the last round may still be on its way back.
-            until("it to run", || pg.value(RUNNING).unwrap() == "1").await;
-            token.cancel_query(NoTls).await.unwrap();
-        };
-        let (result, ()) = tokio::join!(a.batch_execute("select pg_sleep(600)"), cancel);
-        assert_eq!(code(&result.err().unwrap()), "57014");
+        cancel_its_sleep(&a, &pg).await;
         b.batch_execute("select pg_sleep(0.01)").await.unwrap();
     }
 }

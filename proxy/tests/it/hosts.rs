@@ -3,7 +3,7 @@
 use stent_proxy::config::{Config, Endpoint, SessionAttrs};
 use stent_testkit::{Postgres, free_port};
 
-use super::support::{Proxy, code, until};
+use super::support::{Proxy, cancel_its_sleep, code};
 
 fn on(port: u16) -> Endpoint {
     Endpoint { host: "127.0.0.1".to_owned(), port }
@@ -32,17 +32,7 @@ async fn a_host_where_nothing_listens_is_passed_over() {
     });
     proxy.client().await.batch_execute("select 1").await.unwrap();
     // A cancel request goes where the server is.
-    let client = proxy.client().await;
-    let token = client.cancel_token();
-    let sleep = client.batch_execute("select pg_sleep(600)");
-    let cancel = async {
-        let running = "select count(*) from pg_stat_activity \
-                       where state = 'active' and query = 'select pg_sleep(600)'";
-        until("it to run", || pg.value(running).unwrap() == "1").await;
-        token.cancel_query(tokio_postgres::NoTls).await.unwrap();
-    };
-    let (slept, ()) = tokio::join!(sleep, cancel);
-    assert_eq!(code(&slept.unwrap_err()), "57014");
+    cancel_its_sleep(&proxy.client().await, &pg).await;
 }
 
 #[tokio::test]

@@ -236,3 +236,19 @@ pub(crate) fn resident() -> u64 {
     let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
     kibibytes * 1024
 }
+
+/// How many backends run the statement of [`cancel_its_sleep`].
+const ASLEEP: &str = "select count(*) from pg_stat_activity \
+                                 where state = 'active' and query = 'select pg_sleep(600)'";
+
+/// A client sleeps on its server until its own cancel request has ended that.
+pub(crate) async fn cancel_its_sleep(client: &Client, pg: &Postgres) {
+    let token = client.cancel_token();
+    let cancel = async {
+        // PostgreSQL is asked, for the proxy may know of the statement before it runs.
+        until("it to run", || pg.value(ASLEEP).unwrap() == "1").await;
+        token.cancel_query(NoTls).await.unwrap();
+    };
+    let (slept, ()) = tokio::join!(client.batch_execute("select pg_sleep(600)"), cancel);
+    assert_eq!(code(&slept.unwrap_err()), "57014");
+}

@@ -9,10 +9,10 @@ use std::process::Stdio;
 use stent_proxy::Config;
 use stent_proxy::config::TlsMode;
 use stent_testkit::{Postgres, wait_for};
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::raw::{Raw, field, query};
-use super::support::{PATIENCE, Proxy, code, until};
+use super::support::{PATIENCE, Proxy, cancel_its_sleep, until};
 use super::tls::authority::{Authority, server_tls};
 
 fn two(config: &mut Config) {
@@ -180,17 +180,8 @@ async fn a_cancel_request_finds_a_client_of_another_worker() {
     let proxy = Proxy::start(&pg, two);
     let client = proxy.client().await;
     for _ in 0..4 {
-        let token = client.cancel_token();
-        let sleep = client.batch_execute("select pg_sleep(600)");
-        let cancel = async {
-            let running = "select count(*) from pg_stat_activity \
-                           where state = 'active' and query = 'select pg_sleep(600)'";
-            until("it to run", || pg.value(running).unwrap() == "1").await;
-            // With one client there, the next connection is the other worker's.
-            token.cancel_query(NoTls).await.unwrap();
-        };
-        let (slept, ()) = tokio::join!(sleep, cancel);
-        assert_eq!(code(&slept.unwrap_err()), "57014");
+        // With one client there, the next connection is the other worker's.
+        cancel_its_sleep(&client, &pg).await;
     }
     client.batch_execute("select 1").await.unwrap();
     // Counted when PostgreSQL has closed the request's connection: that may
