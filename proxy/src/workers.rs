@@ -147,7 +147,7 @@ async fn accept(
         match place {
             Some(place) => place.send(Newcomer { id, stream }),
             None => {
-                tokio::task::spawn_local(login::serve(Arc::clone(&broker), id, stream));
+                login::begin(Arc::clone(&broker), id, stream);
             }
         }
     }
@@ -202,7 +202,7 @@ impl Worker {
                 newcomer = self.newcomers.recv() => {
                     let Some(Newcomer { id, mut stream }) = newcomer else { return };
                     stream.come_home();
-                    tokio::task::spawn_local(login::serve(Arc::clone(&self.broker), id, stream));
+                    login::begin(Arc::clone(&self.broker), id, stream);
                 }
             }
         }
