@@ -53,6 +53,10 @@ pub struct Config {
     pub pool_mode: PoolMode,
     /// The most servers a pool (one database and user) may hold.
     pub default_pool_size: NonZeroU32,
+    /// Servers beyond that size, for clients that have waited for `reserve_pool_timeout`.
+    pub reserve_pool_size: u32,
+    /// How long a client waits before it may have one of those; `None`: it never may.
+    pub reserve_pool_timeout: Option<Duration>,
     /// Servers that a used pool keeps open.
     pub min_pool_size: u32,
     /// The most servers to one database, over all users; `None`: no limit.
@@ -67,6 +71,10 @@ pub struct Config {
     pub max_client_conn: NonZeroU32,
     /// The most clients of one address at a time, those in their login included; `None`: no limit.
     pub max_client_conn_per_address: Option<NonZeroU32>,
+    /// The most clients of one database at a time; `None`: no limit.
+    pub max_db_client_connections: Option<NonZeroU32>,
+    /// The most clients of one user at a time, over all databases; `None`: no limit.
+    pub max_user_client_connections: Option<NonZeroU32>,
     /// How long a client may queue for a server; `None`: for ever.
     pub query_wait_timeout: Option<Duration>,
     /// Age at which a server is closed once it is free; `None`: never.

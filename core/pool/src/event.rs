@@ -186,6 +186,8 @@ pub enum CloseCause {
     Lost,
     /// It was present at a [`Event::RetireAll`] or [`Event::Pause`].
     Retired,
+    /// It is one more than `pool_size`, and nobody waits any more.
+    Reserve,
     /// It is one more than [`crate::Pools::set_limits`] has left room for.
     Shrunk,
     /// Its place, under `max_db_connections`, is needed by another pool.

@@ -158,7 +158,7 @@ impl Pools {
         if self.is_paused(pool) {
             return None; // Its time does not run.
         }
-        let size = self.size(pool);
+        let size = self.size_with_reserve(pool);
         let growing = self.slots.total(pool) < size || self.slots.count(pool, State::Opening) > 0;
         if growing {
             return None;

@@ -20,6 +20,7 @@
 //! ```
 //! A server counts against `pool_size` and `max_db_connections` in *every* state of the picture,
 //! `closing` included, so PostgreSQL never sees more connections than the caps.
+//! Beyond `pool_size` a pool has servers of its reserve while somebody waits (`reserve`).
 //! After [`Pools::set_limits`] has lowered a cap, servers above it stay until they are given back.
 //! [`Pools::listening`] is a pool of one, beside `pool_size`, for the connection that listens for
 //! the clients of another.
@@ -52,6 +53,7 @@ mod pace;
 mod pause;
 mod pools;
 mod recycle;
+mod reserve;
 mod resize;
 mod room;
 mod seed;

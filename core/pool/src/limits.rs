@@ -38,6 +38,11 @@ pub const SWITCH_MARGIN: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// The most servers of one pool, in whatever state.
     pub pool_size: NonZeroU32,
+    /// How many servers beyond `pool_size` a pool may have for those who have waited for
+    /// `reserve_pool_timeout`.
+    pub reserve_pool_size: u32,
+    /// How long a waiter waits before a server of the reserve is opened for it; `None`: none is.
+    pub reserve_pool_timeout: Option<Duration>,
     /// How many servers a pool that has been used keeps open. Above `pool_size` it is `pool_size`.
     pub min_pool_size: u32,
     /// The most servers of one database over all users, in whatever state.
@@ -71,6 +76,9 @@ impl Limits {
     /// The same limits with each value in its range.
     pub(crate) fn in_range(mut self) -> Self {
         self.min_pool_size = self.min_pool_size.min(self.pool_size.get());
+        if self.reserve_pool_timeout.is_none() {
+            self.reserve_pool_size = 0;
+        }
         self.retry_max = self.retry_max.max(self.retry_min);
         self.opening_max = self.opening_max.max(1);
         self

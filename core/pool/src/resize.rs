@@ -54,8 +54,13 @@ impl Pools {
     }
 
     pub(crate) fn is_pool_crowded(&self, pool: PoolId) -> bool {
-        let staying = self.slots.total(pool) - self.slots.count(pool, State::Closing);
-        staying > self.size(pool)
+        let staying = self.staying(pool);
+        staying > self.size(pool) && !self.needs_reserve(pool, staying)
+    }
+
+    /// The pool's servers without those being closed.
+    pub(crate) fn staying(&self, pool: PoolId) -> u32 {
+        self.slots.total(pool) - self.slots.count(pool, State::Closing)
     }
 
     pub(crate) fn is_database_crowded(&self, database: u32) -> bool {

@@ -60,6 +60,8 @@ impl Present {
         let config = &self.config;
         Limits {
             pool_size: config.default_pool_size,
+            reserve_pool_size: config.reserve_pool_size,
+            reserve_pool_timeout: config.reserve_pool_timeout,
             min_pool_size: config.min_pool_size,
             max_db_connections: config.max_db_connections,
             max_server_connections: config.max_server_connections,

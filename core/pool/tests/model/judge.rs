@@ -61,6 +61,7 @@ impl Model {
     fn judge_open(&mut self, pool: PoolId, server: ServerId, now: Instant) {
         assert!(self.servers.iter().all(|known| known.id != server), "an id is new");
         self.settle(now);
+        assert!(self.openings_left(pool, now) > 0, "beyond pool_size for the late only");
         let under_way = self.count(pool, &[State::Opening, State::Tested]);
         let own = self.servers.iter().filter(|known| known.pool == pool);
         let mut own = own.filter(|known| matches!(known.state, State::Idle | State::Lent));
@@ -88,7 +89,8 @@ impl Model {
         let home = Home::default();
         let (id, since, uses) = (server, now, 0);
         self.servers.push(Server { id, pool, state, since, home, opened_at, retired, uses });
-        assert!(self.total(pool) <= self.limits.pool_size.get(), "pool_size");
+        let most = self.limits.pool_size.get() + self.reserve();
+        assert!(self.total(pool) <= most, "pool_size and the reserve");
         assert!(self.count(pool, &[State::Opening]) <= self.limits.opening_max, "opening_max");
         let full = |scope, most: Option<NonZeroU32>| {
             let most = most.map_or(u32::MAX, NonZeroU32::get);
@@ -147,6 +149,10 @@ impl Model {
                 assert_eq!(state, State::Free(Some(cause)), "the cause is the true one");
             }
             CloseCause::Retired => assert!(self.server(server).retired, "only the retired"),
+            CloseCause::Reserve => {
+                assert_eq!(self.waiting(pool), 0, "the reserve is kept while somebody waits");
+                assert!(self.is_crowded(pool), "only beyond pool_size");
+            }
             CloseCause::Shrunk => assert!(self.is_crowded(pool), "only above a cap"),
             CloseCause::Lifetime => {
                 assert!(self.may_be_old(known, now), "nobody dies young, at {age:?}");
@@ -214,7 +220,7 @@ impl Model {
                 (None, None) => u32::MAX,
                 (Some(_), _) | (None, Some(_)) => 1,
             };
-            let demand = self.openings_left(pool.id).min(may);
+            let demand = self.openings_left(pool.id, now).min(may);
             let own = self.waiters.iter().filter(|waiter| waiter.pool == pool.id);
             let served = self.count(pool.id, &[State::Opening, State::Tested]);
             blocked.extend(own.skip(served as usize).take(demand as usize));
@@ -222,13 +228,26 @@ impl Model {
         blocked
     }
 
-    fn openings_left(&self, pool: PoolId) -> u32 {
+    fn openings_left(&self, pool: PoolId, now: Instant) -> u32 {
         if self.known(pool).paused {
             return 0;
         }
         let opening = self.count(pool, &[State::Opening]);
-        let places = self.limits.pool_size.get().saturating_sub(self.total(pool));
+        let (size, total) = (self.limits.pool_size.get(), self.total(pool));
+        let mut places = size.saturating_sub(total);
+        if total >= size {
+            places = (size + self.reserve()).saturating_sub(total).min(self.late(pool, now));
+        }
         places.min(self.limits.opening_max.saturating_sub(opening))
+    }
+
+    /// Those whom nothing under way will serve and who have waited for the reserve.
+    fn late(&self, pool: PoolId, now: Instant) -> u32 {
+        let Some(timeout) = self.limits.reserve_pool_timeout else { return 0 };
+        let served = self.count(pool, &[State::Opening, State::Tested]);
+        let own = self.waiters.iter().filter(|waiter| waiter.pool == pool);
+        let unserved = own.skip(served as usize);
+        number(unserved.filter(|waiter| now - waiter.runs_since >= timeout).count())
     }
 
     fn judge_refusal(&mut self, id: WaiterId, refusal: Refusal, waited: Duration, now: Instant) {
@@ -248,7 +267,8 @@ impl Model {
             Refusal::Overloaded { forecast } => {
                 assert!(forecast > self.limits.query_wait_timeout.unwrap(), "it would be too late");
                 assert!(!self.known(waiter.pool).paused, "its time runs");
-                assert!(self.total(waiter.pool) >= self.limits.pool_size.get(), "it cannot grow");
+                let most = self.limits.pool_size.get() + self.reserve();
+                assert!(self.total(waiter.pool) >= most, "it cannot grow");
                 assert_eq!(waited, Duration::ZERO, "it is told at once");
             }
             Refusal::QueueFull => {
@@ -275,7 +295,7 @@ impl Model {
             if pool.failed_at.is_none()
                 && self.outage.is_none()
                 && !full
-                && self.openings_left(pool.id) > 0
+                && self.openings_left(pool.id, now) > 0
             {
                 assert!(waiting <= tested + opening, "a server is opened for each waiter");
                 let coming = self.live(pool.id) + opening;
@@ -309,7 +329,7 @@ impl Model {
             let wanted = self.waiting(pool.id) > served || {
                 self.live(pool.id) + self.count(pool.id, &[State::Opening]) < self.least(pool.id)
             };
-            let free = self.openings_left(pool.id) > 0;
+            let free = self.openings_left(pool.id, now) > 0;
             let due = wanted && free && self.is_uncapped();
             let in_time = match (pool.failed_at, self.outage) {
                 (Some(_), None) => now <= pool.not_after,
@@ -317,6 +337,8 @@ impl Model {
                 (None, None) | (Some(_), Some(_)) => true,
             };
             assert!(!due || in_time, "who fails tries again in time");
+            let well = pool.failed_at.is_none() && self.outage.is_none();
+            assert!(!due || !well, "who is late has a server of the reserve opened in time");
         }
         for server in self.servers.iter().filter(|server| server.state == State::Idle) {
             let (rest, life) = (self.limits.server_idle_timeout, self.limits.server_lifetime);

@@ -344,9 +344,15 @@ impl Model {
         };
         let limits = &self.limits;
         let database = Scope::Database(self.known(pool).database);
-        own > limits.pool_size.get()
+        let needed = if self.waiting(pool) > 0 { self.reserve() } else { 0 };
+        own > limits.pool_size.get() + needed
             || limits.max_db_connections.is_some_and(|most| staying(database) > most.get())
             || limits.max_server_connections.is_some_and(|most| staying(Scope::All) > most.get())
+    }
+
+    /// How many servers beyond its size a pool may have at the most.
+    pub(crate) fn reserve(&self) -> u32 {
+        self.limits.reserve_pool_timeout.map_or(0, |_| self.limits.reserve_pool_size)
     }
 
     /// The minimum that applies to the pool at present.

@@ -70,6 +70,7 @@ pub(crate) enum Op {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     pub(crate) pool_size: u32,
+    pub(crate) reserve_pool_size: u32,
     pub(crate) min_pool_size: u32,
     pub(crate) max_db_connections: Option<u32>,
     pub(crate) max_server_connections: Option<u32>,
@@ -240,6 +241,8 @@ fn limits(sizes: Sizes, kind: u8) -> Limits {
     let after = |from, milliseconds| (kind >= from).then(|| Duration::from_millis(milliseconds));
     Limits {
         pool_size: NonZeroU32::new(sizes.pool_size).unwrap(),
+        reserve_pool_size: sizes.reserve_pool_size,
+        reserve_pool_timeout: after(1, 300),
         min_pool_size: sizes.min_pool_size.min(sizes.pool_size),
         max_db_connections: sizes.max_db_connections.and_then(NonZeroU32::new),
         max_server_connections: sizes.max_server_connections.and_then(NonZeroU32::new),

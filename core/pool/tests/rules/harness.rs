@@ -24,6 +24,8 @@ pub(crate) struct World {
 pub(crate) fn limits() -> Limits {
     Limits {
         pool_size: size(2),
+        reserve_pool_size: 0,
+        reserve_pool_timeout: None,
         min_pool_size: 0,
         max_db_connections: None,
         max_server_connections: None,

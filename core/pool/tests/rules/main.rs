@@ -12,5 +12,6 @@ mod lending;
 mod opening;
 mod pausing;
 mod recycling;
+mod reserve;
 mod resizing;
 mod room;

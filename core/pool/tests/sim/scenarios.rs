@@ -18,6 +18,8 @@ const fn ms(milliseconds: u64) -> Duration {
 fn limits(pool_size: u32) -> Limits {
     Limits {
         pool_size: NonZeroU32::new(pool_size).unwrap(),
+        reserve_pool_size: 0,
+        reserve_pool_timeout: None,
         min_pool_size: 0,
         max_db_connections: None,
         max_server_connections: None,
