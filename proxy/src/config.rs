@@ -22,7 +22,7 @@ use fleet::FleetBudget;
 use passwords::ServerPasswords;
 
 pub use crate::workers::WORKERS_MAX;
-pub use stent_pool::{Hold, HoldRule, Stage};
+pub use stent_pool::{CLASSES_MAX, Class, ClassRule, Hold, HoldRule, Stage};
 
 /// Everything the proxy is told.
 #[derive(Clone, Debug)]
@@ -77,6 +77,8 @@ pub struct Config {
     pub max_user_client_connections: Option<NonZeroU32>,
     /// How long a client may queue for a server; `None`: for ever.
     pub query_wait_timeout: Option<Duration>,
+    /// Who waits behind whom.
+    pub queue_classes: QueueClasses,
     /// Age at which a server is closed once it is free; `None`: never.
     pub server_lifetime: Option<Duration>,
     /// How many times a server is lent before it is replaced; `None`: without end.
@@ -114,6 +116,17 @@ impl Config {
     pub const fn kept_statements(&self) -> StatementCache {
         if self.max_prepared_statements == 0 { StatementCache::Off } else { self.statement_cache }
     }
+}
+
+/// Classes of clients (`queue_classes`). Without rules there are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueClasses {
+    /// Their names, by number, the usual one first; at most [`CLASSES_MAX`].
+    pub names: Vec<String>,
+    /// How often each is served in proportion to the others, likewise.
+    pub weights: Vec<NonZeroU16>,
+    /// Who is of which; the first rule that fits counts.
+    pub rules: Vec<ClassRule>,
 }
 
 /// Which statements are kept on servers, whoever parsed them.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::class::Class;
 use crate::id::{Home, PoolId, ServerId, WaiterId};
 
 /// Something that happened. An event that names a server which is gone, or is in a state that the
@@ -20,6 +21,8 @@ pub enum Event {
         waiter: WaiterId,
         /// Where it is.
         home: Home,
+        /// With whom it takes turns where it has to wait.
+        class: Class,
     },
     /// A client left while it was waiting, probed for or not. Without effect where the client
     /// does not wait: a server granted to it must be released in any case.

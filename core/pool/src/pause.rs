@@ -98,12 +98,8 @@ impl Pools {
         }
         let pool = self.slots.get(at).pool;
         assert!(!self.is_paused(pool), "a paused pool has retired all servers and opens none");
-        if !self.is_crowded(pool) {
-            return None;
-        }
         let others = self.is_database_crowded(self.at(pool).database) || self.is_crowded_over_all();
-        let reserve = !others && self.staying(pool) <= self.size_with_reserve(pool);
-        Some(if reserve { CloseCause::Reserve } else { CloseCause::Shrunk })
+        if others { Some(CloseCause::Shrunk) } else { self.surplus(at) }
     }
 
     fn stand_still(&mut self, pool: PoolId) {

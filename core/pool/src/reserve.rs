@@ -4,12 +4,14 @@
 //! server opened, up to `reserve_pool_size` of them and below every other cap. Refused: telling
 //! servers of the reserve from others; which one goes when there is one too many is of no interest.
 //! Invariant: beyond `pool_size` nothing is opened while nobody has waited that long, and nothing is
-//! kept once nobody waits.
+//! kept once nobody waits whom a probe will not serve.
 
 use std::time::Instant;
 
+use crate::event::CloseCause;
 use crate::id::PoolId;
 use crate::pools::{Kind, Pools};
+use crate::slots::{Slot, State};
 
 impl Pools {
     /// The most servers of a pool, those of its reserve included.
@@ -20,9 +22,24 @@ impl Pools {
         }
     }
 
-    /// Whether a pool with so many servers, more than its size, needs them all the same.
-    pub(crate) fn needs_reserve(&self, pool: PoolId, staying: u32) -> bool {
-        self.waiters.count(pool) > 0 && staying <= self.size_with_reserve(pool)
+    /// Whether a pool with more servers than its size needs them all the same: somebody waits for
+    /// whom none of so many that are `tested` is.
+    pub(crate) fn needs_reserve(&self, pool: PoolId, tested: u32) -> bool {
+        self.waiters.count(pool) > tested && self.staying(pool) <= self.size_with_reserve(pool)
+    }
+
+    /// Why a server that is free is one too many for its pool, if it is.
+    pub(crate) fn surplus(&self, at: u32) -> Option<CloseCause> {
+        let Slot { pool, state, .. } = *self.slots.get(at);
+        if self.staying(pool) <= self.size(pool) {
+            return None;
+        }
+        let tested = self.slots.count(pool, State::Tested) - u32::from(state == State::Tested);
+        if self.needs_reserve(pool, tested) {
+            return None;
+        }
+        let reserve = self.staying(pool) <= self.size_with_reserve(pool);
+        Some(if reserve { CloseCause::Reserve } else { CloseCause::Shrunk })
     }
 
     /// How many servers of the reserve the pool would open now, were it not for the pause after a

@@ -7,6 +7,7 @@
 //! the inside is never held across an `await`.
 
 mod carry_out;
+mod classify;
 mod decide;
 mod dedicate;
 mod dismiss;

@@ -72,6 +72,7 @@ impl Present {
             server_check_delay: config.server_check_delay,
             retry_min: RETRY_MIN,
             retry_max: RETRY_MAX,
+            class_weights: config.queue_classes.weights.clone(),
             waiters_max: config.max_client_conn.get(),
             opening_max: OPENING_MAX,
         }
@@ -106,6 +107,7 @@ impl Broker {
         let now = clock::now();
         let mut inner = self.inner();
         inner.set_limits(limits, now);
+        inner.classify_all(&self.present().config.queue_classes);
         if moved {
             for pool in inner.pools_with_servers() {
                 inner.retire(pool, now);

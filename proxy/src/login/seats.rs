@@ -43,6 +43,7 @@ impl Broker {
             }
         }
         inner.clients.set_home(client, pool, Arc::clone(params));
+        inner.classify(client, &config.queue_classes);
         Ok(())
     }
 }

@@ -40,6 +40,7 @@ fn limits() -> stent_pool::Limits {
         server_check_delay: std::time::Duration::ZERO,
         retry_min: stent_pool::RETRY_MIN,
         retry_max: stent_pool::RETRY_MAX,
+        class_weights: Vec::new(),
         waiters_max: 1,
         opening_max: 1,
     }

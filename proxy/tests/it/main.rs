@@ -10,6 +10,7 @@ mod auth_waits;
 mod bad_input;
 mod cancel;
 mod caps;
+mod classes;
 mod console;
 mod console_pause;
 mod differential;

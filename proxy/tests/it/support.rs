@@ -76,6 +76,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         server_lifetime: None,
         server_max_uses: None,
         hold_limits: Vec::new(),
+        queue_classes: Default::default(),
         server_idle_timeout: None,
         server_check_delay: Duration::from_secs(30),
         server_connect_timeout: Duration::from_secs(10),

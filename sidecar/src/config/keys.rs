@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use stent_proxy::config::{AuthMethod, PoolMode, PortUse, StatementCache, TlsMode};
 
 use super::address::{ListenAddr, OptionalAddress, Targets};
+use super::classes::Classes;
 use super::console::UserNames;
 use super::hold::HoldRules;
 use super::lookup::{LookupSql, OptionalName};
@@ -258,6 +259,8 @@ keys! {
         "Connections that the fleet leaves free: for the first connection of tasks that start, as many at a time, and for whoever connects without Stent.";
     query_wait_timeout: Timeout = "120", "seconds", Proxy, Public,
         "How long a client may wait for a server before it gets an error that says who holds them; 0: for ever.";
+    queue_classes: Classes = "", "", Proxy, Public,
+        "Clients that wait for a server behind others, as rules with commas between them: the name of a class, for whom (database=, user=, application_name=, where * stands for any text), and its weight=. The first rule that fits a client counts; whom none fits is of the class default. While several classes wait for a pool, each is served as often as its weight says (default: 10, the others: 1), and first come, first served in itself; a free server is for whoever comes. Example: default application_name=urgent*, background user=etl, background application_name=report* weight=2.";
     hold_limits: HoldRules = "idle_in_transaction warn=60", "seconds", Proxy, Public,
         "What happens to clients that hold a server for long, as rules with commas between them: idle_in_transaction, transaction or query, then for whom (database=, user=, application_name=; without them for all), then stages with their ages: warn (log and metric), notify (a NOTICE to the client), cancel (what it runs), close (its connection). For each of the three the first rule that fits a holder counts: special rules come first. Clients that replicate are left alone. Example: query application_name=reports warn=600, query warn=5 notify=10 cancel=30.";
     idle_transaction_timeout: Timeout = "0", "seconds", Proxy, Public,

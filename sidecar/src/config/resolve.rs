@@ -112,6 +112,7 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         reserve_pool_timeout: settings.reserve_pool_timeout.value.0,
         min_pool_size: settings.min_pool_size.value,
         max_db_connections: settings.max_db_connections.value,
+        queue_classes: settings.queue_classes.value.0.clone(),
         hold_limits: super::hold::rules(settings),
         max_server_connections: settings.max_server_connections.value,
         fleet: fleet(settings),

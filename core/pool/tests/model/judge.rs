@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use stent_pool::{
-    CloseCause, Decision, Event, HOME_MARGIN, Home, Limits, PoolId, Pools, Refusal, SWEEP_EVERY,
-    SWITCH_MARGIN, ServerId, WaiterId,
+    Class, CloseCause, Decision, Event, HOME_MARGIN, Home, Limits, PoolId, Pools, Refusal,
+    SWEEP_EVERY, SWITCH_MARGIN, ServerId, WaiterId,
 };
 
 use crate::model::{Model, Scope, Server, State, Waiter, number};
@@ -28,6 +28,9 @@ impl Model {
     pub(crate) fn judge_resize(&mut self, limits: Limits, now: Instant, decisions: &[Decision]) {
         let waiting = self.pools.iter().map(|pool| self.waiting(pool.id)).max().unwrap_or(0);
         self.resized = Some((now, waiting));
+        if self.limits.class_weights != limits.class_weights {
+            self.waiters.iter_mut().for_each(|waiter| waiter.overtaken = Default::default());
+        }
         self.limits = limits;
         for &decision in decisions {
             self.judge_one(decision, now);
@@ -103,10 +106,13 @@ impl Model {
 
     fn judge_grant(&mut self, waiter: WaiterId, server: ServerId, waited: Duration, now: Instant) {
         let pool = self.server(server).pool;
-        let first = self.waiters.iter().find(|known| known.pool == pool).unwrap();
-        let (first, first_since) = (first.id, first.since);
         let at = self.waiters.iter().position(|known| known.id == waiter).expect("it waits");
+        let class = self.waiters[at].class;
+        let mut alike = self.waiters.iter().filter(|known| known.class == class);
+        let first = alike.find(|known| known.pool == pool).unwrap();
+        let (first, first_since) = (first.id, first.since);
         let served = self.waiters.remove(at);
+        self.judge_turn(pool, class);
         assert_eq!(served.pool, pool, "a server of its own pool");
         assert_eq!(waited, now - served.since, "the wait is told");
         if first != waiter {
@@ -127,6 +133,28 @@ impl Model {
         self.put(server, State::Lent, now);
         let lent = self.server_mut(server);
         (lent.home, lent.uses) = (served.home, lent.uses + 1);
+    }
+
+    /// While several classes wait each is served by its weight: nobody starves.
+    fn judge_turn(&mut self, pool: PoolId, served: Class) {
+        let weights = self.limits.class_weights.clone();
+        let weight = |class: Class| {
+            weights.get(usize::from(class.0)).map_or(1, |weight| u32::from(weight.get()))
+        };
+        let mut seen = Vec::new();
+        for waiter in self.waiters.iter_mut().filter(|waiter| waiter.pool == pool) {
+            if waiter.class == served {
+                waiter.overtaken = Default::default();
+            }
+            if waiter.class == served || seen.contains(&waiter.class) {
+                continue;
+            }
+            seen.push(waiter.class);
+            let times = &mut waiter.overtaken[usize::from(served.0)];
+            *times += 1;
+            let most = weight(served).div_ceil(weight(waiter.class)) + 1;
+            assert!(*times <= most, "class {} is served before {}", served.0, waiter.class.0);
+        }
     }
 
     fn judge_close(&mut self, server: ServerId, cause: CloseCause, now: Instant) {
@@ -150,7 +178,8 @@ impl Model {
             }
             CloseCause::Retired => assert!(self.server(server).retired, "only the retired"),
             CloseCause::Reserve => {
-                assert_eq!(self.waiting(pool), 0, "the reserve is kept while somebody waits");
+                let tested = self.count(pool, &[State::Tested]);
+                assert!(self.waiting(pool) <= tested, "it is kept while somebody waits for it");
                 assert!(self.is_crowded(pool), "only beyond pool_size");
             }
             CloseCause::Shrunk => assert!(self.is_crowded(pool), "only above a cap"),
@@ -354,7 +383,9 @@ impl Model {
             let begun = begun.map_or(opened_at, |begun| begun.max(opened_at));
             let late = late(server.since, rest) || (late(begun, life) && replaceable);
             // One that may go only now is looked at by the next sweep.
-            let late = late && server.since.max(self.attempt_ended) + SWEEP_EVERY < now;
+            let since = server.since.max(self.attempt_ended);
+            let since = self.resized.map_or(since, |(at, _)| since.max(at));
+            let late = late && since + SWEEP_EVERY < now;
             assert!(!late || self.limits.min_pool_size > 0, "idle servers end in time");
         }
     }

@@ -47,8 +47,8 @@ fn setting() -> impl Strategy<Value = Setting> {
 fn sizes() -> impl Strategy<Value = Sizes> {
     let caps = (prop::option::of(1..6_u32), prop::option::of(1..7_u32));
     let own = (1..5_u32, prop_oneof![Just(0), 1..3_u32], 0..3_u32);
-    let parts = (own, caps, prop::option::of(1..5_u32), 1..4_u32);
-    parts.prop_map(|(own, caps, server_max_uses, opening_max)| Sizes {
+    let parts = (own, caps, prop::option::of(1..5_u32), 1..4_u32, 0..3_u8);
+    parts.prop_map(|(own, caps, server_max_uses, opening_max, classes)| Sizes {
         pool_size: own.0,
         reserve_pool_size: own.1,
         min_pool_size: own.2,
@@ -56,6 +56,7 @@ fn sizes() -> impl Strategy<Value = Sizes> {
         max_server_connections: caps.1,
         server_max_uses,
         opening_max,
+        classes,
     })
 }
 

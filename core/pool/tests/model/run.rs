@@ -3,11 +3,12 @@
 //! Invariant: an operation that fits nothing at the moment is skipped, so any sequence can be
 //! shortened.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::{Duration, Instant};
 
 use stent_pool::{
-    Condition, Decision, Event, Home, Limits, OpenFailure, Pools, ProbeResult, ServerId, WaiterId,
+    Class, Condition, Decision, Event, Home, Limits, OpenFailure, Pools, ProbeResult, ServerId,
+    WaiterId,
 };
 
 use crate::model::{Model, State};
@@ -76,6 +77,7 @@ pub(crate) struct Sizes {
     pub(crate) max_server_connections: Option<u32>,
     pub(crate) server_max_uses: Option<u32>,
     pub(crate) opening_max: u32,
+    pub(crate) classes: u8,
 }
 
 /// What is varied from run to run.
@@ -156,7 +158,7 @@ impl Runner {
             Op::Acquire { pool } => {
                 self.clients += 1;
                 let (pool, waiter) = (self.model.pool_id(pool), WaiterId(self.clients));
-                Event::Acquire { pool, waiter, home: self.home() }
+                Event::Acquire { pool, waiter, home: self.home(), class: self.class() }
             }
             Op::Withdraw { which } => Event::Withdraw { waiter: self.model.choose_waiter(which)? },
             Op::Opened { which } => {
@@ -199,6 +201,11 @@ impl Runner {
     /// Homes change with the number of clients, in no order that matters.
     const fn home(&self) -> Home {
         Home((self.clients / 3 % self.homes) as u16)
+    }
+
+    /// So do classes, in another rhythm; the last does not exist.
+    const fn class(&self) -> Class {
+        Class((self.clients / 2 % 4) as u8)
     }
 
     fn pass(&mut self, duration: Duration) {
@@ -253,7 +260,18 @@ fn limits(sizes: Sizes, kind: u8) -> Limits {
         server_check_delay: Duration::from_millis(200),
         retry_min: Duration::from_millis(50),
         retry_max: Duration::from_millis(400),
+        class_weights: classes(sizes.classes),
         waiters_max: 6,
         opening_max: sizes.opening_max,
     }
+}
+
+/// No classes, or three.
+fn classes(kind: u8) -> Vec<NonZeroU16> {
+    let weights: &[u16] = match kind {
+        0 => &[],
+        1 => &[4, 1, 2],
+        _ => &[1, 3, 1],
+    };
+    weights.iter().copied().filter_map(NonZeroU16::new).collect()
 }

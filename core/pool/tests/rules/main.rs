@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it is surprised")]
 
 mod allowance;
+mod classes;
 mod harness;
 mod homes;
 mod lending;

@@ -1,6 +1,6 @@
 //! The reserve: servers beyond the size of a pool, for those who have waited for too long.
 
-use stent_pool::{Limits, OpenFailure};
+use stent_pool::{Limits, OpenFailure, ProbeResult};
 
 use crate::harness::{World, limits, ms, none, size};
 
@@ -131,4 +131,29 @@ fn without_a_timeout_there_is_no_reserve() {
     world.lend(pool, 1, 1);
     world.acquire(pool, 2);
     assert_eq!(world.run(60_000), none());
+}
+
+#[test]
+fn nothing_idle_is_kept_beyond_a_size_that_was_lowered_for_one_whom_a_probe_serves() {
+    let mut world = World::new(Limits { pool_size: size(2), ..reserved() });
+    let pool = world.pool("shop", "api");
+    world.rest(pool, 2);
+    world.pass(60_000);
+    assert_eq!(world.acquire(pool, 1), ["probe s0 for c1"]);
+    let smaller = world.decided(|pools, now, out| pools.set_limits(reserved(), now, out));
+    assert_eq!(smaller, ["close s1 Shrunk"]);
+    assert_eq!(world.probed(0, ProbeResult::Healthy), ["grant c1 s0 after 0"]);
+}
+
+#[test]
+fn a_server_beyond_the_size_that_proves_healthy_is_for_the_one_that_waits() {
+    let mut world = World::new(reserved());
+    let pool = world.pool("shop", "api");
+    world.rest(pool, 1);
+    world.pass(60_000);
+    assert_eq!(world.acquire(pool, 1), ["probe s0 for c1"]);
+    world.acquire(pool, 2);
+    assert_eq!(world.run(1_000), ["61000: open s1 for p0"]);
+    assert_eq!(world.probed(0, ProbeResult::Healthy), ["grant c1 s0 after 1000"]);
+    assert_eq!(world.opened(1), ["grant c2 s1 after 1000"]);
 }

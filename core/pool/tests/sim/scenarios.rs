@@ -30,6 +30,7 @@ fn limits(pool_size: u32) -> Limits {
         server_check_delay: ms(30_000),
         retry_min: RETRY_MIN,
         retry_max: RETRY_MAX,
+        class_weights: Vec::new(),
         waiters_max: 1_000,
         opening_max: 8,
     }
