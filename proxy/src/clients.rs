@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use slab::Slab;
 use stent_contract::snapshot::ClientCounts;
-use stent_pool::{Home, PoolId, Refusal};
+use stent_pool::{Class, Home, PoolId, Refusal};
 use stent_wire::auth::hba::Encryption;
 use stent_wire::cancel::CancelKey;
 use stent_wire::params::Params;
@@ -95,6 +95,8 @@ pub(crate) struct Client {
     pub(crate) state: ClientState,
     /// Its pool, once it is logged in.
     pub(crate) pool: Option<PoolId>,
+    /// With whom it takes turns where it has to wait.
+    pub(crate) class: Class,
     /// Its start-up parameters, as they stand now.
     pub(crate) params: Option<Arc<Params>>,
     /// Wakes its session.
@@ -145,6 +147,7 @@ impl Clients {
             connected: now,
             state: ClientState::Login,
             pool: None,
+            class: Class::USUAL,
             params: None,
             waker: None,
             asking: Asking::No,

@@ -9,7 +9,7 @@ use crate::pools::Pools;
 use crate::slots::State;
 
 /// A pool at one moment. The five states of a server are disjoint; their sum is bounded by
-/// `size_max`, unless that has just been lowered.
+/// `size_max` and the reserve, unless they have just been lowered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Census {
     /// Servers that can be lent at once, or after a probe.
@@ -26,7 +26,7 @@ pub struct Census {
     pub waiting: u32,
     /// How long the first of them has waited; zero where nobody waits.
     pub maxwait: Duration,
-    /// `pool_size`.
+    /// `pool_size`; the reserve is beside it.
     pub size_max: u32,
     /// Whether a login has ever succeeded.
     pub ever_opened: bool,

@@ -11,6 +11,7 @@ pub(crate) mod gate;
 pub(crate) mod keys;
 mod prove;
 mod rules;
+mod seats;
 pub(crate) mod verifiers;
 
 use std::future::Future;
@@ -250,7 +251,7 @@ impl Login {
         })?;
         let params = broker.shared_params(pool, startup.params);
         let start = Start { params, replication: startup.replication };
-        broker.inner().clients.set_home(id, pool, Arc::clone(&start.params));
+        broker.take_seat(id, pool, &start.params)?;
         let settled = tokio::select! {
             biased;
             settled = settle(&broker, id, pool, &start) => settled?,
