@@ -62,6 +62,7 @@ pub(crate) fn round() -> Round {
         name: "api".to_owned(),
         reading: Some(reading),
         memory: Some(verdict("api", Resource::Memory)),
+        attribution: None,
     };
     let snapshot = AgentSnapshot {
         version: SNAPSHOT_VERSION,
