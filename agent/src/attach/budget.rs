@@ -21,10 +21,11 @@ pub(crate) const WINDOWS: u32 = 3;
 const HOUR: Duration = Duration::from_secs(3_600);
 /// What opening and closing may take beside the windows.
 const OVERHEAD: Duration = Duration::from_secs(5);
-/// V8 takes one sample in so many bytes on average.
-const SAMPLING: u32 = 32 << 10;
-/// Growth in a window that makes enough samples: sixteen of them, an error of a quarter.
-const WINDOW_BYTES: f64 = 16.0 * SAMPLING as f64;
+/// V8 takes one sample in so many bytes on average: fast growth needs few samples, slow growth many.
+const SAMPLING_MAX: f64 = 32.0 * 1024.0;
+const SAMPLING_MIN: f64 = 4.0 * 1024.0;
+/// Samples of the growth in a window: an error of a quarter.
+const SAMPLES: f64 = 16.0;
 const WINDOW_MIN: Duration = Duration::from_secs(4);
 const WINDOW_MAX: Duration = Duration::from_secs(32);
 /// Before the windows: caches that the profiler's own start filled, requests under way.
@@ -64,13 +65,16 @@ impl Default for Limits {
 impl Plan {
     /// Windows long enough for growth at this rate to be seen, as far as the budget goes.
     pub(crate) fn for_growth(bytes_per_hour: f64) -> Self {
-        let seconds = WINDOW_BYTES * HOUR.as_secs_f64() / bytes_per_hour.max(1.0);
+        let bytes_per_second = bytes_per_hour.max(1.0) / HOUR.as_secs_f64();
+        let seconds = SAMPLES * SAMPLING_MAX / bytes_per_second;
         let window = Duration::from_secs_f64(
             seconds.clamp(WINDOW_MIN.as_secs_f64(), WINDOW_MAX.as_secs_f64()),
         );
         let lead = (window / 2).clamp(LEAD_MIN, LEAD_MAX);
+        let sampling = bytes_per_second * window.as_secs_f64() / SAMPLES;
+        let sampling = sampling.clamp(SAMPLING_MIN, SAMPLING_MAX) as u32;
         let limits = Limits::default();
-        let plan = Self { sampling: SAMPLING, lead, window, windows: WINDOWS, limits };
+        let plan = Self { sampling, lead, window, windows: WINDOWS, limits };
         debug_assert!(plan.length() <= ATTACHED_MAX);
         plan
     }
@@ -180,6 +184,8 @@ mod tests {
         }
         assert_eq!(Plan::for_growth(3.6e9).window, WINDOW_MIN);
         assert_eq!(Plan::for_growth(1e6).window, WINDOW_MAX);
+        assert_eq!(Plan::for_growth(3.6e9).sampling, 32 << 10);
+        assert_eq!(Plan::for_growth(1e6).sampling, 4 << 10, "slow growth is sampled finely");
     }
 
     #[test]

@@ -123,7 +123,7 @@ pub(crate) fn decide(subject: &Subject, own: &Own) -> Result<Way, Refusal> {
     if !is_node(file) {
         return Err(Refusal::Unknown(super::error::cut(file)));
     }
-    if !subject.caught.is_some_and(|caught| caught & SIGUSR1_BIT != 0) {
+    if subject.caught.is_none_or(|caught| caught & SIGUSR1_BIT == 0) {
         return Err(Refusal::NoHandler);
     }
     reachable(subject, own)?;

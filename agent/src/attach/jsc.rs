@@ -2,6 +2,9 @@
 //!
 //! Owns: the snapshot's form, and whose bytes new objects are: those of the outermost new object
 //! that holds them, so that a record's texts and lists count as the record's.
+//! The engine does not follow the storage of Map and Set in its snapshots: what is in there looks as
+//! if nothing held it. It is charged to itself, and of all Maps and Sets the one whose storage was
+//! made anew and is the largest is said to hold it.
 //! Refuses: taking snapshots (`bun`) and comparing readings (`grown`). Pure.
 //! Invariant: every index of the file is checked; a path towards the root ends, loop or not.
 //! Source: WebKit, `HeapSnapshotBuilder.cpp` (format of the JSON).
@@ -16,17 +19,25 @@ use super::grown::{Kept, Place, Reading};
 const VIA_MAX: usize = stent_contract::attribution::VIA_MAX;
 /// Numbers of a node (id, size, class, flags) and of an edge (from, to, type, name) in a row.
 const STRIDE: usize = 4;
-/// Classes that only carry what another object holds.
-const STORAGE: [&str; 8] = [
+/// The number of the root.
+const ROOT: u64 = 0;
+/// What Map and Set keep their entries in.
+const TABLE: &str = "Cell Butterfly";
+/// Classes of the engine's own: they carry what another object holds, or are compiled code.
+const ENGINE: [&str; 10] = [
+    TABLE,
     "Butterfly",
-    "Cell Butterfly",
     "Structure",
     "PropertyTable",
     "StructureRareData",
     "StructureChain",
+    "FunctionRareData",
     "SymbolTable",
-    "HashMapBucket",
+    "StrongRootBlock",
+    "NativeExecutable",
 ];
+/// Classes that hold many of something: the something is what is named.
+const CONTAINERS: [&str; 3] = ["Array", "Map", "Set"];
 
 #[derive(Debug, Deserialize)]
 struct Answer {
@@ -97,9 +108,11 @@ impl Snapshot {
         let by_id: BTreeMap<u64, usize> =
             nodes.iter().enumerate().map(|(i, n)| (n.id, i)).collect();
         let ways = ways(&file.edges, &by_id);
-        let root = by_id.get(&0).copied().ok_or(FORM)?;
-        let parents = shortest(root, nodes.len(), &ways);
+        let root = by_id.get(&ROOT).copied().ok_or(FORM)?;
         let File { classes, edge_types, edge_names, .. } = file;
+        let is_code: Vec<bool> = classes.iter().map(|class| is_code(class)).collect();
+        let is_code = |index: usize| is_code.get(nodes[index].class).copied().unwrap_or_default();
+        let parents = shortest(root, nodes.len(), &ways, is_code);
         Ok(Self { nodes, classes, edge_types, edge_names, parents })
     }
 
@@ -117,6 +130,7 @@ impl Snapshot {
     pub(crate) fn since(&self, base: u64) -> Reading {
         let mut reading = Reading::new();
         let mut heaviest: BTreeMap<Place, (u64, usize)> = BTreeMap::new();
+        let table = self.grown_table(base);
         for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.id > base) {
             let Some(owner) = self.owner(index, base) else { continue };
             let place = Place { function: cut(self.class(owner)), ..Place::default() };
@@ -128,39 +142,67 @@ impl Snapshot {
             }
         }
         for (place, (_, owner)) in heaviest {
-            let via = self.holders(owner);
+            let via = self.holders(owner, table);
             reading.entry(place).and_modify(|kept| *kept = Kept { via, ..*kept });
         }
         reading
     }
 
-    /// The outermost young object on the way from the root that is more than storage; `None`: the
-    /// object is out of reach, and so not kept.
+    /// The outermost young object on the way from the root that is the program's and no container;
+    /// a container where there is nothing else; `None`: all of it is the engine's.
     fn owner(&self, index: usize, base: u64) -> Option<usize> {
-        let mut owner = None;
+        let (mut owner, mut container) = (None, None);
         let mut at = index;
         for _ in 0..self.nodes.len() {
             if self.nodes[at].id <= base {
-                return owner;
+                break;
             }
-            if !STORAGE.contains(&self.class(at)) {
+            let class = self.class(at);
+            if CONTAINERS.contains(&class) {
+                container = Some(at);
+            } else if !is_engines(class) {
                 owner = Some(at);
             }
-            at = self.parents[at]?.from;
+            let Some(edge) = self.parents[at] else { break };
+            at = edge.from;
         }
-        owner
+        owner.or(container)
     }
 
-    /// What holds it, nearest first: `Map`, `JSModuleEnvironment.store`, `Array[]`.
-    fn holders(&self, index: usize) -> Vec<String> {
+    /// Of all Maps and Sets the one with the largest young storage.
+    fn grown_table(&self, base: u64) -> Option<usize> {
+        let tables = self.nodes.iter().enumerate().filter(|(_, node)| node.id > base);
+        let tables = tables.filter_map(|(index, node)| {
+            let holder = self.parents[index]?.from;
+            let is_table =
+                self.class(index) == TABLE && ["Map", "Set"].contains(&self.class(holder));
+            is_table.then_some((node.size, holder))
+        });
+        tables.max().map(|(_, holder)| holder)
+    }
+
+    /// What holds it, nearest first: `Map`, `JSModuleEnvironment.store`, `Array[]`. `table` is a guess
+    /// for what nothing seems to hold.
+    fn holders(&self, index: usize, table: Option<usize>) -> Vec<String> {
         let mut names = Vec::new();
         let mut at = index;
-        while let Some(edge) = self.parents[at].filter(|_| names.len() < VIA_MAX) {
-            let class = self.class(edge.from);
-            if !STORAGE.contains(&class) {
-                names.push(cut(&self.step(class, edge)));
+        let mut guess = table;
+        while names.len() < VIA_MAX {
+            match self.parents[at] {
+                Some(edge) => {
+                    let class = self.class(edge.from);
+                    if !is_engines(class) {
+                        names.push(cut(&self.step(class, edge)));
+                    }
+                    at = edge.from;
+                }
+                None if self.nodes[at].id == ROOT => break,
+                None => {
+                    let Some(map) = guess.take().filter(|map| *map != at) else { break };
+                    names.push(self.class(map).to_owned());
+                    at = map;
+                }
             }
-            at = edge.from;
         }
         names
     }
@@ -192,25 +234,45 @@ fn ways(edges: &[u64], by_id: &BTreeMap<u64, usize>) -> BTreeMap<usize, Vec<(usi
     ways
 }
 
+/// The shortest ways from the root, those through compiled code only where there is no other: code
+/// refers to almost everything. What the root does not reach has ways from what nothing refers to.
 fn shortest(
     root: usize,
     count: usize,
     ways: &BTreeMap<usize, Vec<(usize, Edge)>>,
+    is_code: impl Fn(usize) -> bool,
 ) -> Vec<Option<Edge>> {
     let mut parents = vec![None; count];
     let mut seen = vec![false; count];
-    seen[root] = true;
-    let mut queue = VecDeque::from([root]);
-    while let Some(at) = queue.pop_front() {
-        for &(to, edge) in ways.get(&at).into_iter().flatten() {
-            if !seen[to] {
-                seen[to] = true;
-                parents[to] = Some(edge);
-                queue.push_back(to);
+    let mut referred = vec![false; count];
+    for (to, edge) in ways.values().flatten() {
+        referred[*to] |= *to != edge.from;
+    }
+    let orphans = (0..count).filter(|index| !referred[*index]);
+    // Loops that nothing outside refers to come last, each by its first object.
+    for start in std::iter::once(root).chain(orphans).chain(0..count) {
+        if std::mem::replace(&mut seen[start], true) {
+            continue;
+        }
+        let (mut queue, mut code) = (VecDeque::from([start]), VecDeque::new());
+        while let Some(at) = queue.pop_front().or_else(|| code.pop_front()) {
+            for &(to, edge) in ways.get(&at).into_iter().flatten() {
+                if !std::mem::replace(&mut seen[to], true) {
+                    parents[to] = Some(edge);
+                    if is_code(to) { code.push_back(to) } else { queue.push_back(to) }
+                }
             }
         }
     }
     parents
+}
+
+fn is_code(class: &str) -> bool {
+    class.ends_with("CodeBlock") || class.ends_with("Executable")
+}
+
+fn is_engines(class: &str) -> bool {
+    is_code(class) || ENGINE.contains(&class)
 }
 
 #[cfg(test)]
@@ -261,8 +323,50 @@ mod tests {
         assert_eq!((snapshot.youngest(), snapshot.len()), (1_003, 10));
     }
 
+    /// As [`answer`], but the storage has no edges: that is how Bun 1.4 writes a Map's.
+    fn answer_without_tables_edges(records: u64) -> Vec<u8> {
+        let text = String::from_utf8(answer(records)).unwrap();
+        let mut whole: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let data = whole["result"]["snapshotData"].as_str().unwrap();
+        let mut data: serde_json::Value = serde_json::from_str(data).unwrap();
+        let edges: Vec<u64> = serde_json::from_value(data["edges"].clone()).unwrap();
+        let kept = edges.chunks(STRIDE).filter(|row| row[0] != 1_000 + records);
+        data["edges"] = kept.flatten().copied().collect();
+        whole["result"]["snapshotData"] = data.to_string().into();
+        whole.to_string().into_bytes()
+    }
+
     #[test]
-    fn objects_that_nothing_reaches_and_edges_that_lead_nowhere_are_left_out() {
+    fn what_is_in_a_map_without_edges_is_charged_to_itself_and_the_grown_map_holds_it() {
+        let readings: Vec<Reading> = [5, 6, 8, 9]
+            .map(|n| Snapshot::read(&answer_without_tables_edges(n)).unwrap().since(19))
+            .into_iter()
+            .collect();
+        let frames = frames(&readings);
+        assert_eq!((frames[0].function.as_str(), frames[0].bytes), ("SessionRecord", 4 * 148));
+        assert_eq!(frames[0].via, ["Map", "JSModuleEnvironment.store", "<root>"]);
+    }
+
+    #[test]
+    fn ways_through_compiled_code_are_the_last_resort_and_code_is_never_named() {
+        // root -> code -> function 7; root -> environment -handlers-> array -> function 7.
+        let data = json!({
+            "version": 3, "type": "Inspector",
+            "nodes": [0, 0, 0, 0, 1, 9, 1, 0, 2, 9, 2, 0, 3, 9, 3, 0, 7, 50, 4, 0, 8, 99, 1, 0],
+            "edges": [0, 1, 0, 0, 1, 7, 0, 0, 0, 2, 0, 0, 2, 3, 1, 0, 3, 7, 2, 0, 1, 8, 0, 0],
+            "nodeClassNames": ["<root>", "FunctionCodeBlock", "Environment", "Array", "Function"],
+            "edgeTypes": ["Internal", "Property", "Index"], "edgeNames": ["handlers"],
+        });
+        let answer = json!({ "result": { "snapshotData": data.to_string() } }).to_string();
+        let reading = Snapshot::read(answer.as_bytes()).unwrap().since(5);
+        let found: Vec<_> = reading.iter().map(|(p, k)| (p.function.as_str(), k.bytes)).collect();
+        assert_eq!(found, [("Function", 50)]);
+        let via = &reading.values().next().unwrap().via;
+        assert_eq!(via, &["Array[]", "Environment.handlers", "<root>"]);
+    }
+
+    #[test]
+    fn edges_that_lead_nowhere_and_indexes_without_a_name_are_survived() {
         let data = json!({
             "version": 3, "type": "Inspector",
             "nodes": [0, 0, 0, 0, 5, 50, 1, 0, 6, 60, 77, 0],
@@ -270,7 +374,8 @@ mod tests {
             "nodeClassNames": ["<root>", "Lost"], "edgeTypes": [], "edgeNames": [],
         });
         let answer = json!({ "result": { "snapshotData": data.to_string() } }).to_string();
-        assert!(Snapshot::read(answer.as_bytes()).unwrap().since(0).is_empty());
+        let reading = Snapshot::read(answer.as_bytes()).unwrap().since(0);
+        assert_eq!(reading.values().map(|kept| kept.bytes).sum::<u64>(), 110);
     }
 
     #[test]

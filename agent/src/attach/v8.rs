@@ -9,7 +9,7 @@
 use serde::Deserialize;
 
 use super::error::AttachError;
-use super::grown::{self, Kept, Place, Reading};
+use super::grown::{self, Place, Reading};
 
 /// V8 records 128 frames at most; each is two levels of JSON, within an envelope.
 const NESTING_MAX: usize = 2 * 128 + 16;
@@ -39,7 +39,7 @@ struct Node {
     frame: CallFrame,
     #[serde(rename = "selfSize")]
     own: f64,
-    children: Vec<Node>,
+    children: Vec<Self>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -146,7 +146,7 @@ fn charge(stack: &[&CallFrame], bytes: u64, reading: &mut Reading) {
         kept.via =
             from.filter(|frame| is_of_program(frame)).take(VIA_MAX).map(|f| shown(f)).collect();
     }
-    *kept = Kept { bytes: kept.bytes.saturating_add(bytes), via: std::mem::take(&mut kept.via) };
+    kept.bytes = kept.bytes.saturating_add(bytes);
 }
 
 /// `(root)`, `(V8 API)`, `(BYTECODE_COMPILER)`: not functions.
@@ -182,6 +182,7 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::grown::Kept;
     use super::*;
 
     fn node(function: &str, url: &str, line: i64, own: u64, children: &[String]) -> String {
