@@ -74,7 +74,8 @@ impl Judge {
             };
             diagnoses.extend(explain_memory(&verdict, &facts));
             let TargetReading { name, reading, .. } = reading;
-            targets.push(TargetSnapshot { name, reading, memory: Some(verdict) });
+            let memory = Some(verdict);
+            targets.push(TargetSnapshot { name, reading, memory, attribution: None });
         }
         diagnoses.sort_by(|a, b| {
             let (a, b) = (&a.verdict, &b.verdict);

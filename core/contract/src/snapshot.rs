@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::attribution::Attribution;
 use crate::diagnosis::{Diagnosis, Verdict};
 use crate::reading::{PostgresReading, ProcessReading};
 
@@ -284,4 +285,7 @@ pub struct TargetSnapshot {
     pub reading: Option<ProcessReading>,
     /// The newest verdict on its memory.
     pub memory: Option<Verdict>,
+    /// The newest finding of whose growth it is, where one was made.
+    #[serde(default)]
+    pub attribution: Option<Attribution>,
 }
