@@ -62,6 +62,8 @@ pub(crate) fn round() -> Round {
         name: "api".to_owned(),
         reading: Some(reading),
         memory: Some(verdict("api", Resource::Memory)),
+        descriptors: None,
+        threads: None,
     };
     let snapshot = AgentSnapshot {
         version: SNAPSHOT_VERSION,

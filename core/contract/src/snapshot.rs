@@ -284,4 +284,10 @@ pub struct TargetSnapshot {
     pub reading: Option<ProcessReading>,
     /// The newest verdict on its memory.
     pub memory: Option<Verdict>,
+    /// The newest verdict on its open descriptors; `None` while they cannot be counted.
+    #[serde(default)]
+    pub descriptors: Option<Verdict>,
+    /// The newest verdict on its threads; `None` while they cannot be counted.
+    #[serde(default)]
+    pub threads: Option<Verdict>,
 }

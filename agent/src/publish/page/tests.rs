@@ -31,6 +31,8 @@ fn full_round() -> Round {
         name: "gone".to_owned(),
         reading: None,
         memory: None,
+        descriptors: None,
+        threads: None,
     });
     let group = |state: &str, application_name: &str, count| PostgresConnections {
         state: state.to_owned(),
