@@ -3,6 +3,8 @@
 //! Refuses: judging times; that the figures are there, and that the bank's books are right, is all
 //! that is asked.
 
+use std::net::SocketAddr;
+
 use stent_bench::endpoint::Kind;
 use stent_bench::faults::bystanders::{DATABASE, HOLDERS, IDLE};
 use stent_bench::faults::client::{Client, Failure, Off};
@@ -14,6 +16,10 @@ use stent_bench::report::Raw;
 use stent_testkit::Postgres;
 
 const AUDITED: [&str; 6] = ["lost", "phantom", "unbalanced", "doubled", "wrong", "torn"];
+
+fn at(postgres: &Postgres) -> SocketAddr {
+    ([127, 0, 0, 1], postgres.port()).into()
+}
 
 #[test]
 fn e2e_two_rows_have_every_figure_and_the_bank_is_in_order() {
@@ -61,8 +67,7 @@ fn a_row_or_an_endpoint_that_nothing_has_is_refused_by_name() {
 fn a_client_tells_answers_errors_and_ends_apart() {
     let postgres = Postgres::start().unwrap();
     let off = Off::default();
-    let mut client =
-        Client::login(postgres.port(), postgres.superuser(), "postgres", &off).unwrap();
+    let mut client = Client::login(at(&postgres), postgres.superuser(), "postgres", &off).unwrap();
     let answer = client.ask("begin; select 'token', null").unwrap();
     assert_eq!((answer.value(0), answer.value(1)), (Some("token"), None));
     assert_eq!(client.ask("select 1/0").unwrap_err().code(), "22012");
@@ -71,7 +76,7 @@ fn a_client_tells_answers_errors_and_ends_apart() {
     postgres.terminate_backend(pid).unwrap();
     assert_eq!(client.ask("select 1").unwrap_err().code(), "57P01", "its last word is read");
     assert!(client.is_over());
-    let refused = Client::login(postgres.port(), "nobody", "postgres", &off).err().unwrap();
+    let refused = Client::login(at(&postgres), "nobody", "postgres", &off).err().unwrap();
     assert!(matches!(refused, Failure::Said { ref code, .. } if code == "28000"), "{refused}");
 }
 
@@ -79,8 +84,7 @@ fn a_client_tells_answers_errors_and_ends_apart() {
 fn a_client_that_waits_gives_up_when_it_is_called_off() {
     let postgres = Postgres::start().unwrap();
     let off = Off::default();
-    let mut client =
-        Client::login(postgres.port(), postgres.superuser(), "postgres", &off).unwrap();
+    let mut client = Client::login(at(&postgres), postgres.superuser(), "postgres", &off).unwrap();
     off.call_off();
     assert_eq!(client.ask("select pg_sleep(3600)").unwrap_err(), Failure::CalledOff);
     assert!(client.is_over());

@@ -71,6 +71,7 @@ pub const ROWS: &[Row] = &[
             panel("Clients by state", &[M::Clients, M::ClientMax]),
             panel("Bytes from and to clients", &[M::ReceivedBytes, M::SentBytes]),
             panel("Cancel requests", &[M::CancelRequests]),
+            panel("Connections that were no clients", &[M::Strangers]),
             panel("Clients that listen", &[M::ClientsListening]),
             panel("Notifications", &[M::Notifications, M::NotificationsLost]),
             panel("Interruptions of listening", &[M::ListenInterruptions]),

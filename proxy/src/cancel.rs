@@ -33,6 +33,34 @@ pub(crate) struct Counts {
     pub(crate) failed: u64,
     /// The client was queued: it waits no longer.
     pub(crate) waiting: u64,
+    /// No client's: a server is closed, or a hold limit says so.
+    pub(crate) own: u64,
+}
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// A client has sent it.
+    Client,
+    /// Nobody has: it is for a server whose client has gone, or holds it for too long.
+    Ours,
+}
+
+/// What became of a request that was sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    Done,
+    Failed,
+}
+
+impl Counts {
+    const fn end(&mut self, whose: Whose, delivery: Delivery) {
+        match (whose, delivery) {
+            (Whose::Client, Delivery::Done) => self.forwarded += 1,
+            (Whose::Client, Delivery::Failed) => self.failed += 1,
+            (Whose::Ours, Delivery::Done | Delivery::Failed) => self.own += 1,
+        }
+    }
 }
 
 /// What a matching request finds.
@@ -78,7 +106,7 @@ pub(crate) async fn cancel_here(broker: &Arc<Broker>, request: &CancelRequest) -
             broker.inner().cancels.waiting += 1;
             broker.cancel_wait(client);
         }
-        Found::Running(facts) => deliver(broker, &facts).await,
+        Found::Running(facts) => deliver(broker, &facts, Whose::Client).await,
     }
     Keyed::Known
 }
@@ -86,7 +114,7 @@ pub(crate) async fn cancel_here(broker: &Arc<Broker>, request: &CancelRequest) -
 /// Cancels what a server runs whose client has gone.
 pub(crate) async fn cancel_running(broker: &Arc<Broker>, link: &Link) {
     link.facts.cancel_begins();
-    deliver(broker, &link.facts).await;
+    deliver(broker, &link.facts, Whose::Ours).await;
 }
 
 fn find(broker: &Broker, request: &CancelRequest) -> Found {
@@ -126,11 +154,10 @@ fn by_backend_pid(inner: &Inner, pid: i32) -> Option<&Client> {
 
 /// Sends the request, which has been counted, on a connection of its own and waits until PostgreSQL
 /// has read it: it closes the connection when it has.
-pub(crate) async fn deliver(broker: &Arc<Broker>, facts: &Facts) {
+pub(crate) async fn deliver(broker: &Arc<Broker>, facts: &Facts, whose: Whose) {
     let (Ok(pid), Some(key)) = (i32::try_from(facts.backend_pid), &facts.cancel_key) else {
         facts.cancel_ends();
-        broker.inner().cancels.failed += 1;
-        return;
+        return broker.inner().cancels.end(whose, Delivery::Failed);
     };
     let mut packet = Vec::new();
     CancelRequest { pid, key: key.clone() }.put(&mut packet);
@@ -148,9 +175,9 @@ pub(crate) async fn deliver(broker: &Arc<Broker>, facts: &Facts) {
     let delivered: Result<std::io::Result<()>, _> =
         tokio::time::timeout(DELIVERY_TIMEOUT, delivery).await;
     facts.cancel_ends();
-    let mut inner = broker.inner();
-    match delivered {
-        Ok(Ok(())) => inner.cancels.forwarded += 1,
-        Ok(Err(_)) | Err(_) => inner.cancels.failed += 1,
-    }
+    let delivery = match delivered {
+        Ok(Ok(())) => Delivery::Done,
+        Ok(Err(_)) | Err(_) => Delivery::Failed,
+    };
+    broker.inner().cancels.end(whose, delivery);
 }

@@ -50,6 +50,8 @@ pub(crate) enum Cause {
     HoldLimit,
     /// Client: its server ended under it. Server: it ended while it was lent.
     ServerLost,
+    /// Both: our task of it has panicked.
+    Panicked,
     /// Both: the proxy shuts down.
     Shutdown,
     /// Server: older than `server_lifetime`.
@@ -86,6 +88,7 @@ impl Cause {
             Self::TooSlow => "too_slow",
             Self::HoldLimit => "hold_limit",
             Self::ServerLost => "server_lost",
+            Self::Panicked => "panicked",
             Self::Shutdown => "shutdown",
             Self::Lifetime => "lifetime",
             Self::IdleTimeout => "idle_timeout",

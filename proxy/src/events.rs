@@ -237,6 +237,7 @@ impl Ended<'_> {
             | Cause::LoginTimeout
             | Cause::TooManyClients
             | Cause::TooManyLogins
+            | Cause::Panicked
             | Cause::TooSlow
             | Cause::HoldLimit
             | Cause::ServerLost

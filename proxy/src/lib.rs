@@ -7,6 +7,10 @@
 //! Invariant: a byte goes from the client's socket to the server's within one poll, through one
 //! buffer that all clients share.
 
+// Tests within use what tests beside it do.
+#[cfg(test)]
+extern crate self as stent_proxy;
+
 mod admin;
 mod auth_query;
 mod broker;
@@ -45,10 +49,13 @@ mod shared;
 mod snapshot;
 mod stash;
 mod steering;
+mod strangers;
 mod stream;
 mod takeover;
 mod tls;
 mod traces;
+#[cfg(test)]
+mod trap;
 mod twins;
 mod users;
 mod workers;

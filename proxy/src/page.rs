@@ -16,6 +16,7 @@ use stent_wire::prepared::Outcome;
 use crate::broker::Broker;
 use crate::histogram::Histogram;
 use crate::pool_stats::PoolStats;
+use crate::strangers::Stranger;
 
 /// This component's value of the label `component`.
 const COMPONENT: &str = "proxy";
@@ -91,6 +92,10 @@ impl Page<'_> {
         for (side, cause, count) in inner.disconnects.counts() {
             self.set(MetricId::Disconnects, &[side.as_str(), cause.as_str()], count as f64);
         }
+        for stranger in Stranger::ALL {
+            let count = inner.strangers.of(stranger);
+            self.set(MetricId::Strangers, &[stranger.as_str()], count as f64);
+        }
         let texts = broker.texts.lock();
         for outcome in Outcome::ALL {
             let count = texts.counts.of(outcome);
@@ -111,6 +116,7 @@ impl Page<'_> {
             ("idle", cancels.idle),
             ("waiting", cancels.waiting),
             ("failed", cancels.failed),
+            ("own", cancels.own),
         ];
         for (outcome, count) in outcomes {
             self.set(MetricId::CancelRequests, &[outcome], count as f64);

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::leftovers;
 use crate::listen::Listener;
 use crate::login;
+use crate::strangers::Stranger;
 use crate::stream::Stream;
 
 /// The most workers.
@@ -142,6 +143,7 @@ async fn accept(
         let clients_max = broker.present().config.max_client_conn.get() as usize + LOGIN_ROOM;
         let mut inner = broker.inner();
         if inner.clients.len() >= clients_max {
+            inner.strangers.add(Stranger::TurnedAway);
             continue;
         }
         let id = inner.clients.add(peer, home, Instant::now());

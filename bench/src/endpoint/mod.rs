@@ -10,7 +10,7 @@ mod stent;
 
 pub(crate) use pgbouncer::has_statements;
 
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -251,6 +251,14 @@ impl Running {
     /// How it was set up.
     pub const fn setup(&self) -> Setup {
         self.setup
+    }
+
+    /// Where clients reach it.
+    pub fn at(&self) -> SocketAddr {
+        // PostgreSQL itself may be elsewhere; where it has a name, a client of ours looks none up.
+        let host = self.setup.server.filter(|_| self.kind == Kind::Direct);
+        let ip = host.and_then(|server| server.host.parse().ok());
+        (ip.unwrap_or(Ipv4Addr::LOCALHOST), self.port).into()
     }
 
     /// Its port on 127.0.0.1.

@@ -4,6 +4,7 @@
 //! Invariant: when [`Bystanders::start`] returns, each is in its state, and none leaves it before it
 //! is told to, unless the fault makes it.
 
+use std::net::SocketAddr;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -58,11 +59,11 @@ pub struct Seen {
 
 impl Bystanders {
     /// Brings all of them into their states.
-    pub fn start(port: u16, user: &str, queue: Queue, off: &Off) -> Result<Self> {
+    pub fn start(at: SocketAddr, user: &str, queue: Queue, off: &Off) -> Result<Self> {
         let mut idle = Vec::new();
         for number in 0..IDLE {
             let failed = |failure: Failure| anyhow::anyhow!("idle client {number}: {failure}");
-            let mut client = Client::login(port, user, "postgres", off).map_err(failed)?;
+            let mut client = Client::login(at, user, "postgres", off).map_err(failed)?;
             client.ask("select 1").map_err(failed)?;
             idle.push(client);
         }
@@ -70,7 +71,7 @@ impl Bystanders {
         let holders = (0..HOLDERS)
             .map(|number| {
                 let (user, off, sender) = (user.to_owned(), off.clone(), sender.clone());
-                std::thread::spawn(move || hold(port, &user, number, &off, &sender))
+                std::thread::spawn(move || hold(at, &user, number, &off, &sender))
             })
             .collect();
         for _ in 0..HOLDERS {
@@ -78,15 +79,19 @@ impl Bystanders {
         }
         let waiters = match queue {
             Queue::None => Vec::new(),
-            Queue::Pooled => Self::queue_up(port, user, off)?,
+            Queue::Pooled => Self::queue_up(at, user, off)?,
         };
         Ok(Self { idle, holders, waiters })
     }
 
-    fn queue_up(port: u16, user: &str, off: &Off) -> Result<Vec<JoinHandle<Result<(), Failure>>>> {
+    fn queue_up(
+        at: SocketAddr,
+        user: &str,
+        off: &Off,
+    ) -> Result<Vec<JoinHandle<Result<(), Failure>>>> {
         let mut waiters = Vec::new();
         for number in 0..WAITERS {
-            let client = Client::login(port, user, DATABASE, off);
+            let client = Client::login(at, user, DATABASE, off);
             let mut client = client.map_err(|failure| anyhow::anyhow!("waiter: {failure}"))?;
             waiters.push(std::thread::spawn(move || own_answer(&mut client, "q", number)));
         }
@@ -122,8 +127,14 @@ impl Bystanders {
 }
 
 /// Stays in one transaction until told to finish.
-fn hold(port: u16, user: &str, number: u32, off: &Off, ready: &Sender<()>) -> Result<(), Failure> {
-    let mut client = Client::login(port, user, DATABASE, off)?;
+fn hold(
+    at: SocketAddr,
+    user: &str,
+    number: u32,
+    off: &Off,
+    ready: &Sender<()>,
+) -> Result<(), Failure> {
+    let mut client = Client::login(at, user, DATABASE, off)?;
     client.ask("begin")?;
     own_answer(&mut client, "h", number)?;
     // The receiver is gone only when a start has failed, which says so itself.

@@ -1,20 +1,23 @@
 //! One cell of the matrix: load, fault, recovery, audit.
 
+use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use stent_testkit::{FaultProxy, wait_until};
+use stent_testkit::wait_until;
 
 use super::bank::{self, Audit, Believed};
 use super::bystanders::{Bystanders, Queue, Seen};
 use super::client::{Failure, Off};
-use super::names::{NAME, Names};
-use super::row::{NEW_ADDRESS, Row, Scene};
+use super::night::{LOG_LEVEL, Look};
+use super::place::Place;
+use super::row::{Row, Scene};
 use super::worker::{Failed, Phase, ReadOnly, Record, Worker};
 use super::{WORKERS, gauge};
-use crate::endpoint::{Auth, Kind, Running, Server, Setup, Tls};
+use crate::endpoint::{Auth, Kind, Running, Setup, Tls};
 use crate::figure::{Values, values};
 use crate::lab::Lab;
 
@@ -55,54 +58,43 @@ pub(super) fn play(lab: &mut Lab, row: Row, kind: Kind) -> Result<(Values, Vec<S
         | Row::Partition
         | Row::ResetStorm
         | Row::ConnectionsTaken
+        | Row::OffHours
         | Row::Pause
         | Row::Drain => None,
     };
-    let way = FaultProxy::start(([127, 0, 0, 1], lab.postgres.port()).into())?;
-    // A name is moved to another address, where the new primary is; a direct client of ours looks
-    // no names up, and its way is moved in place of that.
-    let names = match (&standby, kind) {
-        (None, _) | (_, Kind::Direct) => None,
-        (Some(_), _) => Names::make()?,
-    };
-    let new_way = match (&standby, &names) {
-        (Some(new), Some(_)) => {
-            let address = (NEW_ADDRESS, way.port()).into();
-            Some(FaultProxy::start_at(address, ([127, 0, 0, 1], new.port()).into())?)
+    let place = Place::make(lab, row, kind, standby.as_ref())?;
+    let setup =
+        Setup { server: Some(place.server()), databases: 1, auth: Auth::Trust, tls: Tls::Off };
+    let within = |mut command: Command| {
+        if row == Row::OffHours {
+            command.env(LOG_LEVEL.0, LOG_LEVEL.1);
         }
-        (None, _) | (_, None) => None,
-    };
-    let host = if names.is_some() { NAME } else { "127.0.0.1" };
-    let setup = Setup {
-        server: Some(Server { host, port: way.port() }),
-        databases: 1,
-        auth: Auth::Trust,
-        tls: Tls::Off,
-    };
-    let within = |command| match &names {
-        Some(names) => names.within(command),
-        None => command,
+        match &place.names {
+            Some(names) => names.within(command),
+            None => command,
+        }
     };
     let mut endpoint = Running::start_within(kind, setup, lab, within)?;
     let user = lab.postgres.superuser();
     let queue = if kind == Kind::Direct { Queue::None } else { Queue::Pooled };
     let off = Off::default();
-    let bystanders = Bystanders::start(endpoint.port(), user, queue, &off)?;
-    let names = names.as_ref();
-    let mut scene = Scene { lab, way: &way, endpoint: &endpoint, names, standby };
+    let bystanders = Bystanders::start(endpoint.at(), user, queue, &off)?;
+    let (names, network) = (place.names.as_ref(), place.network.as_ref());
+    let mut scene = Scene { lab, way: &place.way, endpoint: &endpoint, names, network, standby };
     let paused = (row == Row::Pause).then(|| f64::from(u8::from(scene.can_pause())));
-    let load = Load::start(endpoint.port(), user, kind, &off);
-    let moments = load.go_through(row, &mut scene)?;
+    let load = Load::start(endpoint.at(), user, kind, &off);
+    let (moments, away) = load.go_through(row, &mut scene)?;
     let (records, seen) = load.end(bystanders, &off)?;
     let audit = bank::audit(scene.database(), &believed(&records))?;
     if row == Row::Promotion {
         scene.restore()?;
     }
-    drop(new_way);
     let mut values = figures(&records, &seen, audit, moments);
     if row == Row::Drain {
         values.insert("exit_code".to_owned(), f64::from(endpoint.exit_code(EXIT)));
     }
+    values.extend(away);
+    values.extend(place.is_real(row, kind).map(|(name, value)| (name.to_owned(), value)));
     values.extend(paused.map(|paused| ("paused".to_owned(), paused)));
     Ok((values, endpoint.settings().to_vec()))
 }
@@ -115,7 +107,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(port: u16, user: &str, kind: Kind, off: &Off) -> Self {
+    fn start(at: SocketAddr, user: &str, kind: Kind, off: &Off) -> Self {
         let began = Instant::now();
         let read_only = match kind {
             Kind::Direct => ReadOnly::Reconnect,
@@ -134,7 +126,7 @@ impl Load {
             .map(|(number, record)| {
                 let worker = Worker {
                     number,
-                    port,
+                    at,
                     user: user.to_owned(),
                     read_only,
                     began,
@@ -155,19 +147,35 @@ impl Load {
     }
 
     /// Load, fault, and load until service is whole.
-    fn go_through(&self, row: Row, scene: &mut Scene<'_>) -> Result<Moments> {
+    fn go_through(&self, row: Row, scene: &mut Scene<'_>) -> Result<(Moments, Values)> {
         wait_until("every worker to commit", WARM, || {
             self.records().iter().all(|record| record.commits.len() >= WARM_COMMITS)
         })?;
         let loaded = self.began.elapsed();
         sleep(BEFORE);
         let struck = self.began.elapsed();
+        let before = Look::at(scene.endpoint, scene.way)?;
         scene.strike(row)?;
+        let after = Look::at(scene.endpoint, scene.way)?;
         let lifted = self.began.elapsed();
+        let away = match row {
+            Row::OffHours => before.to(&after, scene.endpoint.kind()),
+            Row::KillBackend
+            | Row::KillPostmaster
+            | Row::StopPostmaster
+            | Row::StopAndTerminate
+            | Row::Terminate
+            | Row::Partition
+            | Row::ResetStorm
+            | Row::Promotion
+            | Row::ConnectionsTaken
+            | Row::Pause
+            | Row::Drain => Values::new(),
+        };
         let mut moments = Moments { loaded, struck, lifted, whole: None, end: lifted };
         if row == Row::Drain {
             moments.end = lifted;
-            return Ok(moments);
+            return Ok((moments, away));
         }
         // Not in time is a figure too.
         let _ = wait_until("whole service", RECOVERY_MAX, || {
@@ -177,7 +185,7 @@ impl Load {
         });
         sleep(AFTER);
         moments.end = self.began.elapsed();
-        Ok(moments)
+        Ok((moments, away))
     }
 
     /// Ends everybody; what they have seen.
@@ -252,6 +260,7 @@ fn figures(records: &[Record], seen: &Seen, audit: Audit, moments: Moments) -> V
         ("commits", commits.len() as f64),
         ("fault_s", seconds(lifted - struck)),
         ("gap_s", seconds(gauge::longest_gap(&commits, struck, end))),
+        ("back_s", seconds(gauge::first_after(&commits, lifted, end))),
         ("idle_errors", seen.idle.len() as f64),
         ("waiting_errors", seen.waiters.len() as f64),
         ("holding_errors", seen.holders.len() as f64),

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -123,8 +123,8 @@ enum Ended {
 
 impl Client {
     /// Logs in. `off` is looked at while it waits, then and later.
-    pub fn login(port: u16, user: &str, database: &str, off: &Off) -> Result<Self, Failure> {
-        let stream = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), CONNECT);
+    pub fn login(at: SocketAddr, user: &str, database: &str, off: &Off) -> Result<Self, Failure> {
+        let stream = TcpStream::connect_timeout(&at, CONNECT);
         let stream = stream.map_err(|error| Failure::Lost(error.kind()))?;
         let set = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(LOOK)));
         set.map_err(|error| Failure::Lost(error.kind()))?;

@@ -27,6 +27,13 @@ pub fn longest_gap(commits: &[Commit], from: Duration, to: Duration) -> Duration
     longest.max(to.saturating_sub(last))
 }
 
+/// How long after a moment the first commit came; up to the end where none did.
+/// `commits` in order of time.
+pub fn first_after(commits: &[Commit], from: Duration, to: Duration) -> Duration {
+    let first = commits.iter().map(|(at, _)| *at).find(|at| *at >= from);
+    first.unwrap_or(to).saturating_sub(from)
+}
+
 /// Commits a second between two moments.
 pub fn rate(commits: &[Commit], from: Duration, to: Duration) -> f64 {
     let count = commits.iter().filter(|(at, _)| (from..to).contains(at)).count();
@@ -80,6 +87,13 @@ mod tests {
         assert_eq!(longest_gap(&commits, ms(500), ms(4_990)), ms(410));
         assert_eq!(longest_gap(&commits, ms(500), ms(1_200)), ms(210));
         assert_eq!(longest_gap(&[], ms(500), ms(1_200)), ms(700));
+    }
+
+    #[test]
+    fn the_first_commit_after_a_moment_counts_from_it() {
+        let commits = commits(1_000..1_400);
+        assert_eq!(first_after(&commits, ms(1_100), ms(4_990)), ms(300));
+        assert_eq!(first_after(&[], ms(1_100), ms(2_000)), ms(900));
     }
 
     #[test]

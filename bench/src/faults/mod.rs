@@ -10,6 +10,9 @@ mod cell;
 pub mod client;
 pub mod gauge;
 mod names;
+mod network;
+mod night;
+mod place;
 pub mod row;
 pub mod worker;
 

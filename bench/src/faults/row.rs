@@ -12,6 +12,7 @@ use stent_testkit::{Fault, FaultProxy, Postgres, Signal, Stop, send_signal, wait
 
 use super::client::{Client, Off};
 use super::names::Names;
+use super::network::Network;
 use crate::endpoint::{Kind, Running};
 use crate::lab::Lab;
 
@@ -23,6 +24,8 @@ const STORM: Duration = Duration::from_secs(3);
 const STORM_STEP: Duration = Duration::from_millis(100);
 /// For so long clients work on after the pooler has been told to end.
 const DRAINED: Duration = Duration::from_secs(3);
+/// How long PostgreSQL is stopped for.
+const NIGHT: Duration = Duration::from_secs(60);
 const TAKEN: Duration = Duration::from_secs(5);
 /// Where the new primary is reached; the old one is at 127.0.0.1, on the same port.
 pub const NEW_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -53,11 +56,13 @@ pub enum Row {
     Drain,
     /// Others take every connection that PostgreSQL has left, and half of the endpoint's.
     ConnectionsTaken,
+    /// PostgreSQL is stopped for a minute, as it is at night where nobody works then.
+    OffHours,
 }
 
 impl Row {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::KillBackend,
         Self::KillPostmaster,
         Self::StopPostmaster,
@@ -68,6 +73,7 @@ impl Row {
         Self::Promotion,
         Self::ConnectionsTaken,
         Self::Pause,
+        Self::OffHours,
         Self::Drain,
     ];
 
@@ -84,6 +90,7 @@ impl Row {
             Self::Promotion => "promotion",
             Self::ConnectionsTaken => "max_connections taken",
             Self::Pause => "restart under PAUSE",
+            Self::OffHours => "off hours",
             Self::Drain => "SIGTERM to the pooler",
         }
     }
@@ -101,6 +108,7 @@ impl Row {
             Self::Promotion => "promotion",
             Self::ConnectionsTaken => "taken",
             Self::Pause => "pause",
+            Self::OffHours => "off-hours",
             Self::Drain => "drain",
         }
     }
@@ -126,6 +134,7 @@ impl Row {
             Self::StopAndTerminate => STOPPED,
             Self::Partition => PARTITION,
             Self::ResetStorm => STORM,
+            Self::OffHours => NIGHT,
         }
     }
 }
@@ -140,6 +149,8 @@ pub struct Scene<'a> {
     pub endpoint: &'a Running,
     /// The name under which it knows PostgreSQL, where names can be moved here.
     pub names: Option<&'a Names>,
+    /// What is between it and PostgreSQL, where a network can be made here.
+    pub network: Option<&'a Network>,
     /// The standby, made before the load began, of the row that needs one.
     pub standby: Option<Postgres>,
 }
@@ -177,12 +188,7 @@ impl Scene<'_> {
                 "select pg_terminate_backend(pid) from pg_stat_activity \
                  where backend_type = 'client backend' and pid <> pg_backend_pid()",
             ),
-            Row::Partition => {
-                self.way.set(Fault::BlackHole);
-                sleep(PARTITION);
-                self.way.set(Fault::None);
-                Ok(())
-            }
+            Row::Partition => self.partition(),
             Row::ResetStorm => {
                 let began = Instant::now();
                 while began.elapsed() < STORM {
@@ -193,10 +199,30 @@ impl Scene<'_> {
             }
             Row::Promotion => self.promote(),
             Row::ConnectionsTaken => self.take_connections(),
+            Row::OffHours => {
+                self.lab.postgres.stop(Stop::Fast)?;
+                sleep(NIGHT);
+                self.lab.postgres.resume()
+            }
             Row::Pause => self.restart_paused(),
             Row::Drain => {
                 send_signal(self.endpoint.pid().context("a pooler is a process")?, Signal::TERM)?;
                 sleep(DRAINED);
+                Ok(())
+            }
+        }
+    }
+
+    fn partition(&self) -> Result<()> {
+        match self.network {
+            Some(network) => network.cut()?,
+            None => self.way.set(Fault::BlackHole),
+        }
+        sleep(PARTITION);
+        match self.network {
+            Some(network) => network.mend(),
+            None => {
+                self.way.set(Fault::None);
                 Ok(())
             }
         }
@@ -239,11 +265,9 @@ impl Scene<'_> {
         ensure!(old.value(count)? == new.value(count)?, "the old primary has gone on writing");
         match self.names {
             Some(names) => names.point_to(NEW_ADDRESS),
-            None => {
-                self.way.aim(SocketAddr::from(([127, 0, 0, 1], new.port())));
-                Ok(())
-            }
+            None => self.way.aim(SocketAddr::from(([127, 0, 0, 1], new.port()))),
         }
+        Ok(())
     }
 
     /// As for maintenance: PAUSE, a restart, RESUME.
@@ -284,12 +308,13 @@ impl Scene<'_> {
     fn take_connections(&self) -> Result<()> {
         let own = self.backends("postgres")?;
         let off = Off::default();
-        let (port, user) = (self.lab.postgres.port(), self.lab.postgres.superuser());
+        let at = SocketAddr::from(([127, 0, 0, 1], self.lab.postgres.port()));
+        let user = self.lab.postgres.superuser();
         let mut taken = Vec::new();
         let began = Instant::now();
         let mut ended = false;
         while began.elapsed() < TAKEN {
-            match Client::login(port, user, "postgres", &off) {
+            match Client::login(at, user, "postgres", &off) {
                 Ok(client) => taken.push(client),
                 Err(failure) if failure.code() != "53300" => bail!("another client: {failure}"),
                 Err(_) if ended => sleep(Duration::from_millis(5)),

@@ -4,6 +4,7 @@
 //! number of its own, so that one that was run twice is found (23505).
 //! Invariant: a transfer is acknowledged, in doubt (its COMMIT was sent and no word came), or failed.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,7 @@ pub struct Worker {
     /// Its number, from 0.
     pub number: usize,
     /// Where it connects.
-    pub port: u16,
+    pub at: SocketAddr,
     /// As whom.
     pub user: String,
     /// On 25006.
@@ -102,7 +103,7 @@ impl Worker {
         while !self.off.is_finishing() {
             let began = self.began.elapsed();
             let Some(connected) = client.as_mut() else {
-                match Client::login(self.port, &self.user, "postgres", &self.off) {
+                match Client::login(self.at, &self.user, "postgres", &self.off) {
                     Ok(connected) => client = Some(connected),
                     Err(failure) => self.failed(began, Phase::Login, failure),
                 }

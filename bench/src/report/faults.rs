@@ -42,6 +42,19 @@ const COLUMNS: [Column; 9] = [
     column("login", |v| get(v, "login_errors"), 0),
 ];
 
+/// Of a core, while PostgreSQL is away for long.
+const AWAY_CPU_SHARE: f64 = 0.01;
+/// Attempts to connect in a second, and lines of the log, meanwhile.
+const AWAY_ATTEMPTS: f64 = 2.0;
+
+/// What endpoints do while PostgreSQL is away for long.
+const AWAY: [Column; 4] = [
+    column("CPU, s", |v| get(v, "away_cpu_s"), 2),
+    column("attempts to connect", |v| get(v, "away_attempts"), 0),
+    column("lines of the log", |v| get(v, "away_lines"), 0),
+    column("first commit after its return, s", |v| get(v, "back_s"), 2),
+];
+
 /// What must be zero, whatever happened.
 const AUDIT: [(&str, &str); 6] = [
     ("lost", "acknowledged and lost"),
@@ -86,11 +99,14 @@ pub(super) fn page(raw: &Raw) -> String {
          20 that hold all servers of a second pool in a transaction, and 10 that wait for one of \
          those (none at a direct connection, which has no queue). Of several rounds the worst \
          counts. Nothing that a fault itself makes impossible is taken off.\n\n\
-         The way to PostgreSQL leads through a proxy of the harness for every endpoint. A partition \
-         is made there: connects are still answered by the kernel. A promotion moves a name to \
-         another address, in a hosts file that only the endpoint sees (the proxy's target where that \
-         needs rights that are not here); connections that are open stay with the old primary, \
-         which is read-only.\n\n",
+         The way to PostgreSQL leads through a proxy of the harness for every endpoint. In a partition \
+         a router between them stops forwarding; TCP sends again after pauses that double, after 6.2 \
+         and 12.6 seconds for instance, so who was cut off for 10 seconds is back after nearly 13. \
+         A promotion moves a name to another address, at a DNS server of the harness (TTL 5 seconds) \
+         that only the endpoint asks; the direct clients ask none, and their way is moved. Connections \
+         that are open stay with the old primary, which is read-only. Where the rights for a router or \
+         for a name are not here, the proxy holds back what passes it, or goes to another target, and \
+         the endpoint's line says so.\n\n",
         raw.command
     );
     for (name, version) in &raw.versions {
@@ -100,6 +116,9 @@ pub(super) fn page(raw: &Raw) -> String {
     let figures = Figures(&raw.figures);
     for row in figures.cases(CELL) {
         row_section(&mut page, figures, row);
+        if row == Row::OffHours.name() {
+            away_section(&mut page, figures);
+        }
     }
     audit_section(&mut page, figures);
     page
@@ -141,6 +160,17 @@ fn of_row(figures: &[Figure], row: Row) -> Vec<Bar> {
         | Row::Partition
         | Row::ResetStorm
         | Row::ConnectionsTaken => vec![relative(OTHER_S)],
+        Row::OffHours => {
+            let seconds = row.lasts().as_secs_f64();
+            let attempts = Some(AWAY_ATTEMPTS * seconds);
+            vec![
+                relative(OTHER_S),
+                bar("first commit after its return, s", Some(GAP_S), own("back_s")),
+                bar("CPU meanwhile, s", Some(AWAY_CPU_SHARE * seconds), own("away_cpu_s")),
+                bar("attempts to connect meanwhile", attempts, own("away_attempts")),
+                bar("lines of the log meanwhile", attempts, own("away_lines")),
+            ]
+        }
         Row::Drain => vec![
             bar("errors at work", Some(0.0), at_work(figures, row, |_| true)),
             bar("exit code", Some(0.0), own("exit_code").map(f64::abs)),
@@ -150,8 +180,12 @@ fn of_row(figures: &[Figure], row: Row) -> Vec<Bar> {
             bar("errors at work", Some(0.0), at_work(figures, row, was_paused)),
         ],
     };
-    let most = GAP_S + row.lasts().as_secs_f64();
-    bars.push(bar("the bank's gap, s", Some(most), own("gap_s")));
+    let lasts = match own("by_router") {
+        // TCP sends again after pauses that double, so the end of a partition is not the end of it.
+        Some(real) if real > 0.0 => direct,
+        Some(_) | None => Some(row.lasts().as_secs_f64()),
+    };
+    bars.push(bar("the bank's gap, s", lasts.map(|lasts| GAP_S + lasts), own("gap_s")));
     bars.push(bar("errors of waiting clients", Some(0.0), own("waiting_errors")));
     bars.push(bar("errors of idle clients", Some(0.0), own("idle_errors")));
     bars
@@ -224,8 +258,7 @@ fn row_section(page: &mut String, figures: Figures<'_>, row: &str) {
         if rounds == 0 {
             continue;
         }
-        let unpaused = worst(figures.0, row, endpoint, |v| get(v, "paused")) == Some(0.0);
-        let note = if unpaused { " (has no PAUSE)" } else { "" };
+        let note = note(figures.0, row, endpoint);
         let _ = write!(page, "| {endpoint}{note} |");
         for column in &COLUMNS {
             let known = all(figures.0, row, endpoint, column.of).count();
@@ -234,6 +267,42 @@ fn row_section(page: &mut String, figures: Figures<'_>, row: &str) {
                 Some(value) if known == rounds => format!("{value:.*}", column.digits),
                 Some(_) | None => "never".to_owned(),
             };
+            let _ = write!(page, " {text} |");
+        }
+        page.push('\n');
+    }
+}
+
+/// What of a row an endpoint did not have, or could not be given.
+fn note(figures: &[Figure], row: &str, endpoint: &str) -> &'static str {
+    const NOTES: [(&str, &str); 3] = [
+        ("paused", " (has no PAUSE)"),
+        ("by_name", " (address moved in place of the name)"),
+        ("by_router", " (bytes held back in place of a router)"),
+    ];
+    let lacks = |name: &&(&'static str, &'static str)| {
+        best(figures, row, endpoint, |v| get(v, name.0)) == Some(0.0)
+    };
+    NOTES.iter().find(lacks).map_or("", |(_, note)| note)
+}
+
+/// What was seen of the endpoints themselves.
+fn away_section(page: &mut String, figures: Figures<'_>) {
+    let row = Row::OffHours.name();
+    let _ = write!(page, "\nMeanwhile, in {} seconds:\n\n| |", Row::OffHours.lasts().as_secs());
+    for column in &AWAY {
+        let _ = write!(page, " {} |", column.title);
+    }
+    let _ = writeln!(page, "\n|---|{}", "---|".repeat(AWAY.len()));
+    for endpoint in figures.endpoints(CELL) {
+        if worst(figures.0, row, endpoint, AWAY[1].of).is_none() {
+            continue;
+        }
+        let _ = write!(page, "| {endpoint} |");
+        for column in &AWAY {
+            let value = worst(figures.0, row, endpoint, column.of);
+            let text =
+                value.map_or_else(|| "-".to_owned(), |value| format!("{value:.*}", column.digits));
             let _ = write!(page, " {text} |");
         }
         page.push('\n');
@@ -305,6 +374,26 @@ mod tests {
         assert_eq!(bar(&figures, "terminate all backends: gap, s").is_kept(), None);
         let waiting = "terminate all backends: errors of waiting clients";
         assert_eq!(bar(&figures, waiting).is_kept(), None);
+    }
+
+    #[test]
+    fn a_partition_lasts_as_long_as_for_a_direct_client_where_it_is_made_by_a_router() {
+        let row = Row::Partition;
+        let mut own = figure(row, OWN, 1, 13.0);
+        let what = "silent partition: the bank's gap, s";
+        assert_eq!(bar(&[figure(row, DIRECT, 1, 12.7), own.clone()], what).most, Some(12.0));
+        own.values.insert("by_router".to_owned(), 1.0);
+        let figures = [figure(row, DIRECT, 1, 12.7), own.clone()];
+        assert_eq!(bar(&figures, what).most, Some(12.7 + GAP_S));
+        assert_eq!(bar(&[own], what).most, None, "nothing to compare it with");
+    }
+
+    #[test]
+    fn what_a_row_could_not_be_given_is_said() {
+        let mut own = figure(Row::Promotion, OWN, 1, 0.2);
+        own.values.insert("by_name".to_owned(), 0.0);
+        let said = note(&[own], Row::Promotion.name(), OWN);
+        assert_eq!(said, " (address moved in place of the name)");
     }
 
     #[test]

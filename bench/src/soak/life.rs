@@ -1,13 +1,13 @@
 //! The lives of a client of the soak: the ways to come, to ask and to go.
 //!
 //! Refuses: minding what is answered: the way to PostgreSQL is broken on purpose.
-//! Invariant: each connection that has said more than an SSLRequest or a CancelRequest is counted,
-//! whatever becomes of it: it is a client's, and its end is counted by Stent.
+//! Invariant: each connection is counted, whatever becomes of it: one that has said more than an SSLRequest
+//! or a CancelRequest is a client's, whose end is counted by Stent; Stent counts the others too.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
@@ -90,7 +90,7 @@ impl Way {
 
 /// One thread of clients.
 pub(super) struct Life {
-    pub(super) port: u16,
+    pub(super) at: SocketAddr,
     pub(super) user: &'static str,
     pub(super) counts: Arc<Counts>,
     pub(super) off: Off,
@@ -154,12 +154,12 @@ impl Life {
                 socket.read(&mut [0; 512]).map(drop).map_err(lost)
             }
             Way::Cancelled => self.cancelled(),
-            Way::WrongKey => self.send(&message::cancel(*b"\0\0\0\x01none"), After::Wait),
-            Way::Nothing => self.send(b"", After::End),
+            Way::WrongKey => self.send_as_other(&message::cancel(*b"\0\0\0\x01none"), After::Wait),
+            Way::Nothing => self.send_as_other(b"", After::End),
             Way::HalfStartup => {
                 self.send_as_client(&message::startup(self.user, "postgres")[..11], After::End)
             }
-            Way::SslRequest => self.send(b"\0\0\0\x08\x04\xd2\x16\x2f", After::Wait),
+            Way::SslRequest => self.send_as_other(b"\0\0\0\x08\x04\xd2\x16\x2f", After::Wait),
             Way::Garbage => {
                 self.send_as_client(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", After::Wait)
             }
@@ -171,15 +171,16 @@ impl Life {
         let client = self.login("postgres")?;
         let key = client.key().ok_or(Failure::Odd)?;
         let mut socket = client.ask_and_leave("select pg_sleep(1)").map_err(lost)?;
-        self.send(&message::cancel(key), After::Wait)?;
+        self.send_as_other(&message::cancel(key), After::Wait)?;
         // The error, or what the fault of the moment makes of it.
         socket.read(&mut [0; 512]).map_err(lost)?;
         socket.write_all(&message::message(b'X', b"")).map_err(lost)
     }
 
     /// Sends bytes on a connection of their own, and waits for its end or for an answer.
-    fn send(&self, bytes: &[u8], after: After) -> Ended {
-        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(lost)?;
+    fn send(&self, bytes: &[u8], after: After, count: &AtomicU64) -> Ended {
+        let mut socket = TcpStream::connect(self.at).map_err(lost)?;
+        count.fetch_add(1, Ordering::Relaxed);
         socket.set_read_timeout(Some(Duration::from_secs(5))).map_err(lost)?;
         socket.write_all(bytes).map_err(lost)?;
         match after {
@@ -191,12 +192,16 @@ impl Life {
 
     /// The same, of bytes that make the connection a client's.
     fn send_as_client(&self, bytes: &[u8], after: After) -> Ended {
-        self.counts.clients.fetch_add(1, Ordering::Relaxed);
-        self.send(bytes, after)
+        self.send(bytes, after, &self.counts.clients)
+    }
+
+    /// The same, of bytes that do not.
+    fn send_as_other(&self, bytes: &[u8], after: After) -> Ended {
+        self.send(bytes, after, &self.counts.others)
     }
 
     fn login(&self, database: &str) -> Result<Client, Failure> {
-        let client = Client::login(self.port, self.user, database, &self.off);
+        let client = Client::login(self.at, self.user, database, &self.off);
         let connected = match &client {
             Err(Failure::Lost(kind)) => {
                 !matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::TimedOut)

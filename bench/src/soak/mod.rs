@@ -21,7 +21,7 @@ use crate::endpoint::{Kind, Running, Server, Setup};
 use crate::faults::client::{Client, Off};
 use crate::lab::Lab;
 use life::{LIVES, Life, Way};
-use reading::{Check, Reading};
+use reading::{Came, Check, Reading};
 
 /// Threads of the load: a life takes a second and more while the way is stalled, and the others are to
 /// come all the same.
@@ -81,15 +81,18 @@ pub struct Outcome {
 pub(crate) struct Counts {
     /// Connections that were made and became clients.
     pub(crate) clients: AtomicU64,
+    /// Connections that were made and became none.
+    pub(crate) others: AtomicU64,
     /// Lives, in the order of [`LIVES`].
     pub(crate) lives: [AtomicU64; LIVES.len()],
 }
 
 impl Counts {
-    /// Lives, and clients.
-    fn so_far(&self) -> (u64, u64) {
+    /// Lives, and connections.
+    fn so_far(&self) -> (u64, Came) {
         let lives = self.lives.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-        (lives, self.clients.load(Ordering::Relaxed))
+        let clients = self.clients.load(Ordering::Relaxed);
+        (lives, Came { clients, others: self.others.load(Ordering::Relaxed) })
     }
 }
 
@@ -108,7 +111,11 @@ pub fn run(lab: &Lab, plan: Plan) -> Result<Outcome> {
     let start = soak.settle()?;
     soak.load(length, seed.wrapping_add(1))?;
     let after = counts.so_far();
-    let (arrivals, clients) = (after.0 - before.0, after.1 - before.1);
+    let arrivals = after.0 - before.0;
+    let came = Came {
+        clients: after.1.clients - before.1.clients,
+        others: after.1.others - before.1.others,
+    };
     let end = soak.settle()?;
     // A task that panics takes its server with it, and nothing else shows it.
     let said = stent.output();
@@ -117,9 +124,9 @@ pub fn run(lab: &Lab, plan: Plan) -> Result<Outcome> {
     let lives = LIVES.iter().zip(&counts.lives);
     Ok(Outcome {
         arrivals,
-        clients,
+        clients: came.clients,
         lives: lives.map(|(life, n)| (life.name(), n.load(Ordering::Relaxed))).collect(),
-        checks: reading::checks(&start, &end, clients, panics.len() as u64),
+        checks: reading::checks(&start, &end, came, panics.len() as u64),
         panics,
         readings: [start, end],
     })
@@ -158,7 +165,7 @@ impl Soak<'_> {
         let threads: Vec<JoinHandle<()>> = (0..THREADS)
             .map(|number| {
                 let life = Life {
-                    port: self.stent.port(),
+                    at: self.stent.at(),
                     user: self.lab.postgres.superuser(),
                     counts: Arc::clone(&self.counts),
                     off: off.clone(),
@@ -219,8 +226,8 @@ impl Soak<'_> {
 
     /// Asks for the memory when all else has been read.
     fn with_memory(&self, reading: Reading) -> Result<Reading> {
-        let (port, user) = (self.stent.port(), self.lab.postgres.superuser());
-        let console = Client::login(port, user, CONSOLE, &Off::default());
+        let (at, user) = (self.stent.at(), self.lab.postgres.superuser());
+        let console = Client::login(at, user, CONSOLE, &Off::default());
         let mut console = console.map_err(|failure| anyhow!("the console: {failure}"))?;
         self.counts.clients.fetch_add(1, Ordering::Relaxed);
         reading.with_memory(&mut console)

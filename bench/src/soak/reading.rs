@@ -34,6 +34,8 @@ pub struct Reading {
     pub servers: u64,
     /// Ends of client connections so far.
     pub client_ends: u64,
+    /// Connections so far that were no clients: cancel requests, and who never showed who he is.
+    pub others: u64,
     /// Servers opened so far.
     pub opened: u64,
     /// Ends of server connections so far.
@@ -93,12 +95,16 @@ impl Reading {
             let label = format!("side=\"{side}\"");
             sum(page, MetricId::Disconnects.row().name, &label).unwrap_or(0)
         };
+        // Stent cancels what a server runs whose client has gone.
+        let cancels = MetricId::CancelRequests.row().name;
+        let own_cancels = sum(page, cancels, "outcome=\"own\"").unwrap_or(0);
         let opened = format!("{}_count", MetricId::CreateTime.row().name);
         Ok(Self {
             clients: all(MetricId::Clients)?,
             waiting: all(MetricId::PendingRequests)?,
             servers: all(MetricId::Connections)?,
             client_ends: ends("client"),
+            others: all(MetricId::Strangers)? + all(MetricId::CancelRequests)? - own_cancels,
             opened: sum(page, &opened, "").context("the page has no servers opened")?,
             server_ends: ends("server"),
             heap: 0,
@@ -127,12 +133,23 @@ impl Reading {
 
     /// Whether no connection has ended since another reading.
     pub const fn has_ends_of(&self, other: &Self) -> bool {
-        self.client_ends == other.client_ends && self.server_ends == other.server_ends
+        self.client_ends == other.client_ends
+            && self.others == other.others
+            && self.server_ends == other.server_ends
     }
 }
 
-/// What must be true of two readings between which so many clients came.
-pub fn checks(start: &Reading, end: &Reading, clients: u64, panics: u64) -> Vec<Check> {
+/// Connections between two readings, by the load's own word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Came {
+    /// Clients.
+    pub clients: u64,
+    /// Cancel requests, and those that never said who they are.
+    pub others: u64,
+}
+
+/// What must be true of two readings between which so many came.
+pub fn checks(start: &Reading, end: &Reading, came: Came, panics: u64) -> Vec<Check> {
     let exact = |what, expected, found| Check { what, expected, found, within: 0 };
     let ends = end.client_ends - start.client_ends;
     vec![
@@ -142,7 +159,12 @@ pub fn checks(start: &Reading, end: &Reading, clients: u64, panics: u64) -> Vec<
         exact("servers left", 0, end.servers),
         exact("descriptors", start.descriptors, end.descriptors),
         exact("threads", start.threads, end.threads),
-        exact("clients that came, and ends of clients counted", clients, ends),
+        exact("clients that came, and ends of clients counted", came.clients, ends),
+        exact(
+            "others that came, and were counted as no clients",
+            came.others,
+            end.others - start.others,
+        ),
         exact(
             "servers opened, and ends of servers counted",
             end.opened - start.opened,
@@ -196,6 +218,7 @@ mod tests {
             waiting: 0,
             servers: 0,
             client_ends: 10,
+            others: 4,
             opened: 5,
             server_ends: 5,
             heap: 1_000_000,
@@ -217,14 +240,16 @@ mod tests {
     fn what_is_left_or_not_counted_breaks_a_check() {
         let (start, mut end) = (reading(), reading());
         end.client_ends += 7;
-        assert!(checks(&start, &end, 7, 0).iter().all(Check::holds));
+        end.others += 2;
+        let came = Came { clients: 7, others: 2 };
+        assert!(checks(&start, &end, came, 0).iter().all(Check::holds));
         end.descriptors += 1;
         end.heap -= 10_001;
-        let broken: Vec<&str> = checks(&start, &end, 8, 0)
+        let broken: Vec<&str> = checks(&start, &end, Came { clients: 8, others: 3 }, 0)
             .iter()
             .filter(|check| !check.holds())
             .map(|check| check.what)
             .collect();
-        assert_eq!(broken.len(), 3, "{broken:?}");
+        assert_eq!(broken.len(), 4, "{broken:?}");
     }
 }

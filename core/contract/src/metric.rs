@@ -154,8 +154,10 @@ metrics! {
         "The most client connections allowed (max_client_conn).";
     Disconnects: "stent_disconnects_total", None, Counter, Count, &["side", "cause"], Proxy,
         "Connections ended, by side (client, server) and cause.";
+    Strangers: "stent_strangers_total", None, Counter, Count, &["cause"], Proxy,
+        "Connections that never showed who they are, and are no clients: silent (health checks, scans of ports), encryption (asked for it and said no more), unproven (hung up when asked for a proof), turned_away (no room to listen).";
     CancelRequests: "stent_cancel_requests_total", None, Counter, Count, &["outcome"], Proxy,
-        "Cancel requests by outcome: forwarded, twin, unknown_key, idle, waiting, failed.";
+        "Cancel requests by outcome: forwarded, twin, unknown_key, idle, waiting, failed; own: those that Stent sends for a server whose client has gone or holds it for too long.";
     // Each process about itself.
     HeapAllocated: "stent_heap_allocated_bytes", None, Gauge, Bytes, &["component"], Each,
         "Bytes allocated by the process, from jemalloc.";

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use stent_pool::{CloseCause, Event, OpenFailure, PoolId, ProbeResult, ServerId};
 
 use super::decide::Due;
+use super::unwound::{Keeper, Task};
 use super::{Broker, Role};
 use crate::clock;
 use crate::config::PoolMode;
@@ -54,6 +55,7 @@ impl Broker {
                 Due::Open { pool, server } => self.open(pool, server),
                 Due::Probe { link } => self.probe(link),
                 Due::Close { link, cause } => self.close(link, cause),
+                Due::Forget { server } => self.handle(Event::Closed { server }),
                 Due::Wake(waker) => waker.wake(),
                 Due::Plan => self.janitor.notify_one(),
             }
@@ -76,7 +78,9 @@ impl Broker {
     /// Opens a server in a task of its own.
     fn open(self: &Arc<Self>, pool: PoolId, server: ServerId) {
         let broker = Arc::clone(self);
+        let keeper = Keeper::of_new(self, pool, server);
         tokio::task::spawn_local(async move {
+            let _keeper = keeper;
             let started = Instant::now();
             let opened = match broker.open_for_whom_it_waits(pool, server).await {
                 Ok(opened) => broker.read_catalog(pool, opened).await,
@@ -153,7 +157,9 @@ impl Broker {
     /// Asks an idle server for a sign of life, in a task of its own.
     fn probe(self: &Arc<Self>, mut link: Box<Link>) {
         let broker = Arc::clone(self);
+        let keeper = Keeper::of(self, &link, Task::Probe);
         tokio::task::spawn_local(async move {
+            let _keeper = keeper;
             let server = link.server;
             link.come_home();
             let answer = tokio::time::timeout(PROBE_TIMEOUT, exchange::probe(&mut link)).await;
@@ -179,7 +185,9 @@ impl Broker {
             return self.handle(Event::Closed { server });
         }
         let broker = Arc::clone(self);
+        let keeper = Keeper::of(self, &link, Task::Close);
         tokio::task::spawn_local(async move {
+            let _keeper = keeper;
             let _ = tokio::time::timeout(CLOSE_GRACE, broker.end(&mut link)).await;
             broker.handle(Event::Closed { server });
         });

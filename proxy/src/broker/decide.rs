@@ -15,7 +15,7 @@ use stent_pool::{
     CloseCause, Condition, Decision, Event, Limits, PoolId, Pools, ServerId, WaiterId,
 };
 
-use super::{Broker, Inner, Slot};
+use super::{Broker, Custody, Inner, Slot};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
 use crate::connect::OpenError;
 use crate::leftovers;
@@ -30,6 +30,8 @@ pub(super) enum Due {
     Probe { link: Box<Link> },
     /// End a server whose place is free already.
     Close { link: Box<Link>, cause: CloseCause },
+    /// A server has ended whose place is free already.
+    Forget { server: ServerId },
     /// A client's wait has ended.
     Wake(Waker),
     /// The janitor sleeps for too long.
@@ -164,7 +166,13 @@ impl Inner {
     fn enter(&mut self, decision: Decision) {
         match decision {
             Decision::Open { pool, server } => {
-                self.put_slot(Slot { server, pool, idle: None, facts: None });
+                self.put_slot(Slot {
+                    server,
+                    pool,
+                    idle: None,
+                    facts: None,
+                    custody: Custody::Kept,
+                });
                 self.queues.dues.push(Due::Open { pool, server });
             }
             Decision::Probe { server, .. } => {
@@ -173,9 +181,14 @@ impl Inner {
             }
             Decision::Grant { waiter, server, waited } => self.grant(waiter, server, waited),
             Decision::Close { server, cause } => {
-                let link = self.take_idle(server);
+                let slot =
+                    self.slot(server).expect("the pool decides about servers that are there");
+                let due = match slot.custody {
+                    Custody::Kept => Due::Close { link: self.take_idle(server), cause },
+                    Custody::Unwound => Due::Forget { server },
+                };
                 self.servers[server.index()] = None;
-                self.queues.dues.push(Due::Close { link, cause });
+                self.queues.dues.push(due);
             }
             Decision::Refuse { waiter, refusal, .. } => {
                 self.end_wait(waiter, Outcome::Refused(refusal));

@@ -16,7 +16,7 @@ use stent_wire::report::{Report, SqlState};
 use stent_wire::startup::Replication;
 
 use super::{Broker, Inner, Slot};
-use crate::cancel;
+use crate::cancel::{self, Whose};
 use crate::clients::Client;
 use crate::events;
 use crate::facts::{Checkout, Facts, Order};
@@ -126,7 +126,9 @@ impl Broker {
                 Stage::Cancel => {
                     facts.cancel_begins();
                     let (broker, facts) = (Arc::clone(self), Arc::clone(facts));
-                    tokio::task::spawn_local(async move { cancel::deliver(&broker, &facts).await });
+                    tokio::task::spawn_local(async move {
+                        cancel::deliver(&broker, &facts, Whose::Ours).await
+                    });
                 }
             }
             inner.held_too_long.0[due.hold as usize][due.stage as usize] += 1;

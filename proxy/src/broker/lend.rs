@@ -12,6 +12,7 @@ use stent_wire::inspect::Cause;
 use stent_wire::params::Params;
 use stent_wire::startup::Replication;
 
+use super::unwound::{Keeper, Task};
 use super::{Broker, PoolEntry};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
 use crate::clock;
@@ -144,7 +145,9 @@ impl Broker {
             return self.hand_back(link, Condition::Doubtful);
         }
         let broker = Arc::clone(self);
+        let keeper = Keeper::of(self, &link, Task::Clean);
         tokio::task::spawn_local(async move {
+            let _keeper = keeper;
             if grow_quiet(&mut link).await == Condition::Doubtful {
                 return broker.hand_back(link, Condition::Doubtful);
             }
@@ -179,7 +182,11 @@ impl Broker {
             None => "DISCARD ALL".to_owned(),
         };
         let broker = Arc::clone(self);
+        let keeper = Keeper::of(self, &link, Task::Clean);
         tokio::task::spawn_local(async move {
+            let _keeper = keeper;
+            #[cfg(test)]
+            crate::trap::spring(crate::trap::Place::Clean, link.facts.backend_pid);
             if grow_quiet(&mut link).await == Condition::Doubtful {
                 return broker.hand_back(link, Condition::Doubtful);
             }
@@ -202,7 +209,9 @@ impl Broker {
     /// A server that was sent a cancel request is held back until it is quiet.
     fn quarantine(self: &Arc<Self>, mut link: Box<Link>) {
         let broker = Arc::clone(self);
+        let keeper = Keeper::of(self, &link, Task::Clean);
         tokio::task::spawn_local(async move {
+            let _keeper = keeper;
             let condition = grow_quiet(&mut link).await;
             broker.hand_back(link, condition);
         });

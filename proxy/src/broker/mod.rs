@@ -19,6 +19,7 @@ mod maintain;
 mod make_way;
 mod present;
 mod role;
+mod unwound;
 mod warm;
 mod welcome;
 
@@ -52,6 +53,7 @@ use crate::notify::Hub;
 use crate::pool_stats::{PoolStats, Stats};
 use crate::shared::{Guard, Lock};
 use crate::steering::Wish;
+use crate::strangers::Strangers;
 use crate::twins::Twins;
 
 use decide::Queues;
@@ -62,6 +64,7 @@ pub(crate) use hold::{HoldCounts, Said};
 pub(crate) use lend::Acquired;
 pub(crate) use maintain::{Scope, Unmaintained};
 pub(crate) use role::{is_role, role_of};
+pub(crate) use unwound::Entrant;
 pub(crate) use welcome::{BaseWelcome, Welcome, WelcomeCache};
 
 /// See the module's documentation.
@@ -130,6 +133,8 @@ pub(crate) struct Inner {
     pub(crate) disconnects: Disconnects,
     /// Cancel requests by outcome.
     pub(crate) cancels: crate::cancel::Counts,
+    /// Connections that never became clients.
+    pub(crate) strangers: Strangers,
     /// How often a client got another server, unnoticed.
     pub(crate) repeated: u64,
     /// What was done to clients that held a server for too long.
@@ -224,6 +229,17 @@ pub(crate) struct Slot {
     pub(crate) idle: Option<Box<Link>>,
     /// Who has it; `None` while it is being opened.
     pub(crate) facts: Option<Arc<Facts>>,
+    /// Whether its link can come back.
+    custody: Custody,
+}
+
+/// Whether somebody has a server's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Custody {
+    /// The broker, a session, or a task of ours.
+    Kept,
+    /// It has gone with a task that has panicked.
+    Unwound,
 }
 
 impl Broker {
@@ -254,6 +270,7 @@ impl Broker {
                 clients: Clients::default(),
                 disconnects: Disconnects::default(),
                 cancels: crate::cancel::Counts::default(),
+                strangers: Strangers::default(),
                 repeated: 0,
                 unreachable: None,
                 held_too_long: HoldCounts::default(),

@@ -12,6 +12,7 @@ use stent_pool::{Condition, Fitness, Found, ServerRole};
 use stent_wire::report::reply::parse_data_row;
 
 use super::Broker;
+use super::unwound::{Keeper, Task};
 use crate::clients::ClientId;
 use crate::clock;
 use crate::events::DatabaseMoved;
@@ -53,7 +54,9 @@ impl Broker {
     pub(super) fn ask_role(self: &Arc<Self>, client: ClientId, mut link: Box<Link>) {
         self.client_lets_go(client, &link);
         let broker = Arc::clone(self);
+        let keeper = Keeper::of(self, &link, Task::Clean);
         tokio::task::spawn_local(async move {
+            let _keeper = keeper;
             link.suspicion = Suspicion::None;
             let answer = exchange::query(&mut link, QUESTION);
             let condition = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {

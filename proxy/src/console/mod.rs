@@ -12,6 +12,7 @@ mod access;
 mod act;
 mod command;
 mod databases;
+mod ends;
 mod fleet;
 mod mem;
 mod pools;
@@ -34,7 +35,7 @@ use stent_wire::report::reply::{
 };
 use stent_wire::report::{Report, SqlState};
 
-use crate::broker::{Broker, Draining};
+use crate::broker::{Broker, Draining, Entrant};
 use crate::clients::{ClientId, ClientState};
 use crate::disconnects::Cause;
 use crate::messages::Inbox;
@@ -113,6 +114,7 @@ pub(crate) fn put_welcome(out: &mut Vec<u8>, id: ClientId, key: &CancelKey) {
 impl Console {
     /// Runs to the end of the connection.
     pub(crate) async fn serve(mut self) {
+        let _entrant = Entrant::new(&self.broker, self.id);
         self.broker.inner().clients.set_state(self.id, ClientState::Idle);
         let Err(end) = self.run().await;
         self.stream.shutdown_write();

@@ -11,7 +11,7 @@ use stent_wire::report::Report;
 
 use super::command::{CHANGES, unknown, upper};
 use super::table::{Table, text};
-use super::{databases, fleet, mem, pools, statements};
+use super::{databases, ends, fleet, mem, pools, statements};
 use crate::broker::Broker;
 
 /// What tables are made from.
@@ -36,6 +36,11 @@ const SHOWS: &[Show] = &[
         name: "DATABASES",
         about: "servers, clients and limits of each database, and whether it is paused",
         table: databases::table,
+    },
+    Show {
+        name: "DISCONNECTS",
+        about: "connections that have ended, by side and cause",
+        table: ends::table,
     },
     Show {
         name: "FLEET",

@@ -12,6 +12,7 @@ use tokio_rustls::TlsStream;
 use super::prove::refused;
 use super::{Failed, Login};
 use crate::disconnects::Cause;
+use crate::strangers::Stranger;
 use crate::stream::Stream;
 use crate::tls::ALPN;
 
@@ -38,7 +39,9 @@ impl Login {
         match &self.stream {
             Stream::Tcp(socket) if self.can_encrypt() => {
                 let mut first = [0];
-                let n = socket.peek(&mut first).await.map_err(Failed::gone)?;
+                // A load balancer looks at a port in this way too: a connect and an RST.
+                let n = socket.peek(&mut first).await;
+                let n = n.map_err(|_| Failed::Stranger(Stranger::Silent))?;
                 Ok(n == 1 && first[0] == HANDSHAKE)
             }
             Stream::Tcp(_) | Stream::Unix(_) | Stream::Tls(_) | Stream::Gone => Ok(false),

@@ -29,7 +29,7 @@ use stent_wire::report::reply::{TransactionStatus, put_backend_key_data, put_rea
 use stent_wire::report::{Report, Severity, SqlState};
 use stent_wire::startup::{EncryptionAsked, Packet, Parsed, Replication, Startup, parse};
 
-use crate::broker::{BaseWelcome, Broker, Draining, Lent, Start, Welcome};
+use crate::broker::{BaseWelcome, Broker, Draining, Entrant, Lent, Start, Welcome};
 use crate::cancel;
 use crate::clients::{ClientId, ClientState};
 use crate::config::PoolMode;
@@ -38,6 +38,7 @@ use crate::disconnects::Cause;
 use crate::link::Link;
 use crate::messages::Inbox;
 use crate::session::Session;
+use crate::strangers::Stranger;
 use crate::stream::Stream;
 use gate::Arrival;
 
@@ -46,8 +47,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How a login ended that did not lead to a session.
 pub(crate) enum Failed {
-    /// Nothing was said, or only a cancel request: not worth a line.
-    Quietly,
+    /// It only asked to cancel something: counted by what came of it, and not worth a line.
+    Cancelled,
+    /// It never said who it is: not worth a line.
+    Stranger(Stranger),
     /// The client broke off.
     Gone(String),
     /// These last bytes are for the client.
@@ -110,6 +113,7 @@ pub(crate) fn begin(broker: Arc<Broker>, id: ClientId, stream: Stream) {
 }
 
 async fn serve(broker: Arc<Broker>, id: ClientId, stream: Stream) {
+    let _entrant = Entrant::new(&broker, id);
     let inbox = Inbox::default();
     let mut login = Login {
         broker: Arc::clone(&broker),
@@ -274,6 +278,8 @@ impl Login {
     /// Who the client is and what it wants, proven.
     async fn proven(&mut self, arrival: &Arrival) -> Result<(Startup, Access), Failed> {
         let startup = self.startup().await?;
+        #[cfg(test)]
+        assert_ne!(startup.user, crate::trap::USER, "a trap in the login");
         self.must_be_encrypted()?;
         let access = Access::of(&self.broker.present().config, &self.stream, &startup);
         self.admit(access)?;
@@ -291,6 +297,7 @@ impl Login {
     /// Reads the start-up packet, past requests for encryption, which we do not serve.
     async fn startup(&mut self) -> Result<Startup, Failed> {
         let mut asked = EncryptionAsked::default();
+        let mut so_far = Stranger::Silent;
         if self.begins_with_tls().await? {
             self.direct_tls().await?;
         }
@@ -301,7 +308,7 @@ impl Login {
                 Ok(Parsed::NeedMore { .. }) => {
                     let silent = self.inbox.bytes().is_empty();
                     self.inbox.fill(&mut self.stream).await.map_err(|error| match silent {
-                        true => Failed::Quietly,
+                        true => Failed::Stranger(so_far),
                         false => Failed::gone(error),
                     })?;
                     continue;
@@ -310,6 +317,7 @@ impl Login {
             };
             asked.note(&packet).map_err(|error| refused(&error))?;
             self.inbox.consume(consumed);
+            so_far = Stranger::Encryption;
             match packet {
                 Packet::SslRequest if self.can_encrypt() => {
                     self.stream.write_whole(b"S").await.map_err(Failed::gone)?;
@@ -323,7 +331,7 @@ impl Login {
                 }
                 Packet::Cancel(request) => {
                     cancel::cancel(&self.broker, &request).await;
-                    return Err(Failed::Quietly);
+                    return Err(Failed::Cancelled);
                 }
                 Packet::Startup(startup) => return Ok(*startup),
             }
@@ -381,7 +389,12 @@ impl Login {
     fn end(self, failed: Failed) {
         let Self { broker, id, mut stream, mut unsaid, .. } = self;
         match failed {
-            Failed::Quietly => drop(broker.inner().clients.remove(id)),
+            Failed::Cancelled => drop(broker.inner().clients.remove(id)),
+            Failed::Stranger(stranger) => {
+                let mut inner = broker.inner();
+                drop(inner.clients.remove(id));
+                inner.strangers.add(stranger);
+            }
             Failed::Gone(detail) => broker.client_ended(id, Cause::Gone, &detail),
             Failed::Answered { cause, answer, detail } => {
                 // A client that does not even read its refusal does not get it.

@@ -25,6 +25,7 @@ use super::verifiers::Source;
 use super::{Failed, Login};
 use crate::disconnects::Cause;
 use crate::messages::ReadError;
+use crate::strangers::Stranger;
 
 impl Login {
     /// Asks the client for the proof that its user owes, in its turn. Who fails waits.
@@ -207,7 +208,7 @@ impl Login {
         message.map_err(|error| match &error {
             // libpq hangs up when it is asked for a password that it does not have, and comes
             // back with one.
-            ReadError::Io(_) => Failed::Quietly,
+            ReadError::Io(_) => Failed::Stranger(Stranger::Unproven),
             ReadError::Frame(_) | ReadError::TooLong { .. } => {
                 let report = Report::fatal(SqlState::PROTOCOL_VIOLATION, error.to_string());
                 Failed::report(Cause::ProtocolError, report)
@@ -232,7 +233,6 @@ pub(super) fn refused(report: Report, why: impl ToString) -> Failed {
         Failed::Answered { cause, answer, detail } => {
             Failed::Answered { cause, answer, detail: format!("{detail}: {}", why.to_string()) }
         }
-        Failed::Quietly => Failed::Quietly,
-        Failed::Gone(detail) => Failed::Gone(detail),
+        other @ (Failed::Cancelled | Failed::Stranger(_) | Failed::Gone(_)) => other,
     }
 }

@@ -1,7 +1,7 @@
 //! How a session ends: last words, and what becomes of its server.
 //!
 //! Invariant: in the middle of a message there is no last word, and a FATAL error of the server's
-//! own is the last word.
+//! own is the last word. Of a session that panics the broker clears up.
 
 use stent_wire::report::{Report, SqlState};
 
@@ -69,5 +69,14 @@ impl Session {
         report.put(&mut self.to_client);
         self.phase = Phase::Leaving(end);
         Step::Again
+    }
+}
+
+/// Whoever is polled while it panics is dropped by the runtime then, and in no other panic.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.broker.client_unwound(self.id);
+        }
     }
 }

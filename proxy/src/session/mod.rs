@@ -297,6 +297,8 @@ impl Session {
             self.give_back(link);
             return self.leave_for_shutdown();
         }
+        #[cfg(test)]
+        crate::trap::spring(crate::trap::Place::Session, link.facts.backend_pid);
         link = match self.obey(link) {
             Obeyed::GoOn(link) => link,
             Obeyed::Leave(step) => return step,

@@ -37,6 +37,7 @@ mod session_mode;
 mod startup;
 mod statement_cache;
 mod statements;
+mod strangers;
 mod streaming;
 mod support;
 mod takeover;

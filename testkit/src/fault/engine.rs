@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::pump::{Pump, Side};
-use super::{Fault, Over, State};
+use super::{Connections, Fault, Over, State};
 
 /// The port is kept while nothing listens on it, and is free at once: only a stranger's connect on
 /// the same port can be in the way.
@@ -20,7 +20,7 @@ const LISTEN_AGAIN: Duration = Duration::from_millis(10);
 /// A descriptor each, two of them.
 const CONNECTIONS_MAX: usize = 2_000;
 
-pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener> {
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
     Ok(TcpListener::bind(address).await?)
 }
 
@@ -29,10 +29,11 @@ pub(super) async fn serve(
     listener: TcpListener,
     address: SocketAddr,
     mut state: watch::Receiver<State>,
-    open: &watch::Sender<usize>,
+    count: &watch::Sender<Connections>,
 ) {
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
+    let mut accepted = 0;
     loop {
         let now = *state.borrow_and_update();
         if now.over == Over::Yes {
@@ -52,6 +53,7 @@ pub(super) async fn serve(
             client = accept(listener.as_ref()), if accepts => {
                 // A client that has gone already is no one's business.
                 if let Ok(client) = client {
+                    accepted += 1;
                     connections.spawn(connection(client, state.clone()));
                 }
             }
@@ -62,7 +64,7 @@ pub(super) async fn serve(
                 }
             }
         }
-        open.send_replace(connections.len());
+        count.send_replace(Connections { open: connections.len(), accepted });
     }
 }
 

@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::port::free_port;
@@ -57,6 +58,13 @@ struct State {
     over: Over,
 }
 
+/// How many connections there are and were.
+#[derive(Clone, Copy, Debug, Default)]
+struct Connections {
+    open: usize,
+    accepted: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Over {
     No,
@@ -68,7 +76,7 @@ enum Over {
 pub struct FaultProxy {
     address: SocketAddr,
     state: watch::Sender<State>,
-    open: watch::Receiver<usize>,
+    open: watch::Receiver<Connections>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -80,11 +88,18 @@ impl FaultProxy {
 
     /// Listens on an address of one's own choice.
     pub fn start_at(address: SocketAddr, target: SocketAddr) -> Result<Self> {
+        Self::start_on(std::net::TcpListener::bind(address).context("listen")?, target)
+    }
+
+    /// Goes on with a socket that listens: one of another network namespace, say.
+    pub fn start_on(listener: std::net::TcpListener, target: SocketAddr) -> Result<Self> {
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
         let state = State { fault: Fault::None, target, resets: 0, over: Over::No };
         let (state, seen) = watch::channel(state);
-        let (count, open) = watch::channel(0);
+        let (count, open) = watch::channel(Connections::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(engine::listen(address)).context("listen")?;
+        let listener = runtime.block_on(async { TcpListener::from_std(listener) })?;
         let thread = std::thread::Builder::new()
             .name("fault-proxy".to_owned())
             .spawn(move || runtime.block_on(engine::serve(listener, address, seen, &count)))?;
@@ -103,7 +118,12 @@ impl FaultProxy {
 
     /// Connections that are open at this moment.
     pub fn connections(&self) -> usize {
-        *self.open.borrow()
+        self.open.borrow().open
+    }
+
+    /// Connections that were made since the start.
+    pub fn accepted(&self) -> u64 {
+        self.open.borrow().accepted
     }
 
     /// Puts a fault in force, for open connections and new ones; [`Fault::None`] lifts it.
