@@ -33,6 +33,18 @@ pub struct Config {
     pub emf: Option<Emf>,
     /// Memory limit that overrides what the cgroup says, bytes.
     pub memory_limit: Option<u64>,
+    /// Whether targets under suspicion are looked into.
+    pub attribution: Attribution,
+}
+
+/// Whether targets under suspicion are looked into to say whose growth it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attribution {
+    /// They are left alone.
+    #[default]
+    Off,
+    /// They are, within the budget.
+    On,
 }
 
 /// A process to watch.

@@ -32,6 +32,7 @@ pub(crate) fn config() -> Config {
         cloudwatch: None,
         emf: None,
         memory_limit: None,
+        attribution: crate::config::Attribution::Off,
     }
 }
 
@@ -62,6 +63,9 @@ pub(crate) fn round() -> Round {
         name: "api".to_owned(),
         reading: Some(reading),
         memory: Some(verdict("api", Resource::Memory)),
+        attribution: None,
+        descriptors: None,
+        threads: None,
     };
     let snapshot = AgentSnapshot {
         version: SNAPSHOT_VERSION,
@@ -75,7 +79,7 @@ pub(crate) fn round() -> Round {
         postgres: None,
         heap: Some(HeapSnapshot { allocated: 1 << 20, active: 2 << 20, resident: 4 << 20 }),
     };
-    Round { snapshot, proxy: None }
+    Round { snapshot, proxy: None, attaches: None }
 }
 
 /// A healthy verdict.

@@ -46,6 +46,7 @@ async fn is_agent() -> Option<()> {
         cloudwatch: Some(cloudwatch),
         emf: None,
         memory_limit: None,
+        attribution: stent_agent::config::Attribution::Off,
     };
     let mut term = signal(SignalKind::terminate()).expect("the runtime handles signals");
     let shutdown = async move {

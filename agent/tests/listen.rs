@@ -19,6 +19,7 @@ async fn refusal(admin: Endpoint) -> String {
         cloudwatch: None,
         emf: None,
         memory_limit: None,
+        attribution: stent_agent::config::Attribution::Off,
     };
     let ended = stent_agent::run(config, std::future::pending()).await;
     ended.expect_err("the address cannot be had").to_string()

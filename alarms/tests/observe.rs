@@ -52,6 +52,9 @@ fn healthy(second: u64) -> Snapshot {
         name: "bun".to_owned(),
         reading: Some(ProcessReading { memory, ..ProcessReading::default() }),
         memory: Some(verdict(Resource::Memory, VerdictLevel::Healthy)),
+        attribution: None,
+        descriptors: None,
+        threads: None,
     };
     let agent = AgentSnapshot {
         version: 1,

@@ -96,10 +96,11 @@ pub(crate) async fn open(
         }
         Some(_) | None => (own, upstream.target_session_attrs),
     };
-    let first = round(broker, pool, server, &start, (places.clone(), wanted)).await;
+    // In a box: whoever may have to open a server is mostly given one that is open.
+    let first = Box::pin(round(broker, pool, server, &start, (places.clone(), wanted))).await;
     match first {
         Err(OpenError::Unwanted { .. }) if wanted == SessionAttrs::PreferStandby => {
-            round(broker, pool, server, &start, (places, SessionAttrs::Any)).await
+            Box::pin(round(broker, pool, server, &start, (places, SessionAttrs::Any))).await
         }
         first => first,
     }

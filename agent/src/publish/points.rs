@@ -11,6 +11,7 @@ use stent_contract::{
     AgentSnapshot, PoolSnapshot, PostgresReading, ProcessReading, ProxySnapshot, Resource, Verdict,
 };
 
+use crate::attach::event::Totals;
 use crate::config::Config;
 use crate::sample::Round;
 
@@ -40,6 +41,9 @@ pub(crate) fn points(round: &Round, config: &Config) -> Vec<Point> {
     }
     for verdict in &round.snapshot.connections {
         list.verdict(verdict);
+    }
+    if let Some(totals) = &round.attaches {
+        list.attaches(totals);
     }
     if config.postgres.is_some() {
         list.postgres(round.snapshot.postgres.as_ref());
@@ -93,6 +97,9 @@ impl List {
         if let Some(reading) = &target.reading {
             self.reading(&target.name, reading);
         }
+        for verdict in target.descriptors.iter().chain(&target.threads) {
+            self.verdict(verdict);
+        }
         if let Some(verdict) = &target.memory {
             self.verdict(verdict);
             let labels = &[target.name.as_str()];
@@ -126,6 +133,14 @@ impl List {
         let labels = &[verdict.target.as_str(), verdict.resource.as_str()];
         self.add(MetricId::LeakVerdict, labels, f64::from(verdict.level as u8));
         self.add(MetricId::LeakConfidence, labels, verdict.confidence);
+    }
+
+    fn attaches(&mut self, totals: &Totals) {
+        for ((means, outcome), count) in &totals.looks {
+            self.add(MetricId::Attaches, &[means.as_str(), outcome.as_str()], *count as f64);
+        }
+        self.add(MetricId::AttachedTime, &[], totals.attached.as_secs_f64());
+        self.add(MetricId::AttachPauseMax, &[], totals.largest_pause.as_secs_f64());
     }
 
     fn postgres(&mut self, reading: Option<&PostgresReading>) {

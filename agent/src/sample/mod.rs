@@ -23,7 +23,9 @@ use stent_contract::{AgentSnapshot, ProxySnapshot};
 
 pub(crate) use target::TargetReading;
 
-use crate::config::{Config, PostgresAccess};
+use crate::attach::Attacher;
+use crate::attach::event::Totals;
+use crate::config::{Attribution, Config, PostgresAccess};
 use crate::judge::{Judge, Judged};
 use peer::PeerFinder;
 use postgres::PostgresWatch;
@@ -39,6 +41,8 @@ pub(crate) struct Round {
     pub snapshot: AgentSnapshot,
     /// The proxy's side, where it answered.
     pub proxy: Option<ProxySnapshot>,
+    /// What was done to targets; `None` where that is off.
+    pub attaches: Option<Totals>,
 }
 
 /// Takes rounds.
@@ -52,6 +56,7 @@ pub(crate) struct Sampler {
     postgres_access: Option<(PostgresAccess, Duration)>,
     postgres: Option<PostgresWatch>,
     judge: Judge,
+    attacher: Option<Attacher>,
 }
 
 /// What the last round knew of the proxy.
@@ -76,6 +81,10 @@ impl Sampler {
             postgres_access: config.postgres.clone().map(|a| (a, config.postgres_interval)),
             postgres: None,
             judge: Judge::new(config.sample_interval),
+            attacher: match config.attribution {
+                Attribution::On => Some(Attacher::new(&config.root)),
+                Attribution::Off => None,
+            },
         }
     }
 
@@ -95,8 +104,11 @@ impl Sampler {
         if let Some(snapshot) = &mut proxy {
             self.peers.fill(snapshot, &target::pids(&self.watched), now).await;
         }
-        let Judged { targets, connections, diagnoses } =
+        let Judged { mut targets, connections, mut diagnoses } =
             self.judge.judge(at_unix_ms, readings, proxy.as_ref());
+        if let Some(attacher) = &mut self.attacher {
+            attacher.round(now, at_unix_ms, &mut targets, &mut diagnoses);
+        }
         let snapshot = AgentSnapshot {
             version: SNAPSHOT_VERSION,
             at_unix_ms,
@@ -109,7 +121,8 @@ impl Sampler {
             postgres: self.postgres.as_ref().and_then(PostgresWatch::latest),
             heap: heap::read(),
         };
-        Round { snapshot, proxy }
+        let attaches = self.attacher.as_ref().map(|attacher| attacher.totals().clone());
+        Round { snapshot, proxy, attaches }
     }
 
     async fn ask_proxy(&mut self) -> Option<ProxySnapshot> {

@@ -185,7 +185,7 @@ metrics! {
         "Processes that the kernel killed in the target's cgroup for want of memory.";
     // The agent: verdicts.
     LeakVerdict: "stent_leak_verdict", Some("LeakVerdict"), Gauge, Count, &["target", "resource"], Agent,
-        "0 healthy, 1 suspect, 2 leak; resource is memory or connections.";
+        "0 healthy, 1 suspect, 2 leak; resource is memory, connections, descriptors or threads.";
     LeakConfidence: "stent_leak_confidence_ratio", None, Gauge, Ratio, &["target", "resource"], Agent,
         "How sure the verdict is.";
     MemoryGrowth: "stent_memory_growth_bytes_per_hour", Some("MemoryGrowth"), Gauge, BytesPerHour,
@@ -194,6 +194,13 @@ metrics! {
         &["target"], Agent, "Forecast time until the target meets its memory limit; absent while it does not grow.";
     StuckConnections: "stent_stuck_connections", Some("StuckConnections"), Gauge, Count, POOL, Agent,
         "Server connections held by clients judged to have leaked them.";
+    // The agent: looks into targets.
+    Attaches: "stent_attaches_total", None, Counter, Count, &["means", "outcome"], Agent,
+        "Looks into a target under suspicion, by means and outcome: named, nothing, refused, failed.";
+    AttachedTime: "stent_attached_seconds_total", None, Counter, Seconds, &[], Agent,
+        "Time for which targets were looked into.";
+    AttachPauseMax: "stent_attach_pause_max_seconds", None, Gauge, Seconds, &[], Agent,
+        "The longest answer of a target that was looked into: the longest that one can have stood still.";
     // The agent: PostgreSQL's own side.
     PostgresMaxConnections: "stent_postgres_max_connections", None, Gauge, Count, &[], Agent,
         "PostgreSQL's max_connections.";

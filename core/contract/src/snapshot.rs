@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::attribution::Attribution;
 use crate::diagnosis::{Diagnosis, Verdict};
 use crate::reading::{PostgresReading, ProcessReading};
 
@@ -284,4 +285,13 @@ pub struct TargetSnapshot {
     pub reading: Option<ProcessReading>,
     /// The newest verdict on its memory.
     pub memory: Option<Verdict>,
+    /// The newest finding of whose growth it is, where one was made.
+    #[serde(default)]
+    pub attribution: Option<Attribution>,
+    /// The newest verdict on its open descriptors; `None` while they cannot be counted.
+    #[serde(default)]
+    pub descriptors: Option<Verdict>,
+    /// The newest verdict on its threads; `None` while they cannot be counted.
+    #[serde(default)]
+    pub threads: Option<Verdict>,
 }

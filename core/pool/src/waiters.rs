@@ -46,6 +46,11 @@ pub(crate) struct Waiters {
     arrived: u64,
 }
 
+/// How many places are kept where so many are taken.
+pub(crate) const fn enough(taken: usize) -> usize {
+    2 * taken + 4
+}
+
 /// The waiters of a pool.
 #[derive(Debug)]
 struct Queue {
@@ -111,6 +116,16 @@ impl Waiters {
         let (places, index) = (self.entries.capacity(), self.index.capacity());
         let len = places * size_of::<Waiter>() + index * (size_of::<(WaiterId, u32)>() + 1);
         (places - self.entries.len(), len)
+    }
+
+    /// Frees places behind the last that is taken.
+    pub(crate) fn give_back(&mut self) {
+        let waiting = self.entries.len();
+        if self.entries.capacity() > enough(waiting) {
+            self.entries.shrink_to_fit();
+        }
+        self.index.shrink_to(enough(waiting));
+        assert_eq!(self.entries.len(), waiting, "nobody is sent away for it");
     }
 
     /// The waiter that runs out of time first.

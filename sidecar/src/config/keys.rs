@@ -309,6 +309,8 @@ keys! {
         "Time between readings.";
     memory_limit: Size = "0", "bytes", Agent, Public,
         "Memory at which a target ends; 0: what its cgroup says.";
+    attribution: Switch = "off", "", Agent, Public,
+        "Look into a target under suspicion to say whose growth it is: Node by SIGUSR1 and its inspector, Bun by BUN_INSPECT; at most two minutes an hour.";
     postgres_sampling: Switch = "on", "", Agent, Public,
         "Ask PostgreSQL for its own view, over one connection through the proxy.";
     postgres_interval: Interval = "5", "seconds", Agent, Public,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use stent_agent::config::{CloudWatch, Emf, PostgresAccess};
+use stent_agent::config::{Attribution, CloudWatch, Emf, PostgresAccess};
 use stent_proxy::config::fleet::FleetBudget;
 use stent_proxy::config::{
     CleartextPolicy, ClientAuth, ClientTls, Endpoint, Roots, ServerTls, Upstream as ProxyUpstream,
@@ -240,6 +240,10 @@ fn agent(
         cloudwatch,
         emf: emf.then_some(Emf { namespace, dimensions, interval }),
         memory_limit: settings.memory_limit.value.0,
+        attribution: match settings.attribution.value {
+            Switch::On => Attribution::On,
+            Switch::Off => Attribution::Off,
+        },
     }
 }
 

@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use expect_test::expect_file;
 use stent_contract::reading::PostgresConnections;
 use stent_contract::snapshot::TargetSnapshot;
-use stent_contract::{Evidence, MetricId, PostgresReading, Resource, VerdictLevel};
+use stent_contract::{
+    AttributionMeans, Evidence, MetricId, PostgresReading, Resource, VerdictLevel,
+};
 
 use super::*;
+use crate::attach::event::{Outcome as Look, Totals};
 use crate::config::{Config, PostgresAccess};
 use crate::publish::counts::{Counts, Outcome};
 use crate::publish::points::points;
@@ -31,6 +35,9 @@ fn full_round() -> Round {
         name: "gone".to_owned(),
         reading: None,
         memory: None,
+        attribution: None,
+        descriptors: None,
+        threads: None,
     });
     let group = |state: &str, application_name: &str, count| PostgresConnections {
         state: state.to_owned(),
@@ -46,6 +53,11 @@ fn full_round() -> Round {
         idle_in_transaction_pid: 77,
     });
     round.proxy = Some(proxy(vec![pool("app", "api")]));
+    let mut looks = Totals::default();
+    looks.looks.insert((AttributionMeans::V8Sampling, Look::Named), 2);
+    looks.attached = Duration::from_secs(40);
+    looks.largest_pause = Duration::from_millis(31);
+    round.attaches = Some(looks);
     round
 }
 

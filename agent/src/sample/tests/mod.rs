@@ -29,6 +29,7 @@ pub(crate) fn config() -> Config {
         cloudwatch: None,
         emf: None,
         memory_limit: None,
+        attribution: crate::config::Attribution::Off,
     }
 }
 
