@@ -216,6 +216,8 @@ pub struct Upstream {
     pub others: Vec<Endpoint>,
     /// Which of them is wanted (`target_session_attrs`).
     pub target_session_attrs: SessionAttrs,
+    /// Where read-only pools lead, if there are such (`reader_hosts`).
+    pub readers: Option<Readers>,
     /// The database that a client gets which names none, and the agent's.
     pub database: Option<String>,
     /// The user of `DATABASE_URL`, if there was one.
@@ -230,6 +232,22 @@ impl Upstream {
         let first = Endpoint { host: self.host.clone(), port: self.port };
         std::iter::once(first).chain(self.others.iter().cloned())
     }
+
+    /// The database behind a name that is one of a read-only pool.
+    pub fn read_database<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let suffix = &self.readers.as_ref()?.suffix;
+        name.strip_suffix(&**suffix).filter(|database| !database.is_empty())
+    }
+}
+
+/// Where standbys are, and how clients ask for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readers {
+    /// What follows the database's name in the name of its read-only pool
+    /// (`reader_database_suffix`); not empty.
+    pub suffix: String,
+    /// At least one; tried in this order, and after them the places of the database itself.
+    pub places: Vec<Endpoint>,
 }
 
 /// Where a PostgreSQL server is.

@@ -252,6 +252,10 @@ async fn login_as(
     request.put(&mut packet).map_err(|error| attempt.protocol(error))?;
     attempt.send(&packet).await?;
     attempt.run().await?;
+    if broker.is_read_pool(pool) {
+        // What is found there says nothing of where writes go.
+        return Ok(attempt.opened(pool, server, start));
+    }
     match broker.fits(role_of(&attempt.parameters)) {
         Fitness::Fit => Ok(attempt.opened(pool, server, start)),
         Fitness::Misplaced => Err(OpenError::Misplaced { target: place.to_string() }),

@@ -1,7 +1,8 @@
 //! Several places where the database may be, and which of them is wanted.
 //!
 //! Owns: the order in which they are tried, and whether what was found there is what is wanted
-//! (libpq's `target_session_attrs`). Refuses: the login itself (`connect`).
+//! (libpq's `target_session_attrs`). A read-only pool has places of its own, prefers standbys as
+//! libpq's `prefer-standby` does, and goes to the database itself where there is none. Refuses: the login itself (`connect`).
 //! Invariant: a place that has just failed is tried last, not never; a login that PostgreSQL refuses
 //! for the user's sake is not tried elsewhere.
 //! Source: PostgreSQL documentation, libpq, "Specifying Multiple Hosts" (34.1.1.3).
@@ -32,16 +33,15 @@ const QUESTION: &[u8] = b"select pg_catalog.pg_is_in_recovery(), \
 pub(crate) struct Failed(Lock<Vec<Option<Instant>>>);
 
 impl Failed {
-    /// The numbers of `count` places in the order in which they are to be tried.
-    fn order(&self, count: usize, now: Instant) -> Vec<usize> {
+    /// The places, by their number, in the order in which they are to be tried.
+    fn order(&self, mut places: Vec<Place>, now: Instant) -> Vec<Place> {
         let failed = self.0.lock();
         let shunned = |at: usize| {
             let since = failed.get(at).copied().flatten();
             since.is_some_and(|since| now.saturating_duration_since(since) < SHUNNED_FOR)
         };
-        let mut order: Vec<usize> = (0..count).collect();
-        order.sort_by_key(|&at| shunned(at));
-        order
+        places.sort_by_key(|&(at, _)| shunned(at));
+        places
     }
 
     fn note(&self, at: usize, failed: Option<Instant>) {
@@ -52,6 +52,9 @@ impl Failed {
         all[at] = failed;
     }
 }
+
+/// A place with the number under which its failures are known.
+type Place = (usize, Endpoint);
 
 /// What a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +88,19 @@ pub(crate) async fn open(
     start: Start,
 ) -> Result<Opened, OpenError> {
     let upstream = &broker.present().config.upstream;
-    let wanted = upstream.target_session_attrs;
-    let places: Vec<Endpoint> = upstream.endpoints().collect();
+    let own: Vec<Place> = upstream.endpoints().enumerate().collect();
+    let (places, wanted) = match &upstream.readers {
+        Some(readers) if broker.is_read_pool(pool) => {
+            let numbered = (own.len()..).zip(readers.places.iter().cloned());
+            (numbered.chain(own).collect(), SessionAttrs::PreferStandby)
+        }
+        Some(_) | None => (own, upstream.target_session_attrs),
+    };
     // In a box: whoever may have to open a server is mostly given one that is open.
-    let first = Box::pin(round(broker, pool, server, &start, (&places, wanted))).await;
+    let first = Box::pin(round(broker, pool, server, &start, (places.clone(), wanted))).await;
     match first {
         Err(OpenError::Unwanted { .. }) if wanted == SessionAttrs::PreferStandby => {
-            Box::pin(round(broker, pool, server, &start, (&places, SessionAttrs::Any))).await
+            Box::pin(round(broker, pool, server, &start, (places, SessionAttrs::Any))).await
         }
         first => first,
     }
@@ -102,11 +111,11 @@ async fn round(
     pool: PoolId,
     server: ServerId,
     start: &Start,
-    (places, wanted): (&[Endpoint], SessionAttrs),
+    (places, wanted): (Vec<Place>, SessionAttrs),
 ) -> Result<Opened, OpenError> {
     let mut last = None;
-    for at in broker.failed_places.order(places.len(), Instant::now()) {
-        let place = &places[at];
+    for (at, place) in broker.failed_places.order(places, Instant::now()) {
+        let place = &place;
         let opened = within(broker, pool, server, start.clone(), place).await;
         let opened = match opened {
             Ok(opened) if wanted == SessionAttrs::Any => Ok(opened),
@@ -237,14 +246,19 @@ mod tests {
     #[test]
     fn who_has_just_failed_is_tried_last_and_in_time_first_again() {
         let (failed, now) = (Failed::default(), Instant::now());
-        assert_eq!(failed.order(3, now), [0, 1, 2]);
+        let place = |at| (at, Endpoint { host: "host".to_owned(), port: 5432 });
+        let order = |failed: &Failed, now| {
+            let ordered = failed.order((0..3).map(place).collect(), now);
+            ordered.into_iter().map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        assert_eq!(order(&failed, now), [0, 1, 2]);
         failed.note(0, Some(now));
-        assert_eq!(failed.order(3, now), [1, 2, 0]);
+        assert_eq!(order(&failed, now), [1, 2, 0]);
         failed.note(1, Some(now));
         failed.note(2, Some(now));
-        assert_eq!(failed.order(3, now), [0, 1, 2], "all have");
+        assert_eq!(order(&failed, now), [0, 1, 2], "all have");
         failed.note(1, None);
-        assert_eq!(failed.order(3, now), [1, 0, 2]);
-        assert_eq!(failed.order(3, now + SHUNNED_FOR), [0, 1, 2]);
+        assert_eq!(order(&failed, now), [1, 0, 2]);
+        assert_eq!(order(&failed, now + SHUNNED_FOR), [0, 1, 2]);
     }
 }

@@ -46,11 +46,11 @@ impl Broker {
         let Some(link) = inner.slot(server).and_then(|slot| slot.idle.as_mut()) else { return };
         if !Self::is_silent(link) {
             let moved = link.suspicion == Suspicion::ReadOnly;
-            let began_as = link.began_as;
+            let (pool, began_as) = (link.pool, link.began_as);
             inner.decide(Event::Lost { server }, clock::now());
             self.leave(inner);
             if moved {
-                self.found_read_only(began_as);
+                self.found_read_only(pool, began_as);
             }
         }
     }

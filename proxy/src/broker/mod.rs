@@ -359,10 +359,12 @@ impl Broker {
             let user = upstream.user.as_deref().unwrap_or("postgres");
             return (upstream.database.as_deref().unwrap_or(user).into(), user.into());
         }
+        let present = self.present();
         let inner = self.inner();
         let entry = &inner.entries[pool.index()];
         let login = entry.own.as_ref().map_or(&entry.user, |own| &own.login);
-        (Arc::clone(&entry.database), Arc::clone(login))
+        let read = present.config.upstream.read_database(&entry.database);
+        (read.map_or_else(|| Arc::clone(&entry.database), Arc::from), Arc::clone(login))
     }
 
     /// Whether the proxy takes new work.

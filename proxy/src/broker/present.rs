@@ -48,7 +48,9 @@ impl Present {
             auth_query: AuthQuery::new(&config).map(Arc::new),
             server_tls: tls::upstream::Upstream::new(
                 &config.server_tls,
-                config.upstream.endpoints(),
+                config.upstream.endpoints().chain(
+                    config.upstream.readers.iter().flat_map(|readers| readers.places.clone()),
+                ),
             )?,
             client_tls: tls::clients::Clients::new(&config.client_tls)?,
             config,
@@ -82,6 +84,7 @@ impl Present {
     fn leads_elsewhere(&self, before: &Self) -> bool {
         let (now, before) = (&self.config, &before.config);
         !now.upstream.endpoints().eq(before.upstream.endpoints())
+            || now.upstream.readers != before.upstream.readers
             || now.upstream.target_session_attrs != before.upstream.target_session_attrs
             || now.server_tls != before.server_tls
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stent_pool::{Condition, Fitness, Found, ServerRole};
+use stent_pool::{Condition, Fitness, Found, PoolId, ServerRole};
 use stent_wire::report::reply::parse_data_row;
 
 use super::Broker;
@@ -45,6 +45,16 @@ pub(crate) fn is_role(name: &[u8]) -> bool {
 }
 
 impl Broker {
+    /// Whether the servers of a pool are for reading only.
+    pub(crate) fn is_read_pool(&self, pool: PoolId) -> bool {
+        let present = self.present();
+        let upstream = &present.config.upstream;
+        if upstream.readers.is_none() || pool == PoolId::BESIDE {
+            return false;
+        }
+        upstream.read_database(&self.inner().entries[pool.index()].database).is_some()
+    }
+
     /// A server has logged in and said what it is.
     pub(crate) fn fits(&self, role: ServerRole) -> Fitness {
         self.inner().failover.opened(role, clock::now())
@@ -64,7 +74,7 @@ impl Broker {
                     let row = answer.rows.first().and_then(|row| parse_data_row(row));
                     let says = row.and_then(|row| row.first().copied().flatten());
                     if says == Some(b"t") {
-                        broker.found_read_only(link.began_as);
+                        broker.found_read_only(link.pool, link.began_as);
                     }
                     Condition::Clean
                 }
@@ -74,8 +84,11 @@ impl Broker {
         });
     }
 
-    /// A server does not take writes, by its own word.
-    pub(super) fn found_read_only(self: &Arc<Self>, began_as: ServerRole) {
+    /// A server does not take writes, by its own word. Of a read-only pool nothing else is expected.
+    pub(super) fn found_read_only(self: &Arc<Self>, pool: PoolId, began_as: ServerRole) {
+        if self.is_read_pool(pool) {
+            return;
+        }
         let mut inner = self.inner();
         let now = clock::now();
         if inner.failover.found_read_only(began_as, now) == Found::Nothing {

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::Endpoint;
+
 use super::show::View;
 use super::table::{Column, Table, Value, text, whole};
 
@@ -41,15 +43,22 @@ pub(super) fn table(view: &View<'_>) -> Table {
     let present = view.broker.present();
     let config = &present.config;
     let limits = view.broker.inner().pools.limits().clone();
-    let hosts = config.upstream.endpoints().map(|place| place.host).collect::<Vec<_>>().join(",");
+    let places: Vec<Endpoint> = config.upstream.endpoints().collect();
     let mut table = Table::new(COLUMNS);
     for (name, counts) in databases(view) {
         let paused = u64::from(view.broker.is_database_paused(&name));
+        let read = config.upstream.readers.as_ref().zip(config.upstream.read_database(&name));
+        let (hosts, port, database) = match read {
+            Some((readers, database)) => {
+                (joined(readers.places.iter()), readers.places[0].port, database.to_owned())
+            }
+            None => (joined(places.iter()), config.upstream.port, name.clone()),
+        };
         table.push(vec![
-            name.clone().into(),
-            hosts.clone().into(),
-            u64::from(config.upstream.port).into(),
             name.into(),
+            hosts.into(),
+            u64::from(port).into(),
+            database.into(),
             Value::Null,
             limits.pool_size.get().into(),
             limits.min_pool_size.into(),
@@ -66,6 +75,10 @@ pub(super) fn table(view: &View<'_>) -> Table {
         ]);
     }
     table
+}
+
+fn joined<'a>(places: impl Iterator<Item = &'a Endpoint>) -> String {
+    places.map(|place| &*place.host).collect::<Vec<_>>().join(",")
 }
 
 fn databases(view: &View<'_>) -> BTreeMap<String, Counts> {

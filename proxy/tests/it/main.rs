@@ -31,6 +31,7 @@ mod pgbench;
 mod pooling;
 mod prepared;
 mod raw;
+mod readers;
 mod replication;
 mod server_passwords;
 mod session_mode;

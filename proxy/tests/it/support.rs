@@ -42,6 +42,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         admin: Some(AdminAddr::Tcp(SocketAddr::from(([127, 0, 0, 1], free_port().unwrap())))),
         upstream: Upstream {
             others: Vec::new(),
+            readers: None,
             target_session_attrs: SessionAttrs::Any,
             host: pg.host().to_owned(),
             port: pg.port(),

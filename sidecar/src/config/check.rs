@@ -33,6 +33,7 @@ pub(crate) fn all(
             super::lookup::check(settings, upstream, problems);
             upstream_loop(settings, upstream, problems);
             super::check_fleet::all(settings, upstream, problems);
+            super::readers::check(settings, problems);
         }
         Role::Agent | Role::Probe => {}
     }

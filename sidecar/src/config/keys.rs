@@ -19,6 +19,7 @@ use super::passwords::PasswordSources;
 use super::problem::Origin;
 use super::publish::{Dimensions, EndpointUrl, Namespace, Region};
 use super::raw::Raw;
+use super::readers::ReaderHosts;
 use super::value::{
     AutoSwitch, DatabaseUrl, Interval, KeyType, LogFormat, LogLevel, OptionalPath, Port,
     PositiveSeconds, Seconds, Size, StateKinds, Switch, Timeout, TomlShape, Workers,
@@ -233,6 +234,10 @@ keys! {
     server_tls_key_file: OptionalPath = "", "", Proxy, Public,
         "Its key, PEM. Also read from sslkey in the database URL.";
     // The proxy's pools and servers.
+    reader_hosts: ReaderHosts = "", "", Proxy, Public,
+        "Where standbys are, such as the reader endpoint of an Aurora cluster. A client that connects to the database NAME with reader_database_suffix gets a pool of NAME of its own, whose servers are there: the first of these hosts that is a standby, else any of them or of the database URL that answers (target_session_attrs=prefer-standby). Servers that were opened elsewhere for want of a standby end by server_lifetime. They count against max_server_connections and the fleet budget like others. Empty: there are none.";
+    reader_database_suffix: OptionalName = "_ro", "", Proxy, Public,
+        "What is put behind the name of a database to ask for its standbys. While reader_hosts are named, a database whose own name ends in this cannot be reached.";
     pool_mode: PoolMode = "transaction", "", Proxy, Public,
         "When a server goes back to its pool: at the end of each statement (transaction blocks are refused), at the end of each transaction, or when its client leaves.";
     forbidden_state: StateKinds = "", "", Proxy, Public,

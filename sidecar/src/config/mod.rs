@@ -27,6 +27,7 @@ mod print;
 pub mod problem;
 pub mod publish;
 pub mod raw;
+mod readers;
 pub mod reference;
 mod resolve;
 mod suggest;

@@ -82,6 +82,7 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
             host: database.host.clone(),
             port: database.port,
             others: endpoints(&database.others),
+            readers: super::readers::readers(settings),
             target_session_attrs: database.session_attrs,
             database: database.database.clone(),
             user: database.user.clone(),

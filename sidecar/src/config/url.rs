@@ -363,9 +363,9 @@ fn decoded_or_none(text: &str) -> Result<Option<String>, UrlError> {
     Ok(Some(decoded(text)?).filter(|text| !text.is_empty()))
 }
 
-type HostPort = (Option<String>, Option<u16>);
+pub(super) type HostPort = (Option<String>, Option<u16>);
 
-fn host_and_port(text: &str) -> Result<HostPort, UrlError> {
+pub(super) fn host_and_port(text: &str) -> Result<HostPort, UrlError> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or(UrlError::Host)?;
         let host: std::net::Ipv6Addr = host.parse().map_err(|_| UrlError::Host)?;
