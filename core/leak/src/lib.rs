@@ -20,6 +20,6 @@ mod stats;
 mod text;
 mod think;
 
-pub use explain::{MemoryFacts, explain_connections, explain_memory};
+pub use explain::{MemoryFacts, Surroundings, explain_all, explain_connections, explain_memory};
 pub use held::{HeldDetector, HeldSettings};
 pub use memory::{Baseline, MemoryDetector, MemorySample, MemorySettings};

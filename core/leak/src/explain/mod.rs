@@ -6,7 +6,10 @@
 //! same facts give the same text.
 
 mod connections;
+mod joined;
 mod memory;
+
+pub use joined::{Surroundings, explain_all};
 
 use stent_contract::{Diagnosis, Holder, PoolSnapshot, ProcessReading, Verdict, VerdictLevel};
 
