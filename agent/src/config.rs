@@ -41,6 +41,18 @@ pub struct Config {
     pub heap_metrics: Vec<HeapMetrics>,
     /// ECS's task metadata endpoint, version 4; `None`: not in ECS.
     pub ecs_metadata: Option<PageUrl>,
+    /// Whether targets under suspicion are looked into.
+    pub attribution: Attribution,
+}
+
+/// Whether targets under suspicion are looked into to say whose growth it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attribution {
+    /// They are left alone.
+    #[default]
+    Off,
+    /// They are, within the budget.
+    On,
 }
 
 /// A process to watch.

@@ -2,12 +2,13 @@
 //!
 //! Owns: one current-thread runtime's worth of tasks: the [`round`] loop, which reads and judges
 //! once an interval; the [`http`] pages; and the publishers, each in a task or thread of its own.
-//! Refuses: reading configuration, and touching what it watches. It never stops, traces or changes
-//! a target, and the proxy goes on without it.
+//! Refuses: reading configuration, and touching what it watches, but for [`attach`], which is off
+//! unless it was enabled. The proxy goes on without the agent.
 //! Invariant: nothing that is far away (PostgreSQL, the proxy, CloudWatch, a reader of the pages)
 //! can delay a round.
 
 mod attach_heap;
+mod attach;
 pub mod config;
 mod error;
 mod event;

@@ -34,6 +34,7 @@ pub(crate) fn config() -> Config {
         memory_limit: None,
         heap_metrics: Vec::new(),
         ecs_metadata: None,
+        attribution: crate::config::Attribution::Off,
     }
 }
 
@@ -82,7 +83,7 @@ pub(crate) fn round() -> Round {
         postgres: None,
         heap: Some(HeapSnapshot { allocated: 1 << 20, active: 2 << 20, resident: 4 << 20 }),
     };
-    Round { snapshot, proxy: None }
+    Round { snapshot, proxy: None, attaches: None }
 }
 
 /// A healthy verdict.

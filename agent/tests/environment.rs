@@ -48,6 +48,7 @@ async fn is_agent() -> Option<()> {
         memory_limit: None,
         heap_metrics: Vec::new(),
         ecs_metadata: None,
+        attribution: stent_agent::config::Attribution::Off,
     };
     let mut term = signal(SignalKind::terminate()).expect("the runtime handles signals");
     let shutdown = async move {

@@ -21,6 +21,7 @@ async fn refusal(admin: Endpoint) -> String {
         memory_limit: None,
         heap_metrics: Vec::new(),
         ecs_metadata: None,
+        attribution: stent_agent::config::Attribution::Off,
     };
     let ended = stent_agent::run(config, std::future::pending()).await;
     ended.expect_err("the address cannot be had").to_string()

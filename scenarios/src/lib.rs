@@ -9,6 +9,7 @@ pub mod app;
 pub mod demo;
 pub mod http;
 pub mod judge;
+pub mod leaks;
 pub mod load;
 pub mod report;
 pub mod rig;

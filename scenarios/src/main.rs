@@ -24,6 +24,16 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Small servers that leak in known ways, and their healthy twins: verdict and attribution of
+    /// each, as a table.
+    Leaks {
+        /// Only these runtimes (the manifests in scenarios/leaks by name).
+        #[arg(long = "runtime")]
+        runtimes: Vec<String>,
+        /// Only these kinds.
+        #[arg(long = "kind")]
+        kinds: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -41,12 +51,15 @@ fn run(command: &Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminated = signal(SignalKind::terminate())?;
-        let Command::Demo { keep } = command;
-        let keep = if *keep { Keep::UntilInterrupted } else { Keep::No };
+        let (keep, leaks) = match command {
+            Command::Demo { keep: true } => (Keep::UntilInterrupted, None),
+            Command::Demo { keep: false } => (Keep::No, None),
+            Command::Leaks { runtimes, kinds } => (Keep::No, Some((runtimes, kinds))),
+        };
         let mut say = |line: &str| println!("{line}");
         // Leaving early drops the rig, whose guards end everything.
         tokio::select! {
-            answer = demo(keep, &mut say) => Ok(match answer? {
+            answer = run_command(keep, leaks, &mut say) => Ok(match answer? {
                 Answer::Right => ExitCode::SUCCESS,
                 Answer::Wrong => ExitCode::FAILURE,
             }),
@@ -57,4 +70,15 @@ fn run(command: &Command) -> Result<ExitCode> {
             }
         }
     })
+}
+
+async fn run_command(
+    keep: Keep,
+    leaks: Option<(&Vec<String>, &Vec<String>)>,
+    say: &mut impl FnMut(&str),
+) -> Result<Answer> {
+    let Some((runtimes, kinds)) = leaks else { return demo(keep, say).await };
+    let rows = stent_scenarios::leaks::leaks(runtimes, kinds, say).await?;
+    let right = rows.iter().all(|row| row.faults.is_empty());
+    Ok(if right { Answer::Right } else { Answer::Wrong })
 }

@@ -147,7 +147,7 @@ fn stent_run(
 }
 
 /// `STENT_BIN`, else the `stent` that cargo has built beside this program.
-fn stent_program() -> Result<PathBuf> {
+pub(crate) fn stent_program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("STENT_BIN") {
         let path = PathBuf::from(path);
         ensure!(path.is_file(), "STENT_BIN names no file: {}", path.display());

@@ -24,7 +24,7 @@ pub use socket::HeapSocket;
 use socket::{Connection, SocketError, stat};
 
 /// How a target is looked into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
     /// How long its CPU time is watched before, to know what the attach costs.
     pub before: Duration,
@@ -34,6 +34,8 @@ pub struct Pace {
     pub windows: u32,
     /// The longest time for which the target may stand still; after one that was longer, no more.
     pub pause_max: Duration,
+    /// The CPU that the target may take more than before, in cores; after more, no more windows.
+    pub cpu_share_max: f64,
     /// The longest time for one answer.
     pub time_box: Duration,
 }
@@ -46,6 +48,7 @@ impl Default for Pace {
             window: Duration::from_secs(15),
             windows: 3,
             pause_max: Duration::from_millis(250),
+            cpu_share_max: 0.2,
             time_box: Duration::from_secs(20),
         }
     }
@@ -60,6 +63,8 @@ enum AttachError {
     Profile(#[from] pprof::ProfileError),
     #[error("the target stood still for {0:?}, longer than allowed, and is not asked again")]
     Pause(Duration),
+    #[error("the target took {:.0} % of a core more than before, and is not asked again", .0 * 100.0)]
+    Cpu(f64),
     #[error(
         "the target keeps no heap profile; start it with \
          _RJEM_MALLOC_CONF=prof:true,lg_prof_sample:19"
@@ -135,7 +140,7 @@ async fn look(
     }
     let cpu = Cpu::watch(pid, pace.before).await;
     connection.ask("start").await?;
-    let windows = windows(&mut connection, pace, seen).await;
+    let windows = windows(&mut connection, pace, cpu.as_ref(), seen).await;
     seen.cpu_seconds = cpu.and_then(|cpu| cpu.taken());
     // After an error there may be nobody who listens: the closed connection says it too.
     let stopped = connection.ask("stop").await;
@@ -147,6 +152,7 @@ async fn look(
 async fn windows(
     connection: &mut Connection,
     pace: &Pace,
+    cpu: Option<&Cpu>,
     seen: &mut Seen,
 ) -> Result<(), AttachError> {
     for window in 0..=pace.windows {
@@ -158,6 +164,11 @@ async fn windows(
         seen.largest_pause = seen.largest_pause.max(answer.pause);
         if answer.pause > pace.pause_max && window < pace.windows {
             return Err(AttachError::Pause(answer.pause));
+        }
+        // The first profile comes at once: what it cost is no share of anything yet.
+        let share = cpu.and_then(Cpu::share).filter(|_| window > 0 && window < pace.windows);
+        if let Some(share) = share.filter(|share| *share > pace.cpu_share_max) {
+            return Err(AttachError::Cpu(share));
         }
     }
     Ok(())
@@ -208,6 +219,11 @@ impl Cpu {
         let span = started.saturating_duration_since(began).as_secs_f64();
         let usual = if span > 0.0 { (at_start - first) / span } else { 0.0 };
         Some(Self { pid, usual, at_start, started })
+    }
+
+    /// What it takes more than before, cores.
+    fn share(&self) -> Option<f64> {
+        Some(self.taken()? / self.started.elapsed().as_secs_f64().max(f64::EPSILON))
     }
 
     fn taken(&self) -> Option<f64> {

@@ -29,6 +29,11 @@ pub enum HeapSocket {
 }
 
 impl HeapSocket {
+    /// That of a process that is called `pid_inside` in its own process namespace.
+    pub(crate) fn of(pid_inside: u32) -> Self {
+        Self::Path(Self::OfPid.path(pid_inside))
+    }
+
     fn path(&self, pid: u32) -> PathBuf {
         match self {
             // A path that begins with NUL is taken for the abstract namespace.

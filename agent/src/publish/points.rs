@@ -12,6 +12,7 @@ use stent_contract::{
     Resource, Verdict,
 };
 
+use crate::attach::event::Totals;
 use crate::config::Config;
 use crate::sample::Round;
 
@@ -42,6 +43,9 @@ pub(crate) fn points(round: &Round, config: &Config) -> Vec<Point> {
     }
     for verdict in &round.snapshot.connections {
         list.verdict(verdict);
+    }
+    if let Some(totals) = &round.attaches {
+        list.attaches(totals);
     }
     if config.postgres.is_some() {
         list.postgres(round.snapshot.postgres.as_ref());
@@ -138,6 +142,14 @@ impl List {
         let labels = &[verdict.target.as_str(), verdict.resource.as_str()];
         self.add(MetricId::LeakVerdict, labels, f64::from(verdict.level as u8));
         self.add(MetricId::LeakConfidence, labels, verdict.confidence);
+    }
+
+    fn attaches(&mut self, totals: &Totals) {
+        for ((means, outcome), count) in &totals.looks {
+            self.add(MetricId::Attaches, &[means.as_str(), outcome.as_str()], *count as f64);
+        }
+        self.add(MetricId::AttachedTime, &[], totals.attached.as_secs_f64());
+        self.add(MetricId::AttachPauseMax, &[], totals.largest_pause.as_secs_f64());
     }
 
     fn postgres(&mut self, reading: Option<&PostgresReading>) {

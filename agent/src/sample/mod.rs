@@ -26,11 +26,13 @@ use stent_leak::{Surroundings, explain_all};
 pub(crate) use proc::cpu_seconds;
 pub(crate) use target::TargetReading;
 
-use crate::config::{Config, PostgresAccess};
+use crate::config::{Attribution, Config, PostgresAccess};
 use crate::fetch::PageUrl;
 use crate::heap_source::{HeapMetrics, HeapWatch, page_of};
 use crate::judge::{Judge, Judged, Moment};
 use ecs::EcsWatch;
+use crate::attach::Attacher;
+use crate::attach::event::Totals;
 use peer::PeerFinder;
 use postgres::PostgresWatch;
 use proxy::ProxyClient;
@@ -45,6 +47,8 @@ pub(crate) struct Round {
     pub snapshot: AgentSnapshot,
     /// The proxy's side, where it answered.
     pub proxy: Option<ProxySnapshot>,
+    /// What was done to targets; `None` where that is off.
+    pub attaches: Option<Totals>,
 }
 
 /// Takes rounds.
@@ -65,6 +69,7 @@ pub(crate) struct Sampler {
     postgres_access: Option<(PostgresAccess, Duration)>,
     postgres: Option<PostgresWatch>,
     judge: Judge,
+    attacher: Option<Attacher>,
 }
 
 /// What the last round knew of the proxy.
@@ -95,6 +100,10 @@ impl Sampler {
             postgres_access: config.postgres.clone().map(|a| (a, config.postgres_interval)),
             postgres: None,
             judge: Judge::new(config.sample_interval),
+            attacher: match config.attribution {
+                Attribution::On => Some(Attacher::new(&config.root)),
+                Attribution::Off => None,
+            },
         }
     }
 
@@ -120,8 +129,11 @@ impl Sampler {
         if let Some(snapshot) = &mut proxy {
             self.peers.fill(snapshot, &target::pids(&self.watched), now).await;
         }
-        let Judged { targets, connections, diagnoses } =
+        let Judged { mut targets, connections, mut diagnoses } =
             self.judge.judge(self.moment(now, at_unix_ms), readings, proxy.as_ref());
+        if let Some(attacher) = &mut self.attacher {
+            attacher.round(now, at_unix_ms, &mut targets, &mut diagnoses);
+        }
         let postgres = self.postgres.as_ref().and_then(PostgresWatch::latest);
         let explanation = explain_all(&Surroundings {
             now_unix_ms: at_unix_ms,
@@ -144,7 +156,8 @@ impl Sampler {
             postgres,
             heap: heap::read(),
         };
-        Round { snapshot, proxy }
+        let attaches = self.attacher.as_ref().map(|attacher| attacher.totals().clone());
+        Round { snapshot, proxy, attaches }
     }
 
     fn moment(&self, now: Instant, unix_ms: u64) -> Moment {

@@ -196,6 +196,13 @@ metrics! {
         &["target"], Agent, "Forecast time until the target meets its memory limit; absent while it does not grow.";
     StuckConnections: "stent_stuck_connections", Some("StuckConnections"), Gauge, Count, POOL, Agent,
         "Server connections held by clients judged to have leaked them.";
+    // The agent: looks into targets.
+    Attaches: "stent_attaches_total", None, Counter, Count, &["means", "outcome"], Agent,
+        "Looks into a target under suspicion, by means and outcome: named, nothing, refused, failed.";
+    AttachedTime: "stent_attached_seconds_total", None, Counter, Seconds, &[], Agent,
+        "Time for which targets were looked into.";
+    AttachPauseMax: "stent_attach_pause_max_seconds", None, Gauge, Seconds, &[], Agent,
+        "The longest answer of a target that was looked into: the longest that one can have stood still.";
     // The agent: PostgreSQL's own side.
     PostgresMaxConnections: "stent_postgres_max_connections", None, Gauge, Count, &[], Agent,
         "PostgreSQL's max_connections.";

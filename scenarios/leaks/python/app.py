@@ -1,85 +1,118 @@
-"""A small API over HTTP whose memory grows in the way that LEAK names, or does not.
+"""A small API over HTTP whose memory grows in the way that KIND names, or does not.
 
-Owns: the answer to GET /, and a timer. Prints `listening ADDRESS` when it can be asked.
-Invariant: each leak is in a function of its own, whose name an attribution must give; the healthy twins
-do the same work and let go of it.
+Owns: the answer to GET requests. Prints `listening on http://ADDRESS` when it can be asked; begins to do
+what KIND names at GET /start. Invariant: each leak is in a function of its own, whose name an attribution
+must give; the healthy twins do the same work and let go of it.
 """
 
 import collections
 import http.server
+import math
 import os
+import sched
 import threading
 import time
 
-PIECE = 4 * 1024
-TWIN_MAX = 16 * 1024 * 1024
-TOOTH = 2_000
-DAY = 4_000
+SIZE = int(os.environ.get("KILOBYTES", "32")) * 1024
+CACHE_MAX = int(os.environ.get("CACHE_MAX", "1000"))
+KIND = os.environ.get("KIND", "")
 
-LEAK = os.environ.get("LEAK", "")
-kept = collections.deque()
-listeners = []
 lock = threading.Lock()
+started = threading.Event()
 requests = 0
+
+# --- Leaks -------------------------------------------------------------------------------------
+
+sessions = {}
 
 
 def remember_session(number):
-    kept.append(bytearray(PIECE + number % 7))
+    """Each request leaves a session behind that nobody ends."""
+    sessions[number] = bytearray(SIZE)
 
 
-def record_tick(number):
-    kept.append(bytearray(PIECE * 4 + number % 7))
+timers = sched.scheduler()
 
 
-def keep_buffer(number):
-    if number % 16 == 0:
-        kept.append(bytearray(16 * PIECE))
+def watch_upload(number):
+    """Each request sets a timer that is never cancelled, with what its closure holds."""
+    progress = bytearray(SIZE)
+    timers.enter(3_600, number, lambda: progress[0])
+
+
+uploads = []
+
+
+def keep_upload(number):
+    """Each request keeps a buffer."""
+    uploads.append(memoryview(bytearray(SIZE)))
+
+
+listeners = []
 
 
 def subscribe(number):
-    captured = bytearray(PIECE)
-
-    def on_event():
-        return len(captured)
-
-    listeners.append(on_event)
+    """Each request subscribes and never leaves."""
+    seen = bytearray(SIZE)
+    listeners.append(lambda: seen[0] + number)
 
 
-def fill_cache(number):
-    kept.append(bytearray(PIECE))
-    if len(kept) > TWIN_MAX // PIECE:
-        kept.popleft()
+# --- Twins -------------------------------------------------------------------------------------
+
+cache = collections.OrderedDict()
+
+
+def cache_result(number):
+    """A cache to a cap: the oldest entry makes room."""
+    cache[number] = bytearray(SIZE)
+    if len(cache) > CACHE_MAX:
+        cache.popitem(last=False)
+
+
+tables = []
 
 
 def warm_up(number):
-    if len(kept) < TWIN_MAX // PIECE // 2:
-        kept.append(bytearray(PIECE))
+    """Tables that are loaded while the server is young, ever more seldom."""
+    if int(math.log2(number) * 40) > len(tables):
+        tables.append(bytearray(SIZE * 4))
 
 
-def collect_and_clear(number):
-    kept.append(bytearray(PIECE))
-    if len(kept) > TOOTH:
-        kept.clear()
+batch = []
 
 
-def follow_the_day(number):
-    hour = number % DAY
-    wanted = min(hour, DAY - hour)
-    while len(kept) > wanted:
-        kept.pop()
-    while len(kept) < wanted:
-        kept.append(bytearray(PIECE))
+def gather(number):
+    """A batch that is gathered and handed over as a whole."""
+    batch.append(bytearray(SIZE))
+    if len(batch) >= 500:
+        batch.clear()
 
 
-WAYS = {
-    "request": remember_session,
-    "timer": lambda number: None,
-    "buffer": keep_buffer,
+live = collections.deque()
+
+
+def serve_session(number):
+    """A session that lives for three seconds: memory follows the traffic."""
+    live.append((time.monotonic() + 3.0, bytearray(SIZE)))
+
+
+def end_sessions():
+    while True:
+        time.sleep(0.1)
+        with lock:
+            while live and live[0][0] <= time.monotonic():
+                live.popleft()
+
+
+KINDS = {
+    "per_request": remember_session,
+    "timer": watch_upload,
+    "buffer": keep_upload,
     "listener": subscribe,
-    "cache": fill_cache,
-    "warm-up": warm_up,
-    "sawtooth": collect_and_clear,
-    "diurnal": follow_the_day,
+    "cache": cache_result,
+    "warm_up": warm_up,
+    "sawtooth": gather,
+    "diurnal": serve_session,
 }
 
 
@@ -89,11 +122,13 @@ class Api(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         global requests
-        with lock:
-            requests += 1
-            number = requests
-            WAYS[LEAK](number)
-        answer = f"{len(kept) + len(listeners)}\n".encode()
+        if self.path == "/start":
+            started.set()
+        elif started.is_set():
+            with lock:
+                requests += 1
+                KINDS[KIND](requests)
+        answer = f"{requests}\n".encode()
         self.send_response(200)
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
@@ -103,23 +138,14 @@ class Api(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def tick():
-    number = 0
-    while True:
-        time.sleep(0.01)
-        number += 1
-        with lock:
-            record_tick(number)
-
-
 def main():
-    if LEAK not in WAYS:
-        raise SystemExit(f"LEAK is '{LEAK}', which is no way to use memory")
-    if LEAK == "timer":
-        threading.Thread(target=tick, daemon=True).start()
+    if KIND not in KINDS:
+        raise SystemExit(f"KIND is '{KIND}', which is no way to use memory")
+    threading.Thread(target=end_sessions, daemon=True).start()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "0"))), Api)
+    server.daemon_threads = True
     host, port = server.server_address[:2]
-    print(f"listening {host}:{port}", flush=True)
+    print(f"listening on http://{host}:{port}", flush=True)
     server.serve_forever()
 
 

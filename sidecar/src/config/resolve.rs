@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use stent_agent::PageUrl;
-use stent_agent::config::{CloudWatch, Emf, PostgresAccess};
+use stent_agent::config::{Attribution, CloudWatch, Emf, PostgresAccess};
 use stent_proxy::config::fleet::FleetBudget;
 use stent_proxy::config::{
     CleartextPolicy, ClientAuth, ClientTls, Endpoint, Roots, ServerTls, Upstream as ProxyUpstream,
@@ -109,13 +109,18 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         },
         pool_mode: settings.pool_mode.value,
         default_pool_size: settings.default_pool_size.value,
+        reserve_pool_size: settings.reserve_pool_size.value,
+        reserve_pool_timeout: settings.reserve_pool_timeout.value.0,
         min_pool_size: settings.min_pool_size.value,
         max_db_connections: settings.max_db_connections.value,
+        queue_classes: settings.queue_classes.value.0.clone(),
         hold_limits: super::hold::rules(settings),
         max_server_connections: settings.max_server_connections.value,
         fleet: fleet(settings),
         max_client_conn: settings.max_client_conn.value,
         max_client_conn_per_address: settings.max_client_conn_per_address.value,
+        max_db_client_connections: settings.max_db_client_connections.value,
+        max_user_client_connections: settings.max_user_client_connections.value,
         query_wait_timeout: settings.query_wait_timeout.value.0,
         server_lifetime: Some(settings.server_lifetime.value.0),
         server_max_uses: settings.server_max_uses.value,
@@ -237,6 +242,10 @@ fn agent(
         memory_limit: settings.memory_limit.value.0,
         heap_metrics: super::heap::resolve(settings),
         ecs_metadata: ecs_metadata(variables),
+        attribution: match settings.attribution.value {
+            Switch::On => Attribution::On,
+            Switch::Off => Attribution::Off,
+        },
     }
 }
 

@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use expect_test::expect_file;
 use stent_contract::reading::PostgresConnections;
 use stent_contract::snapshot::TargetSnapshot;
-use stent_contract::{Evidence, MetricId, PostgresReading, Resource, VerdictLevel};
+use stent_contract::{
+    AttributionMeans, Evidence, MetricId, PostgresReading, Resource, VerdictLevel,
+};
 
 use super::*;
+use crate::attach::event::{Outcome as Look, Totals};
 use crate::config::{Config, PostgresAccess};
 use crate::publish::counts::{Counts, Outcome};
 use crate::publish::points::points;
@@ -48,6 +52,11 @@ fn full_round() -> Round {
         blocked: None,
     });
     round.proxy = Some(proxy(vec![pool("app", "api")]));
+    let mut looks = Totals::default();
+    looks.looks.insert((AttributionMeans::V8Sampling, Look::Named), 2);
+    looks.attached = Duration::from_secs(40);
+    looks.largest_pause = Duration::from_millis(31);
+    round.attaches = Some(looks);
     round
 }
 

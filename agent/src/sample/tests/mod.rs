@@ -33,6 +33,7 @@ pub(crate) fn config() -> Config {
         memory_limit: None,
         heap_metrics: Vec::new(),
         ecs_metadata: None,
+        attribution: crate::config::Attribution::Off,
     }
 }
 

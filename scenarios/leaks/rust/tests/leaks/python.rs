@@ -23,7 +23,9 @@ fn start(leak: &str) -> Running {
         .arg(repository().join("scenarios/leaks/python/app.py"))
         .env("PYTHONPATH", repository().join("heap/python"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("STENT_HEAP", "on");
+        .env("STENT_HEAP", "on")
+        .env("KILOBYTES", "4")
+        .env("CACHE_MAX", "500");
     Running::start(&mut command, leak)
 }
 
@@ -48,17 +50,17 @@ fn named(leak: &str, function: &str) {
 
 #[test]
 fn a_python_leak_for_each_request_is_named_with_its_line() {
-    named("request", "remember_session");
+    named("per_request", "remember_session");
 }
 
 #[test]
 fn a_python_leak_of_a_timer_is_named_with_its_line() {
-    named("timer", "record_tick");
+    named("timer", "watch_upload");
 }
 
 #[test]
 fn a_python_leak_of_buffers_is_named_with_its_line() {
-    named("buffer", "keep_buffer");
+    named("buffer", "keep_upload");
 }
 
 #[test]
@@ -68,7 +70,7 @@ fn a_python_leak_of_what_closures_hold_is_named_with_its_line() {
 
 #[test]
 fn a_python_cache_that_has_filled_and_a_sawtooth_are_not_named() {
-    for (twin, function) in [("warm-up", "warm_up"), ("sawtooth", "collect_and_clear")] {
+    for (twin, function) in [("cache", "cache_result"), ("sawtooth", "gather")] {
         let running = start(twin);
         running.wait_for(3_000);
         let found = running.look(&Pace { windows: 6, ..quick() });
@@ -108,7 +110,7 @@ async fn connect(pid: u32) -> BufReader<UnixStream> {
 
 #[test]
 fn python_measures_only_while_somebody_who_asked_for_it_is_connected() {
-    let running = start("request");
+    let running = start("per_request");
     runtime().block_on(async {
         let mut first = connect(running.pid()).await;
         assert!(!ask(&mut first, "stats").await.contains("allocated"), "it measures unasked");

@@ -25,7 +25,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a program that leaks in this way, and a load on it.
     pub(crate) fn start(command: &mut Command, leak: &str) -> Self {
-        let mut own = Self::without_load(command.env("LEAK", leak));
+        let mut own = Self::without_load(command.env("LEAK", leak).env("KIND", leak));
         let (address, until) = (own.said.clone(), Arc::clone(&own.ended));
         let answered = Arc::clone(&own.answered);
         own.load = Some(std::thread::spawn(move || load(&address, &until, &answered)));
@@ -38,7 +38,8 @@ impl Running {
         let mut line = String::new();
         let stdout = child.stdout.take().expect("its output is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
-        let said = line.trim().strip_prefix("listening ").expect("it says `listening`").to_owned();
+        let said = line.trim().strip_prefix("listening ").expect("it says `listening`");
+        let said = said.strip_prefix("on http://").unwrap_or(said).to_owned();
         let (ended, answered) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
         Self { child, said, load: None, ended, answered }
     }
@@ -88,11 +89,14 @@ impl Drop for Running {
 fn load(address: &str, until: &AtomicBool, answered: &AtomicU64) {
     let mut stream = TcpStream::connect(address).expect("the program listens");
     let mut buffer = [0; 4_096];
+    let mut path = "/start";
     while !until.load(Ordering::Relaxed) {
         let mut length = 0;
-        if stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").is_err() {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        if stream.write_all(request.as_bytes()).is_err() {
             return; // it was killed
         }
+        path = "/";
         let head = b"\r\n\r\n";
         while !buffer[..length].ends_with(b"\n")
             || buffer[..length].ends_with(head)
@@ -114,6 +118,7 @@ pub(crate) fn quick() -> Pace {
         before: Duration::from_millis(500),
         window: Duration::from_secs(2),
         pause_max: Duration::from_secs(20),
+        cpu_share_max: 64.0,
         ..Pace::default()
     }
 }
