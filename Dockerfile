@@ -8,6 +8,7 @@ WORKDIR /src
 # What changes least comes first.
 COPY Cargo.toml Cargo.lock ./
 COPY core core
+COPY heap heap
 COPY testkit testkit
 COPY alarms alarms
 COPY dashboards dashboards
@@ -40,6 +41,8 @@ LABEL org.opencontainers.image.title="stent" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 COPY --from=builder /out/stent /usr/local/bin/stent
+# For Python programs, which copy it from here: see docs/guides/heaps.md.
+COPY --from=builder /src/heap/python /usr/share/stent/python
 
 # A number, so that an orchestrator can see that it is not root. It is distroless's own `nonroot`.
 USER 65532:65532

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::fetch::PageUrl;
+use crate::heap_source::HeapMetrics;
+
 /// Everything the agent is told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -33,6 +36,11 @@ pub struct Config {
     pub emf: Option<Emf>,
     /// Memory limit that overrides what the cgroup says, bytes.
     pub memory_limit: Option<u64>,
+    /// Pages of metrics on which targets say how large their heaps are. The others' sockets of
+    /// `stent-heap` are looked for.
+    pub heap_metrics: Vec<HeapMetrics>,
+    /// ECS's task metadata endpoint, version 4; `None`: not in ECS.
+    pub ecs_metadata: Option<PageUrl>,
     /// Whether targets under suspicion are looked into.
     pub attribution: Attribution,
 }
@@ -59,6 +67,9 @@ pub enum Target {
     },
     /// By command name, as in `/proc/PID/comm`, or by the file name of the executable.
     Name(String),
+    /// A container of the ECS task whose processes cannot be seen from here, by its name in the task
+    /// definition; its memory is what the task metadata endpoint says.
+    Container(String),
 }
 
 /// Where an HTTP endpoint is.

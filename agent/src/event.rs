@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 
+use stent_contract::Explanation;
 use tracing::{debug, info, warn};
 
 use crate::publish::counts::{Counts, Outcome};
@@ -18,6 +19,26 @@ impl Started<'_> {
     /// Logs it.
     pub(crate) fn emit(&self) {
         info!(admin = self.admin, targets = self.targets, "the agent watches");
+    }
+}
+
+/// What is wrong has another first cause than before, or nothing is wrong any more.
+pub(crate) struct Explained<'a> {
+    pub(crate) explanation: Option<&'a Explanation>,
+}
+
+impl Explained<'_> {
+    /// Logs it.
+    pub(crate) fn emit(&self) {
+        let Some(Explanation { summary, causes, .. }) = self.explanation else {
+            info!("nothing is wrong any more");
+            return;
+        };
+        let first = causes.first();
+        let cause = first.map(|cause| cause.kind.as_str());
+        let confidence = first.map(|cause| cause.confidence);
+        let next_step = first.map(|cause| cause.next_step.as_str());
+        warn!(cause, confidence, next_step, "{summary}");
     }
 }
 

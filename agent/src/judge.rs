@@ -29,6 +29,16 @@ pub(crate) struct Judge {
     clients_waiting: u32,
 }
 
+/// When a round is, by two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// The wall clock, milliseconds since the Unix epoch: what is published.
+    pub(crate) unix_ms: u64,
+    /// The same at the agent's start, and from then on by a clock that nobody sets: a series that
+    /// went back by a day would be blind for a day.
+    pub(crate) steady_ms: u64,
+}
+
 /// The conclusions of a round.
 #[derive(Debug)]
 pub(crate) struct Judged {
@@ -54,7 +64,7 @@ impl Judge {
     /// Takes a round and says what stands.
     pub(crate) fn judge(
         &mut self,
-        now_unix_ms: u64,
+        now: Moment,
         readings: Vec<TargetReading>,
         proxy: Option<&ProxySnapshot>,
     ) -> Judged {
@@ -62,7 +72,7 @@ impl Judge {
             self.observe_proxy(proxy);
         }
         // The proxy stamps its snapshots a moment after the round began.
-        let proxy_ms = proxy.map_or(now_unix_ms, |proxy| proxy.at_unix_ms.max(now_unix_ms));
+        let proxy_ms = proxy.map_or(now.unix_ms, |proxy| proxy.at_unix_ms.max(now.unix_ms));
         let connections = self.held.verdicts(proxy_ms);
         let mut diagnoses: Vec<Diagnosis> =
             connections.iter().filter_map(|verdict| self.explain_held(verdict)).collect();
@@ -70,14 +80,14 @@ impl Judge {
 
         let mut targets = Vec::with_capacity(readings.len());
         for reading in readings {
-            let verdict = self.judge_memory(now_unix_ms, &reading);
+            let verdict = self.judge_memory(now, &reading);
             let facts = MemoryFacts {
                 reading: reading.reading.as_ref(),
                 clients_waiting: self.clients_waiting,
                 held_transactions: u32::try_from(held_transactions).unwrap_or(u32::MAX),
             };
             diagnoses.extend(explain_memory(&verdict, &facts));
-            let [descriptors, threads] = self.judge_counts(now_unix_ms, &reading);
+            let [descriptors, threads] = self.judge_counts(now, &reading);
             let pid = reading.reading.as_ref().map(|reading| reading.pid);
             let counted = descriptors.iter().chain(&threads);
             diagnoses.extend(counted.filter_map(|verdict| explain_count(verdict, pid)));
@@ -111,7 +121,7 @@ impl Judge {
         explain_connections(verdict, self.held.stuck(&verdict.target), pool)
     }
 
-    fn judge_memory(&mut self, now_unix_ms: u64, target: &TargetReading) -> Verdict {
+    fn judge_memory(&mut self, now: Moment, target: &TargetReading) -> Verdict {
         let interval = self.interval;
         let detector = self.memory.entry(target.name.clone()).or_insert_with(|| {
             MemoryDetector::new(target.name.clone(), MemorySettings::every(interval))
@@ -119,30 +129,31 @@ impl Judge {
         if let Some(reading) = &target.reading {
             let memory = &reading.memory;
             detector.observe(&MemorySample {
-                at_unix_ms: reading.at_unix_ms,
+                at_unix_ms: now.steady_ms,
                 pid: reading.pid,
                 started_unix_ms: reading.started_unix_ms,
                 anon: memory.rss_anon.saturating_add(memory.swap),
                 charged: target.charged,
                 limit: memory.limit,
-                heap: None,
-                transactions: self.transactions,
+                heap: reading.heap,
+                // Of a proxy that nobody uses, nothing can be learnt about the traffic.
+                transactions: self.transactions.filter(|n| *n > 0).or(reading.requests),
             });
         }
-        detector.verdict(now_unix_ms)
+        Verdict { at_unix_ms: now.unix_ms, ..detector.verdict(now.steady_ms) }
     }
 
     /// Descriptors and threads; `None` where they were never counted.
-    fn judge_counts(&mut self, now_unix_ms: u64, target: &TargetReading) -> [Option<Verdict>; 2] {
+    fn judge_counts(&mut self, now: Moment, target: &TargetReading) -> [Option<Verdict>; 2] {
         let count = |of: fn(&ProcessReading) -> Option<u32>, limit: Option<u64>| {
             let reading = target.reading.as_ref()?;
             Some(CountSample {
-                at_unix_ms: reading.at_unix_ms,
+                at_unix_ms: now.steady_ms,
                 pid: reading.pid,
                 started_unix_ms: reading.started_unix_ms,
                 count: of(reading)?,
                 limit,
-                transactions: self.transactions,
+                transactions: self.transactions.filter(|n| *n > 0).or(reading.requests),
             })
         };
         let descriptors = count(|reading| reading.file_descriptors, target.descriptors_max);
@@ -162,7 +173,8 @@ impl Judge {
                     detector.observe(&sample);
                 }
             }
-            detectors.get(&target.name).map(|detector| detector.verdict(now_unix_ms))
+            let verdict = detectors.get(&target.name)?.verdict(now.steady_ms);
+            Some(Verdict { at_unix_ms: now.unix_ms, ..verdict })
         })
     }
 }
@@ -194,6 +206,52 @@ mod tests {
         TargetReading { name: "api".to_owned(), charged, reading, ..TargetReading::default() }
     }
 
+    fn at(unix_ms: u64) -> Moment {
+        Moment { unix_ms, steady_ms: unix_ms }
+    }
+
+    #[test]
+    fn a_clock_set_by_a_day_in_the_middle_of_a_leak_changes_nothing_but_the_date() {
+        const DAY_MS: u64 = 86_400_000;
+        for set in [|ms: u64| ms + DAY_MS, |ms: u64| ms - DAY_MS] {
+            let mut judge = Judge::new(Duration::from_secs(1));
+            let mut last = None;
+            for second in 0..300 {
+                let steady_ms = START_MS + second * 1_000;
+                let unix_ms = if second < 150 { steady_ms } else { set(steady_ms) };
+                let mut target = leaking(second);
+                target.reading.as_mut().unwrap().at_unix_ms = unix_ms;
+                last = Some(judge.judge(Moment { unix_ms, steady_ms }, vec![target], None));
+            }
+            let verdict = last.unwrap().targets.remove(0).memory.unwrap();
+            assert_eq!(verdict.level, VerdictLevel::Leak);
+            assert_eq!(verdict.at_unix_ms, set(START_MS + 299_000));
+            assert!((3.4e9..3.8e9).contains(&verdict.growth_per_hour), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn counters_that_go_back_are_a_new_beginning_and_no_traffic_of_their_own() {
+        let mut judge = Judge::new(Duration::from_secs(1));
+        let mut last = None;
+        for second in 0..300 {
+            let now = START_MS + second * 1_000;
+            let mut proxy = crate::sample::tests::proxy_snapshot(now, Vec::new());
+            // The proxy is restarted again and again.
+            proxy.pools[0].totals.transactions = (second % 50) * 100;
+            let mut target = leaking(second);
+            let reading = target.reading.as_mut().unwrap();
+            reading.cpu_seconds = Some(50.0 - (second % 7) as f64);
+            reading.memory.oom_kills = Some(9 - second % 9);
+            last = Some(judge.judge(at(now), vec![target], Some(&proxy)));
+        }
+        let verdict = last.unwrap().targets.remove(0).memory.unwrap();
+        assert_eq!(verdict.level, VerdictLevel::Leak);
+        let each = verdict.evidence.iter().find(|e| e.key == "bytes_per_transaction");
+        // 100 transactions a second of a megabyte.
+        assert!(each.is_none_or(|each| (9e3..2e4).contains(&each.value)), "{each:?}");
+    }
+
     #[test]
     fn each_target_has_its_own_verdict_and_only_the_leaking_one_a_diagnosis() {
         let mut judge = Judge::new(Duration::from_secs(1));
@@ -201,7 +259,7 @@ mod tests {
         for second in 0..300 {
             let absent = TargetReading { name: "worker".to_owned(), ..TargetReading::default() };
             let round = vec![absent, leaking(second)];
-            last = Some(judge.judge(START_MS + second * 1_000, round, None));
+            last = Some(judge.judge(at(START_MS + second * 1_000), round, None));
         }
         let judged = last.unwrap();
         let levels: Vec<_> = judged
@@ -227,7 +285,7 @@ mod tests {
             let holders = holder.into_iter().collect();
             let mut proxy = crate::sample::tests::proxy_snapshot(now, holders);
             proxy.pools[0].totals.transactions = second * 100;
-            last = Some(judge.judge(now, vec![leaking(second)], Some(&proxy)));
+            last = Some(judge.judge(at(now), vec![leaking(second)], Some(&proxy)));
         }
         let judged = last.unwrap();
         let levels: Vec<_> = judged.diagnoses.iter().map(|d| d.verdict.level).collect();

@@ -7,10 +7,13 @@
 //! Invariant: nothing that is far away (PostgreSQL, the proxy, CloudWatch, a reader of the pages)
 //! can delay a round.
 
+mod attach_heap;
 mod attach;
 pub mod config;
 mod error;
 mod event;
+mod fetch;
+mod heap_source;
 mod http;
 mod judge;
 mod listen;
@@ -22,8 +25,11 @@ mod tests_support;
 
 use std::future::Future;
 
+pub use attach_heap::{HeapSocket, Pace, attribute};
 pub use config::Config;
 pub use error::Error;
+pub use fetch::{PageUrl, PageUrlError};
+pub use heap_source::{HeapMetrics, Selector, SelectorError};
 
 use crate::round::Watch;
 use crate::sample::Sampler;

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stent_contract::AgentSnapshot;
+use stent_contract::{AgentSnapshot, CauseKind, Explanation};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -63,6 +63,8 @@ pub(crate) struct Watch {
     config: Config,
     latest: watch::Sender<Option<Latest>>,
     increases: Increases,
+    /// The first cause of what was wrong in the last round: each change is logged once.
+    cause: Option<CauseKind>,
     cloudwatch: Option<(Gathering, cloudwatch::Publisher)>,
     emf: Option<(Gathering, emf::Writer)>,
     pages: Option<JoinHandle<()>>,
@@ -103,6 +105,7 @@ impl Watch {
             config,
             latest,
             increases: Increases::default(),
+            cause: None,
             cloudwatch,
             emf,
             pages,
@@ -133,6 +136,12 @@ impl Watch {
     }
 
     fn apply(&mut self, round: Round, now: Instant) {
+        let first = |of: &Option<Explanation>| Some(of.as_ref()?.causes.first()?.kind);
+        let cause = first(&round.snapshot.explanation);
+        if self.cause != cause {
+            event::Explained { explanation: round.snapshot.explanation.as_ref() }.emit();
+            self.cause = cause;
+        }
         let points = points(&round, &self.config);
         let increases = self.increases.of(&points, &round);
         let samples = samples(&increases);

@@ -32,6 +32,8 @@ pub(crate) fn config() -> Config {
         cloudwatch: None,
         emf: None,
         memory_limit: None,
+        heap_metrics: Vec::new(),
+        ecs_metadata: None,
         attribution: crate::config::Attribution::Off,
     }
 }
@@ -58,6 +60,8 @@ pub(crate) fn round() -> Round {
         file_descriptors: Some(37),
         threads: Some(11),
         cpu_seconds: Some(12.34),
+        heap: Some(7_340_032),
+        requests: None,
     };
     let target = TargetSnapshot {
         name: "api".to_owned(),
@@ -76,6 +80,8 @@ pub(crate) fn round() -> Round {
         targets: vec![target],
         connections: Vec::new(),
         diagnoses: Vec::new(),
+        explanation: None,
+        task: None,
         postgres: None,
         heap: Some(HeapSnapshot { allocated: 1 << 20, active: 2 << 20, resident: 4 << 20 }),
     };

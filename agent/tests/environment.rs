@@ -46,6 +46,8 @@ async fn is_agent() -> Option<()> {
         cloudwatch: Some(cloudwatch),
         emf: None,
         memory_limit: None,
+        heap_metrics: Vec::new(),
+        ecs_metadata: None,
         attribution: stent_agent::config::Attribution::Off,
     };
     let mut term = signal(SignalKind::terminate()).expect("the runtime handles signals");

@@ -19,6 +19,8 @@ async fn refusal(admin: Endpoint) -> String {
         cloudwatch: None,
         emf: None,
         memory_limit: None,
+        heap_metrics: Vec::new(),
+        ecs_metadata: None,
         attribution: stent_agent::config::Attribution::Off,
     };
     let ended = stent_agent::run(config, std::future::pending()).await;

@@ -65,6 +65,8 @@ fn healthy(second: u64) -> Snapshot {
         targets: vec![target],
         connections: vec![verdict(Resource::Connections, VerdictLevel::Healthy)],
         diagnoses: Vec::new(),
+        explanation: None,
+        task: None,
         postgres: Some(postgres),
         heap: None,
     };

@@ -37,6 +37,7 @@ pub const ROWS: &[Row] = &[
             panel("Time to the memory limit", &[M::TimeToLimit]),
             panel("Growth of memory", &[M::MemoryGrowth]),
             panel("Servers held by clients that forgot them", &[M::StuckConnections]),
+            panel("What explains what is wrong", &[M::CauseConfidence]),
         ],
     },
     Row {

@@ -34,6 +34,20 @@ async fn a_leak_of_node_is_found_and_looked_into_while_it_serves() {
 }
 
 #[tokio::test]
+async fn a_leak_of_python_is_found_and_its_line_named_by_its_own_module() {
+    let manifest = manifest("python");
+    let seen = run(&manifest, &case(&manifest, "per_request")).await.unwrap();
+    assert!(seen.leak.is_some(), "{seen:?}");
+    assert_eq!(seen.ended, None);
+    let attribution = seen.attribution.unwrap();
+    assert_eq!(attribution.means, AttributionMeans::Tracemalloc, "{attribution:?}");
+    match attribution.frames.first() {
+        Some(first) => assert_eq!(first.function, "remember_session", "{attribution:?}"),
+        None => assert!(attribution.note.contains("is not asked again"), "{attribution:?}"),
+    }
+}
+
+#[tokio::test]
 async fn a_sawtooth_of_node_is_not_accused() {
     let mut manifest = manifest("node");
     manifest.load.run_seconds = 40.0.try_into().unwrap();

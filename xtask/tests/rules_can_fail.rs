@@ -213,6 +213,12 @@ fn floors_finds_dependencies_that_run_up_or_sideways() {
         ("scenarios", "stent-scenarios", "[dependencies]\nstent-testkit", true),
         ("scenarios", "stent-scenarios", "[build-dependencies]\nstent-bench", false),
         ("testkit", "stent-testkit", "[dependencies]\nstent-contract", false),
+        ("heap", "stent-heap", "[dependencies]\nstent-contract", false),
+        ("heap", "stent-heap", "[dev-dependencies]\nstent-testkit", false),
+        ("agent", "stent-agent", "[dependencies]\nstent-heap", false),
+        ("agent", "stent-agent", "[dev-dependencies]\nstent-heap", true),
+        ("sidecar", "stent", "[dependencies]\nstent-heap", true),
+        ("core/leak", "stent-leak", "[dev-dependencies]\nstent-heap", false),
         ("new", "stent-new", "[dependencies]\nslab", false),
     ] {
         let tree = workspace(folder, name, &format!("{depends}.workspace = true\n"));
@@ -252,6 +258,7 @@ fn workspace(folder: &str, name: &str, dependencies: &str) -> Tree {
         "stent-agent",
         "stent-bench",
         "stent-testkit",
+        "stent-heap",
     ];
     let ours: String = ours.iter().map(|name| format!("{name} = {{ path = \"x\" }}\n")).collect();
     let root = format!(

@@ -57,6 +57,11 @@ pub(crate) enum Way {
         /// With its slash.
         path: String,
     },
+    /// A program that serves its own heap, as `stent-heap` does: it is asked, nothing is done to it.
+    Heap {
+        /// Its number in its own process namespace, which its socket is called after.
+        pid_inside: u32,
+    },
 }
 
 /// Why a target is left alone, and what would make it attributable.
@@ -69,7 +74,7 @@ pub(crate) enum Refusal {
     Hidden,
     /// Neither Node nor Bun.
     #[error(
-        "'{0}' is not a runtime whose heap can be read from outside: Node, and Bun with BUN_INSPECT, are"
+        "'{0}' is not a runtime whose heap can be read from outside: Node, and Bun with BUN_INSPECT, are; a Rust program can serve its own by stent_heap::serve_default(), a Python program with STENT_HEAP=on and Stent's folder on PYTHONPATH"
     )]
     Unknown(String),
     /// Bun, and nobody has opened its inspector.

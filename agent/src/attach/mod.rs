@@ -31,10 +31,11 @@ use stent_contract::{
 };
 use tokio::sync::oneshot;
 
+use crate::attach_heap::{HeapSocket, Pace, attribute};
 use budget::{ATTACHED_MAX, Budget, Limits, Plan};
 use error::AttachError;
 use event::{Outcome, Totals};
-use guard::Way;
+use guard::{Refusal, Way};
 use look::{Found, Look};
 
 /// After a look that named something, the same process is looked into again so much later.
@@ -194,19 +195,33 @@ impl Attacher {
 
     fn guarded(&self, pid: u32) -> Result<Way, AttachError> {
         let look = Look::at(&self.root, pid, Limits::default())?;
-        Ok(guard::decide(&look.place.subject(), &subject::own(&self.root))?)
+        match guard::decide(&look.place.subject(), &subject::own(&self.root)) {
+            Err(unknown @ Refusal::Unknown(_)) => serving(&look).ok_or_else(|| unknown.into()),
+            decided => Ok(decided?),
+        }
     }
+}
+
+/// A program that serves its own heap may be asked for it.
+fn serving(look: &Look) -> Option<Way> {
+    let pid_inside = look.place.identity()?.pid_inside;
+    look.place.serves_heap(pid_inside).then_some(Way::Heap { pid_inside })
 }
 
 fn means(way: &Way) -> AttributionMeans {
     match way {
         Way::Node { .. } => AttributionMeans::V8Sampling,
         Way::Bun { .. } => AttributionMeans::JscSnapshot,
+        // Which of its kinds it says when it is asked.
+        Way::Heap { .. } => AttributionMeans::None,
     }
 }
 
 /// Looks into a process that the guard has let through, from beginning to end.
 async fn attach(root: &Path, pid: u32, way: &Way, plan: &Plan) -> Ended {
+    if let Way::Heap { pid_inside } = way {
+        return ask(pid, *pid_inside, plan).await;
+    }
     let means = means(way);
     let mut look = match Look::at(root, pid, plan.limits) {
         Ok(look) => look,
@@ -217,6 +232,7 @@ async fn attach(root: &Path, pid: u32, way: &Way, plan: &Plan) -> Ended {
         match way {
             Way::Node { port } => node::attach(&mut look, *port, plan).await,
             Way::Bun { port, path } => bun::attach(&mut look, *port, path, plan).await,
+            Way::Heap { .. } => Ok(Found::default()), // asked above
         }
     };
     // Every step has a limit of its own; this one is for all of them together.
@@ -241,6 +257,35 @@ async fn attach(root: &Path, pid: u32, way: &Way, plan: &Plan) -> Ended {
     ended.attribution.largest_pause_ms = millis(look.cost.largest_pause);
     ended.attribution.cpu_seconds = look.cost.cpu_seconds;
     ended
+}
+
+/// Asks a program that serves its own heap.
+async fn ask(pid: u32, pid_inside: u32, plan: &Plan) -> Ended {
+    let pace = Pace {
+        window: plan.window,
+        windows: plan.windows,
+        pause_max: plan.limits.pause,
+        cpu_share_max: plan.limits.cpu_share,
+        ..Pace::default()
+    };
+    let started = Instant::now();
+    let socket = HeapSocket::of(pid_inside);
+    let found = tokio::time::timeout(ATTACHED_MAX, attribute(pid, &socket, &pace)).await;
+    let attribution = found.unwrap_or_else(|_elapsed| {
+        blank(AttributionMeans::None, AttachError::Late("everything").to_string())
+    });
+    let outcome = match (attribution.frames.is_empty(), attribution.means) {
+        (false, _) => Outcome::Named,
+        (true, AttributionMeans::None) => Outcome::Failed,
+        (
+            true,
+            AttributionMeans::V8Sampling
+            | AttributionMeans::JscSnapshot
+            | AttributionMeans::Tracemalloc
+            | AttributionMeans::JemallocProfile,
+        ) => Outcome::Nothing,
+    };
+    Ended { outcome, attribution, attached: started.elapsed(), left_open: None }
 }
 
 fn failed(means: AttributionMeans, error: &AttachError) -> Ended {

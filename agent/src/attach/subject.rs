@@ -6,13 +6,15 @@
 //! Source: proc_pid_status(5), proc_pid_environ(5), proc_pid_cmdline(5), proc_pid_stat(5).
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::guard::{Own, Subject};
 
 /// The most that is read of one file: environments are up to some kilobytes.
 const FILE_MAX: u64 = 256 << 10;
+/// The most that is read of the list of sockets: some ten thousand.
+const SOCKETS_MAX: u64 = 1 << 20;
 
 /// A process, under the root at which `/proc` is.
 #[derive(Clone, Debug)]
@@ -66,6 +68,15 @@ impl Place {
         let uptime = read(&self.folder.parent()?.join("uptime"))?;
         let uptime: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
         Some(Identity { pid_inside, age: uptime - started })
+    }
+
+    /// Whether it, or another process of its network, serves the heap of process `pid_inside`.
+    pub(crate) fn serves_heap(&self, pid_inside: u32) -> bool {
+        let name = format!("@stent-heap-{pid_inside}");
+        let Ok(sockets) = File::open(self.folder.join("net/unix")) else { return false };
+        // What is beyond is not looked at: the list has a hundred bytes a socket.
+        let lines = BufReader::new(sockets.take(SOCKETS_MAX)).lines();
+        lines.map_while(Result::ok).any(|line| line.ends_with(&name))
     }
 
     /// When it started: tells two processes of one number apart.
@@ -171,6 +182,18 @@ mod tests {
         assert_eq!(identity.pid_inside, 1);
         assert!((identity.age - (30.5 - 1000.0 / ticks)).abs() < 1e-9);
         assert_eq!(place.cpu_seconds(), Some(300.0 / ticks));
+    }
+
+    #[test]
+    fn the_socket_of_a_heap_is_found_by_its_whole_name() {
+        let (root, place) = fake();
+        assert!(!place.serves_heap(1), "there is no list");
+        let net = root.path().join("proc/7/net");
+        std::fs::create_dir_all(&net).unwrap();
+        let line = "0000000000000000: 00000002 00000000 00010000 0001 01 4711 ";
+        let list = format!("Num RefCount Protocol Flags Type St Inode Path\n{line}@stent-heap-17\n{line}/run/x\n");
+        std::fs::write(net.join("unix"), list).unwrap();
+        assert!(place.serves_heap(17) && !place.serves_heap(1) && !place.serves_heap(7));
     }
 
     #[test]

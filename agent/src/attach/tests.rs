@@ -203,6 +203,28 @@ async fn sigusr1_is_never_sent_to_python_not_even_to_one_that_handles_it() {
 }
 
 #[tokio::test]
+async fn a_python_that_serves_its_heap_is_asked_for_it_and_its_line_named() {
+    let script = "import time\nkept = []\ndef remember():\n    kept.append(bytearray(20000))\n\
+                  print('ready', flush=True)\nwhile True:\n    remember()\n    time.sleep(0.01)\n";
+    let folder = TempDir::new("attach").unwrap();
+    let path = folder.path().join("leaky.py");
+    std::fs::write(&path, script).unwrap();
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../heap/python");
+    let mut command = Command::new("python3");
+    command.env("PYTHONPATH", module).env("STENT_HEAP", "on").env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut python = Process::spawn(command.arg(&path)).unwrap();
+    python.wait_for_line("ready", DEADLINE).unwrap();
+    let way = Attacher::new(Path::new("/")).guarded(python.pid()).unwrap();
+    assert!(matches!(way, Way::Heap { .. }), "{way:?}");
+    let ended = attach(Path::new("/"), python.pid(), &way, &quick()).await;
+    assert_eq!(ended.outcome, Outcome::Named, "{ended:?}");
+    assert_eq!(ended.attribution.means, AttributionMeans::Tracemalloc);
+    let first = &ended.attribution.frames[0];
+    assert_eq!((first.function.as_str(), first.line), ("remember", Some(4)), "{ended:?}");
+    assert!(python.status().is_none());
+}
+
+#[tokio::test]
 async fn a_refusal_is_not_repeated_each_round_and_costs_no_budget() {
     let mut command = Command::new("sleep");
     let sleep = Process::spawn(command.arg("600")).unwrap();

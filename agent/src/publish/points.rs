@@ -8,7 +8,8 @@
 use stent_contract::metric::{Component, MetricId};
 use stent_contract::snapshot::TargetSnapshot;
 use stent_contract::{
-    AgentSnapshot, PoolSnapshot, PostgresReading, ProcessReading, ProxySnapshot, Resource, Verdict,
+    AgentSnapshot, CauseKind, PoolSnapshot, PostgresReading, ProcessReading, ProxySnapshot,
+    Resource, Verdict,
 };
 
 use crate::attach::event::Totals;
@@ -36,6 +37,7 @@ pub(crate) struct Point {
 pub(crate) fn points(round: &Round, config: &Config) -> Vec<Point> {
     let mut list = List(Vec::new());
     list.process(&round.snapshot);
+    list.causes(&round.snapshot);
     for target in &round.snapshot.targets {
         list.target(target);
     }
@@ -93,6 +95,15 @@ impl List {
         }
     }
 
+    fn causes(&mut self, agent: &AgentSnapshot) {
+        let causes = agent.explanation.as_ref().map_or(&[][..], |explanation| &explanation.causes);
+        for kind in CauseKind::ALL {
+            let of_kind = causes.iter().filter(|cause| cause.kind == kind);
+            let confidence = of_kind.map(|cause| cause.confidence).fold(0.0, f64::max);
+            self.add(MetricId::CauseConfidence, &[kind.as_str()], confidence);
+        }
+    }
+
     fn target(&mut self, target: &TargetSnapshot) {
         if let Some(reading) = &target.reading {
             self.reading(&target.name, reading);
@@ -117,6 +128,7 @@ impl List {
             ("shmem", Some(memory.rss_shmem)),
             ("swap", Some(memory.swap)),
             ("pss", memory.pss),
+            ("heap", reading.heap),
         ];
         for (kind, size) in kinds {
             self.maybe(MetricId::ProcessMemory, &[target, kind], bytes(size));

@@ -132,11 +132,17 @@ fn membership<'a>(list: &'a str, controller: &str) -> Option<&'a str> {
 
 /// The number after `key ` in a file of such lines.
 fn value(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+    whole_lines(text)
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// The lines that have an end: of one that was cut off, the figure would be a smaller one.
+fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
 }
 
 fn number(path: &Path) -> Option<u64> {
-    read(path).ok()?.trim().parse().ok()
+    whole_lines(&read(path).ok()?).next()?.trim().parse().ok()
 }
 
 fn read(path: &Path) -> io::Result<String> {

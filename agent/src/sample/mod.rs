@@ -7,6 +7,7 @@
 
 mod cgroup;
 mod discover;
+mod ecs;
 mod heap;
 mod peer;
 mod postgres;
@@ -19,14 +20,19 @@ pub(crate) mod tests;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stent_contract::snapshot::SNAPSHOT_VERSION;
-use stent_contract::{AgentSnapshot, ProxySnapshot};
+use stent_contract::{AgentSnapshot, EcsTask, ProxySnapshot};
+use stent_leak::{Surroundings, explain_all};
 
+pub(crate) use proc::cpu_seconds;
 pub(crate) use target::TargetReading;
 
+use crate::config::{Attribution, Config, PostgresAccess};
+use crate::fetch::PageUrl;
+use crate::heap_source::{HeapMetrics, HeapWatch, page_of};
+use crate::judge::{Judge, Judged, Moment};
+use ecs::EcsWatch;
 use crate::attach::Attacher;
 use crate::attach::event::Totals;
-use crate::config::{Attribution, Config, PostgresAccess};
-use crate::judge::{Judge, Judged};
 use peer::PeerFinder;
 use postgres::PostgresWatch;
 use proxy::ProxyClient;
@@ -48,7 +54,14 @@ pub(crate) struct Round {
 /// Takes rounds.
 pub(crate) struct Sampler {
     started: Instant,
+    started_unix_ms: u64,
     watched: Vec<Watched>,
+    /// What the targets' runtimes say, in the order of `watched`; `None` before the first round.
+    heaps: Option<Vec<HeapWatch>>,
+    heap_metrics: Vec<HeapMetrics>,
+    ecs_metadata: Option<PageUrl>,
+    ecs: Option<EcsWatch>,
+    interval: Duration,
     proxy: Option<ProxyClient>,
     /// Whether the proxy answered the last round: each change is logged once.
     proxy_state: ProxyState,
@@ -74,7 +87,13 @@ impl Sampler {
         let endpoint = config.proxy_admin.clone();
         Self {
             started: Instant::now(),
+            started_unix_ms: unix_ms(),
             watched: target::watch_all(config),
+            heaps: None,
+            heap_metrics: config.heap_metrics.clone(),
+            ecs_metadata: config.ecs_metadata.clone(),
+            ecs: None,
+            interval: config.sample_interval,
             proxy: endpoint.map(|endpoint| ProxyClient::new(endpoint, time_box)),
             proxy_state: ProxyState::Unknown,
             peers: PeerFinder::new(config.root.clone()),
@@ -95,8 +114,14 @@ impl Sampler {
         }
         let now = Instant::now();
         let at_unix_ms = unix_ms();
-        let readings: Vec<TargetReading> =
-            self.watched.iter_mut().map(|watched| watched.read(now, at_unix_ms)).collect();
+        if let Some(base) = self.ecs_metadata.take() {
+            self.ecs = Some(EcsWatch::start(&base, ecs::INTERVAL));
+        }
+        if self.heaps.is_none() {
+            self.start_heaps();
+        }
+        let task = self.ecs.as_ref().and_then(|ecs| ecs.latest(now));
+        let readings = self.read_targets(now, at_unix_ms, task.as_ref());
         let mut proxy = self.ask_proxy().await;
         if let (Some(snapshot), Some(postgres)) = (&proxy, &self.postgres) {
             postgres.leads_through(snapshot.pid);
@@ -105,10 +130,18 @@ impl Sampler {
             self.peers.fill(snapshot, &target::pids(&self.watched), now).await;
         }
         let Judged { mut targets, connections, mut diagnoses } =
-            self.judge.judge(at_unix_ms, readings, proxy.as_ref());
+            self.judge.judge(self.moment(now, at_unix_ms), readings, proxy.as_ref());
         if let Some(attacher) = &mut self.attacher {
             attacher.round(now, at_unix_ms, &mut targets, &mut diagnoses);
         }
+        let postgres = self.postgres.as_ref().and_then(PostgresWatch::latest);
+        let explanation = explain_all(&Surroundings {
+            now_unix_ms: at_unix_ms,
+            diagnoses: &diagnoses,
+            targets: &targets,
+            proxy: proxy.as_ref(),
+            postgres: postgres.as_ref(),
+        });
         let snapshot = AgentSnapshot {
             version: SNAPSHOT_VERSION,
             at_unix_ms,
@@ -118,11 +151,47 @@ impl Sampler {
             targets,
             connections,
             diagnoses,
-            postgres: self.postgres.as_ref().and_then(PostgresWatch::latest),
+            explanation,
+            task,
+            postgres,
             heap: heap::read(),
         };
         let attaches = self.attacher.as_ref().map(|attacher| attacher.totals().clone());
         Round { snapshot, proxy, attaches }
+    }
+
+    fn moment(&self, now: Instant, unix_ms: u64) -> Moment {
+        let lasted = millis(now.saturating_duration_since(self.started));
+        Moment { unix_ms, steady_ms: self.started_unix_ms.saturating_add(lasted) }
+    }
+
+    fn start_heaps(&mut self) {
+        let names: Vec<&str> = self.watched.iter().map(Watched::name).collect();
+        let wanted = self.heap_metrics.iter().filter_map(|page| page.target.as_deref());
+        for name in wanted.filter(|name| !names.contains(name)) {
+            tracing::warn!(target = name, "heap_metrics_url names a target that is not watched");
+        }
+        let page = |(at, name): (usize, &&str)| page_of(&self.heap_metrics, at, name);
+        let pages = names.iter().enumerate().map(page);
+        let heaps = pages.map(|page| HeapWatch::start(page, self.interval)).collect();
+        self.heaps = Some(heaps);
+    }
+
+    fn read_targets(
+        &mut self,
+        now: Instant,
+        at_unix_ms: u64,
+        task: Option<&EcsTask>,
+    ) -> Vec<TargetReading> {
+        let read = |(watched, heap): (&mut Watched, &HeapWatch)| {
+            let mut of = watched.read_in(now, at_unix_ms, task);
+            let runtime = heap.read(of.reading.as_ref().map(|reading| reading.pid), now);
+            if let Some(reading) = &mut of.reading {
+                (reading.heap, reading.requests) = (runtime.heap, runtime.requests);
+            }
+            of
+        };
+        self.watched.iter_mut().zip(self.heaps.as_deref().unwrap_or_default()).map(read).collect()
     }
 
     async fn ask_proxy(&mut self) -> Option<ProxySnapshot> {

@@ -36,6 +36,8 @@ SELECT 'group', coalesce(state, ''), coalesce(usename::text, ''), \
   ELSE coalesce(application_name, '') END, count(*) \
   FROM pg_stat_activity WHERE backend_type = 'client backend' \
   GROUP BY 2, 3, 4 ORDER BY 5 DESC LIMIT 200; \
+SELECT 'blocked', count(*) FROM pg_stat_activity \
+  WHERE backend_type = 'client backend' AND wait_event_type = 'Lock'; \
 SELECT 'oldest', pid, floor(extract(epoch FROM clock_timestamp() - state_change) * 1000)::bigint \
   FROM pg_stat_activity WHERE backend_type = 'client backend' \
   AND state LIKE 'idle in transaction%' ORDER BY state_change LIMIT 1";
@@ -185,6 +187,7 @@ fn understand(messages: &[SimpleQueryMessage]) -> Result<PostgresReading, Error>
                 let age: i64 = number(row, 2, "an age")?;
                 reading.idle_in_transaction_max_ms = u64::try_from(age).unwrap_or(0);
             }
+            Some("blocked") => reading.blocked = Some(number(row, 1, "a count")?),
             Some(_) | None => return Err(Error::Incomplete("the kind of a row")),
         }
     }

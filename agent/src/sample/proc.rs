@@ -108,6 +108,9 @@ impl Process {
             file_descriptors: self.count_descriptors(),
             threads: status.threads,
             cpu_seconds,
+            // Said by the target itself, if at all.
+            heap: None,
+            requests: None,
         })
     }
 
@@ -133,6 +136,13 @@ impl Process {
     }
 }
 
+/// The CPU time of a process so far, seconds, user and system. `None`: it is gone.
+pub(crate) fn cpu_seconds(root: &Path, pid: u32) -> Option<f64> {
+    let stat = File::open(root.join("proc").join(pid.to_string()).join("stat")).ok()?;
+    let mut buffer = vec![0; FILE_MAX];
+    Some(parse_stat(read_whole(&stat, &mut buffer).ok()?)?.cpu_seconds())
+}
+
 /// The moment of the boot, from `/proc/stat`. Milliseconds since the Unix epoch.
 fn boot_unix_ms(root: &Path) -> io::Result<u64> {
     let text = std::fs::read_to_string(root.join("proc/stat"))?;
@@ -146,7 +156,8 @@ fn ticks_to_ms(ticks: u64) -> u64 {
     ticks.saturating_mul(1_000) / rustix::param::clock_ticks_per_second().max(1)
 }
 
-/// Reads a file of `/proc` from its beginning: the kernel makes it anew for each such read.
+/// Reads a file of `/proc` from its beginning: the kernel makes it anew for each such read. One that
+/// ends in the middle of a line is an error: its last figure would be a smaller one.
 fn read_whole<'a>(file: &File, buffer: &'a mut [u8]) -> io::Result<&'a str> {
     let mut length = 0;
     while length < buffer.len() {
@@ -155,8 +166,9 @@ fn read_whole<'a>(file: &File, buffer: &'a mut [u8]) -> io::Result<&'a str> {
             more => length += more,
         }
     }
-    std::str::from_utf8(&buffer[..length])
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not text"))
+    let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+    let text = std::str::from_utf8(&buffer[..length]).map_err(|_| invalid("not text"))?;
+    if text.ends_with('\n') { Ok(text) } else { Err(invalid("cut off")) }
 }
 
 /// The fields of `/proc/PID/stat` that are used.

@@ -7,10 +7,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use stent_contract::{MemoryReading, ProcessReading};
+use stent_contract::{EcsTask, MemoryReading, ProcessReading};
 
 use super::cgroup::{Cgroup, CgroupReading, Machine};
 use super::discover;
+use super::ecs;
 use super::proc::Process;
 use crate::config::{Config, Target};
 
@@ -62,16 +63,34 @@ impl Watched {
         }
     }
 
+    /// The target's name.
+    pub(crate) fn name(&self) -> &str {
+        match &self.target {
+            Target::Pid { name, .. } | Target::Name(name) | Target::Container(name) => name,
+        }
+    }
+
     /// The process that is being read, if there is one.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
     }
 
-    /// Takes a reading.
+    /// Takes a reading; of a container from `task`.
+    pub(crate) fn read_in(
+        &mut self,
+        now: Instant,
+        at_unix_ms: u64,
+        task: Option<&EcsTask>,
+    ) -> TargetReading {
+        match &self.target {
+            Target::Container(name) => of_container(name.clone(), at_unix_ms, task, self.limit),
+            Target::Pid { .. } | Target::Name(_) => self.read(now, at_unix_ms),
+        }
+    }
+
+    /// Takes a reading of the process.
     pub(crate) fn read(&mut self, now: Instant, at_unix_ms: u64) -> TargetReading {
-        let name = match &self.target {
-            Target::Pid { name, .. } | Target::Name(name) => name.clone(),
-        };
+        let name = self.name().to_owned();
         let Some(mut reading) = self.read_process(now, at_unix_ms) else {
             return TargetReading { name, ..TargetReading::default() };
         };
@@ -112,6 +131,7 @@ impl Watched {
                 let first = *self.first_start.get_or_insert(start);
                 (start == first).then_some(process)
             }
+            Target::Container(_) => None,
             Target::Name(name) => {
                 if self.search_due.is_some_and(|due| now < due) {
                     return None;
@@ -147,6 +167,34 @@ impl Watched {
     fn of_machine(machine: Machine) -> (Option<u64>, u64) {
         (Some(machine.total), machine.total.saturating_sub(machine.available))
     }
+}
+
+/// The reading of a container, without a process. `None` while there are no figures of it.
+fn of_container(
+    name: String,
+    at_unix_ms: u64,
+    task: Option<&EcsTask>,
+    limit: Option<u64>,
+) -> TargetReading {
+    let container = task.and_then(|task| task.containers.iter().find(|of| of.name == name));
+    let Some((container, anon)) = container.and_then(|of| Some((of, of.anon?))) else {
+        return TargetReading { name, ..TargetReading::default() };
+    };
+    let memory = MemoryReading {
+        rss_anon: anon,
+        cgroup_usage: container.usage,
+        cgroup_anon: container.anon,
+        limit: limit.or(container.limit),
+        ..MemoryReading::default()
+    };
+    let reading = ProcessReading {
+        at_unix_ms,
+        command: name.clone(),
+        started_unix_ms: ecs::unix_ms(&container.started_at).unwrap_or_default(),
+        memory,
+        ..ProcessReading::default()
+    };
+    TargetReading { name, charged: anon, reading: Some(reading) }
 }
 
 /// Makes a watcher for each configured target.

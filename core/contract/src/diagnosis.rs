@@ -156,3 +156,79 @@ pub struct Diagnosis {
     /// For connections: who holds them, longest first.
     pub holders: Vec<Holder>,
 }
+
+/// What kind of cause it is. The order is that of roots before what follows from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseKind {
+    /// No server can be opened.
+    DatabaseAway,
+    /// Servers ended by themselves.
+    ServersLost,
+    /// Clients hold servers in transactions that they have forgotten.
+    ForgottenTransactions,
+    /// Statements wait for locks.
+    Locks,
+    /// There is more work than servers.
+    PoolTooSmall,
+    /// A target's memory grows.
+    MemoryGrowth,
+    /// A target's descriptors pile up.
+    DescriptorGrowth,
+    /// A target's threads pile up.
+    ThreadGrowth,
+}
+
+impl CauseKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::DatabaseAway,
+        Self::ServersLost,
+        Self::ForgottenTransactions,
+        Self::Locks,
+        Self::PoolTooSmall,
+        Self::MemoryGrowth,
+        Self::DescriptorGrowth,
+        Self::ThreadGrowth,
+    ];
+
+    /// The value of the label `cause`, as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DatabaseAway => "database_away",
+            Self::ServersLost => "servers_lost",
+            Self::ForgottenTransactions => "forgotten_transactions",
+            Self::Locks => "locks",
+            Self::PoolTooSmall => "pool_too_small",
+            Self::MemoryGrowth => "memory_growth",
+            Self::DescriptorGrowth => "descriptor_growth",
+            Self::ThreadGrowth => "thread_growth",
+        }
+    }
+}
+
+/// A cause that was found by looking at everything at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JoinedCause {
+    /// What kind it is.
+    pub kind: CauseKind,
+    /// The sentence that a person reads.
+    pub text: String,
+    /// How likely, 0.0 to 1.0.
+    pub confidence: f64,
+    /// Why; never empty.
+    pub evidence: Vec<Evidence>,
+    /// What to do next.
+    pub next_step: String,
+}
+
+/// Everything that is wrong at a moment, explained as one thing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// When, milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// One line for a pager.
+    pub summary: String,
+    /// Ranked, most likely first.
+    pub causes: Vec<JoinedCause>,
+}

@@ -15,8 +15,13 @@ pub mod snapshot;
 pub mod unit;
 
 pub use attribution::{Attribution, AttributionMeans, Frame};
-pub use diagnosis::{Cause, Diagnosis, Evidence, LeakClass, Resource, Verdict, VerdictLevel};
+pub use diagnosis::{
+    Cause, CauseKind, Diagnosis, Evidence, Explanation, JoinedCause, LeakClass, Resource, Verdict,
+    VerdictLevel,
+};
 pub use metric::{METRICS, Metric, MetricId, MetricKind};
-pub use reading::{MemoryReading, PostgresReading, ProcessReading};
-pub use snapshot::{AgentSnapshot, Holder, HolderState, PoolSnapshot, ProxySnapshot, Snapshot};
+pub use reading::{EcsContainer, EcsTask, MemoryReading, PostgresReading, ProcessReading};
+pub use snapshot::{
+    AgentSnapshot, Holder, HolderState, PoolSnapshot, ProxySnapshot, Snapshot, TargetSnapshot,
+};
 pub use unit::Unit;

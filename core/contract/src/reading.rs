@@ -24,6 +24,12 @@ pub struct ProcessReading {
     pub threads: Option<u32>,
     /// CPU time so far, seconds, user and system.
     pub cpu_seconds: Option<f64>,
+    /// The heap in use as the target's own runtime says, bytes, where it says so.
+    #[serde(default)]
+    pub heap: Option<u64>,
+    /// Requests served so far, as the target's own metrics say, where they say so.
+    #[serde(default)]
+    pub requests: Option<u64>,
 }
 
 /// Memory of a process and of its cgroup. Bytes.
@@ -49,6 +55,34 @@ pub struct MemoryReading {
     pub oom_kills: Option<u64>,
 }
 
+/// The ECS task that the agent runs in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EcsTask {
+    /// The task definition's family.
+    pub family: String,
+    /// Its revision: with the family it tells one build's lives from the next's.
+    pub revision: String,
+    /// The task's memory limit, bytes.
+    pub limit: Option<u64>,
+    /// Its containers, by name.
+    pub containers: Vec<EcsContainer>,
+}
+
+/// A container of the task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EcsContainer {
+    /// Its name in the task definition.
+    pub name: String,
+    /// When it started, as ECS writes it; empty where it is not known.
+    pub started_at: String,
+    /// Memory charged to it, page cache included, bytes; `None` in its first second.
+    pub usage: Option<u64>,
+    /// Anonymous memory, bytes.
+    pub anon: Option<u64>,
+    /// The limit that is reached first: its own or the task's, bytes.
+    pub limit: Option<u64>,
+}
+
 /// PostgreSQL's own side, from `pg_stat_activity` and `pg_settings`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PostgresReading {
@@ -62,6 +96,9 @@ pub struct PostgresReading {
     pub idle_in_transaction_max_ms: u64,
     /// Its process id, 0 where there is none.
     pub idle_in_transaction_pid: u32,
+    /// Statements that wait for a lock, as far as PostgreSQL lets us see.
+    #[serde(default)]
+    pub blocked: Option<u32>,
 }
 
 /// A group of client backends.

@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::attribution::Attribution;
-use crate::diagnosis::{Diagnosis, Verdict};
-use crate::reading::{PostgresReading, ProcessReading};
+use crate::diagnosis::{Diagnosis, Explanation, Verdict};
+use crate::reading::{EcsTask, PostgresReading, ProcessReading};
 
 /// The version of the shapes in this file.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -270,6 +270,12 @@ pub struct AgentSnapshot {
     pub connections: Vec<Verdict>,
     /// What is wrong, worst first; empty while nothing is.
     pub diagnoses: Vec<Diagnosis>,
+    /// The same and everything else that is wrong, as one ranked explanation.
+    #[serde(default)]
+    pub explanation: Option<Explanation>,
+    /// The ECS task that it runs in, where there is one.
+    #[serde(default)]
+    pub task: Option<EcsTask>,
     /// PostgreSQL's own side, where it answered.
     pub postgres: Option<PostgresReading>,
     /// The agent's own heap.

@@ -23,6 +23,8 @@ mod text;
 mod think;
 
 pub use counts::{CountDetector, CountSample, Counted};
-pub use explain::{MemoryFacts, explain_connections, explain_count, explain_memory};
+pub use explain::{
+    MemoryFacts, Surroundings, explain_all, explain_connections, explain_count, explain_memory,
+};
 pub use held::{HeldDetector, HeldSettings};
 pub use memory::{Baseline, MemoryDetector, MemorySample, MemorySettings};

@@ -165,13 +165,14 @@ pub struct Targets(pub Vec<Target>);
 
 /// The most targets.
 const TARGETS_MAX: usize = 32;
+/// What a container of an ECS task begins with.
+const CONTAINER: &str = "container:";
 /// The longest name of a target (a label value of each of its metrics).
 const TARGET_NAME_MAX: usize = 64;
 
 impl KeyType for Targets {
     const TOML: TomlShape = TomlShape::List;
-    const EXPECTS: &'static str =
-        "process names, process ids or name=id, with commas between them, such as bun,worker=4711";
+    const EXPECTS: &'static str = "process names, process ids, name=id or container:name, with commas between them, such as bun,worker=4711";
     fn parse(text: &str) -> Result<Self, String> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let targets = parts.map(target).collect::<Result<Vec<_>, _>>()?;
@@ -184,12 +185,22 @@ impl KeyType for Targets {
         let one = |target: &Target| match target {
             Target::Pid { name, pid } => format!("{name}={pid}"),
             Target::Name(name) => name.clone(),
+            Target::Container(name) => format!("{CONTAINER}{name}"),
         };
         self.0.iter().map(one).collect::<Vec<_>>().join(",")
     }
 }
 
 fn target(part: &str) -> Result<Target, String> {
+    if let Some(name) = part.strip_prefix(CONTAINER) {
+        return match name {
+            "" => Err("holds a container without a name".to_owned()),
+            _ if name.len() > TARGET_NAME_MAX || name.contains(char::is_control) => {
+                Err(format!("holds a container's name over {TARGET_NAME_MAX} bytes"))
+            }
+            _ => Ok(Target::Container(name.to_owned())),
+        };
+    }
     let (name, pid) = match part.split_once('=') {
         Some((name, pid)) => (name.to_owned(), Some(pid)),
         None if part.bytes().all(|b| b.is_ascii_digit()) => (format!("pid-{part}"), Some(part)),

@@ -13,6 +13,7 @@ use stent_proxy::config::{AuthMethod, PoolMode, PortUse, StatementCache, TlsMode
 use super::address::{ListenAddr, OptionalAddress, Targets};
 use super::classes::Classes;
 use super::console::UserNames;
+use super::heap::{HeapPages, MetricSelector};
 use super::hold::HoldRules;
 use super::lookup::{LookupSql, OptionalName};
 use super::passwords::PasswordSources;
@@ -304,13 +305,19 @@ keys! {
         "How long after SIGTERM what still runs is killed; keep it under the stop timeout of what runs stent (30 seconds in ECS); 0: never.";
     // The agent.
     targets: Targets = "", "", Agent, Public,
-        "Processes to watch: command names, process ids, or name=id. `stent run` adds its command.";
+        "Processes to watch: command names, process ids, or name=id. `stent run` adds its command. container:name is a container of the ECS task whose processes cannot be seen (without pidMode): its memory is what the task metadata endpoint says.";
     sample_interval: Interval = "1", "seconds", Agent, Public,
         "Time between readings.";
     memory_limit: Size = "0", "bytes", Agent, Public,
         "Memory at which a target ends; 0: what its cgroup says.";
+    heap_metrics_url: HeapPages = "", "", Agent, Public,
+        "Pages of metrics (Prometheus or OpenMetrics) on which targets say how large their heaps are: http://host:port/path for the first target, name=http://... for another. Without one the socket of stent-heap is asked, where the target serves it. A heap that stays flat while memory grows is a leak of native code.";
+    heap_metric: MetricSelector = "", "bytes", Agent, Public,
+        "The gauge of the heap on those pages, such as nodejs_heap_size_used_bytes or name{label=\"value\"}; empty: those of Node's, Go's and Java's clients, the first that is there.";
+    requests_metric: MetricSelector = "", "requests", Agent, Public,
+        "The counter of requests on those pages, for memory that grows with traffic; empty: the usual names, such as http_requests_total. It counts where no transactions pass the proxy.";
     attribution: Switch = "off", "", Agent, Public,
-        "Look into a target under suspicion to say whose growth it is: Node by SIGUSR1 and its inspector, Bun by BUN_INSPECT; at most two minutes an hour.";
+        "Look into a target under suspicion to say whose growth it is: Node by SIGUSR1 and its inspector, Bun by BUN_INSPECT, Rust and Python programs over the socket on which they serve their heaps; at most two minutes an hour.";
     postgres_sampling: Switch = "on", "", Agent, Public,
         "Ask PostgreSQL for its own view, over one connection through the proxy.";
     postgres_interval: Interval = "5", "seconds", Agent, Public,

@@ -18,7 +18,8 @@ mod file;
 pub mod flags;
 
 mod hba;
-pub mod hold;
+pub mod heap;
+mod hold;
 pub mod keys;
 pub mod lookup;
 pub mod passwords;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
+use stent_agent::PageUrl;
 use stent_agent::config::{Attribution, CloudWatch, Emf, PostgresAccess};
 use stent_proxy::config::fleet::FleetBudget;
 use stent_proxy::config::{
@@ -240,6 +241,8 @@ fn agent(
         cloudwatch,
         emf: emf.then_some(Emf { namespace, dimensions, interval }),
         memory_limit: settings.memory_limit.value.0,
+        heap_metrics: super::heap::resolve(settings),
+        ecs_metadata: ecs_metadata(variables),
         attribution: match settings.attribution.value {
             Switch::On => Attribution::On,
             Switch::Off => Attribution::Off,
@@ -258,6 +261,12 @@ fn postgres_access(clients: &ClientAccess, settings: &Settings) -> Option<Postgr
         user,
         password: clients.database.password.clone(),
     })
+}
+
+/// What ECS puts into the environment of each container. One that is not understood is as good as
+/// none: it is ours to use, not the user's to mend.
+fn ecs_metadata(variables: &Variables) -> Option<PageUrl> {
+    variables.get("ECS_CONTAINER_METADATA_URI_V4")?.to_str()?.parse().ok()
 }
 
 /// Inside an ECS task standard output goes to CloudWatch Logs, which makes metrics of EMF lines;

@@ -11,6 +11,10 @@ use crate::tree::Tree;
 /// Support for tests: depends on none of ours, so it may be used from any shell's tests.
 const TESTKIT: &str = "stent-testkit";
 
+/// For applications: depends on none of ours, so that nothing of Stent's comes along with it. Ours
+/// use it like an application would: the product in its own process, scenarios, and tests.
+const HEAP: &str = "stent-heap";
+
 /// The crate that ships: test support is for its tests only, although it stands on the top floor.
 const PRODUCT: &str = "stent";
 
@@ -19,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
     &["stent-contract"],
     &["stent-wire", "stent-pool", "stent-leak"],
     &["stent-proxy", "stent-agent", "stent-alarms", "stent-dashboards"],
-    &[PRODUCT, "stent-scenarios", "stent-traces", "stent-bench", "xtask"],
+    &[PRODUCT, "stent-scenarios", "stent-traces", "stent-leaks-rust", "stent-bench", "xtask"],
 ];
 
 const TOP: usize = FLOORS.len() - 1;
@@ -31,8 +35,8 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     let workspace = Workspace::of(tree);
     let mut findings = Vec::new();
     for member in &workspace.members {
-        let Some(floor) = floor(&member.name).or_else(|| (member.name == TESTKIT).then_some(0))
-        else {
+        let beside = [TESTKIT, HEAP].contains(&member.name.as_str()).then_some(0);
+        let Some(floor) = floor(&member.name).or(beside) else {
             findings.push(finding(member, 1, format!("`{}` stands on no floor", member.name)));
             continue;
         };
@@ -46,8 +50,11 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn is_allowed(member: &Member, own: usize, dependency: &Dependency) -> bool {
-    if member.name == TESTKIT {
+    if member.name == TESTKIT || member.name == HEAP {
         return false;
+    }
+    if dependency.name == HEAP {
+        return own == TOP || (dependency.purpose == Purpose::Tests && own > 1);
     }
     if dependency.name == TESTKIT {
         let for_tests = dependency.purpose == Purpose::Tests && own > 1;

@@ -51,6 +51,7 @@ fn full_round() -> Round {
         connections: vec![group("idle", "orders", 4), group("", "say \"hi\"\\\n", 1)],
         idle_in_transaction_max_ms: 31_500,
         idle_in_transaction_pid: 77,
+        blocked: None,
     });
     round.proxy = Some(proxy(vec![pool("app", "api")]));
     let mut looks = Totals::default();

@@ -1,6 +1,8 @@
 //! The samplers against fixture trees, this very process, children, sockets and PostgreSQL.
 
 mod cgroup;
+mod ecs;
+mod garbage;
 mod hosts;
 mod peer;
 mod postgres;
@@ -29,6 +31,8 @@ pub(crate) fn config() -> Config {
         cloudwatch: None,
         emf: None,
         memory_limit: None,
+        heap_metrics: Vec::new(),
+        ecs_metadata: None,
         attribution: crate::config::Attribution::Off,
     }
 }

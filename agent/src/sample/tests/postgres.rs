@@ -63,6 +63,28 @@ async fn max_connections_and_the_oldest_open_transaction_are_seen() {
 }
 
 #[tokio::test]
+async fn statements_that_wait_for_a_lock_are_counted() {
+    let server = Postgres::start().unwrap();
+    let watch = PostgresWatch::start(access(&server, server.host()), INTERVAL);
+    assert_eq!(answer(&watch, |_| true).await.blocked, Some(0));
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("begin").await.unwrap();
+        clients.push(client);
+    }
+    let (holder, waiter) = (clients.remove(0), clients.remove(0));
+    holder.batch_execute("select pg_advisory_xact_lock(1)").await.unwrap();
+    let waits =
+        tokio::spawn(async move { waiter.batch_execute("select pg_advisory_xact_lock(1)").await });
+    answer(&watch, |reading| reading.blocked == Some(1)).await;
+    holder.batch_execute("rollback").await.unwrap();
+    waits.await.unwrap().unwrap();
+    answer(&watch, |reading| reading.blocked == Some(0)).await;
+}
+
+#[tokio::test]
 async fn the_control_connections_of_a_fleet_are_one_name_whatever_they_claim() {
     let server = Postgres::start().unwrap();
     let mut clients = Vec::new();

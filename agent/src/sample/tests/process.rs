@@ -42,6 +42,7 @@ fn every_figure_of_a_fixture_is_read() {
             file_descriptors: Some(4),
             threads: Some(11),
             cpu_seconds: Some(400.0 / ticks as f64),
+            ..ProcessReading::default()
         }
     );
 }

@@ -7,7 +7,10 @@
 
 mod connections;
 mod counts;
+mod joined;
 mod memory;
+
+pub use joined::{Surroundings, explain_all};
 
 use stent_contract::{Diagnosis, Holder, PoolSnapshot, ProcessReading, Verdict, VerdictLevel};
 

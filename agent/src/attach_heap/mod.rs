@@ -1,0 +1,237 @@
+//! Whose growth it is, where the target itself serves its heap: `stent-heap` in Rust programs,
+//! Stent's module in Python.
+//!
+//! Owns: the order of an attach: a look before, profiles with windows between them, an end; and what
+//! is said when nothing can be named.
+//! Refuses: signals, debuggers and writing to the target's memory: it is asked over its socket, and
+//! answers or does not. When to attach is decided elsewhere.
+//! Invariant: an attach ends: each answer has a time box, and a target that stood still for longer
+//! than allowed is not asked again. The target stops measuring when the connection is gone.
+
+mod grown;
+mod pprof;
+mod socket;
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use stent_contract::{Attribution, AttributionMeans};
+use thiserror::Error;
+
+use crate::sample::cpu_seconds;
+use grown::Persistence;
+pub use socket::HeapSocket;
+use socket::{Connection, SocketError, stat};
+
+/// How a target is looked into.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// How long its CPU time is watched before, to know what the attach costs.
+    pub before: Duration,
+    /// The time between two profiles.
+    pub window: Duration,
+    /// How many windows; three at least tell a leak from something that fills.
+    pub windows: u32,
+    /// The longest time for which the target may stand still; after one that was longer, no more.
+    pub pause_max: Duration,
+    /// The CPU that the target may take more than before, in cores; after more, no more windows.
+    pub cpu_share_max: f64,
+    /// The longest time for one answer.
+    pub time_box: Duration,
+}
+
+impl Default for Pace {
+    /// Fifty seconds: a third of what a target may be attached to in an hour.
+    fn default() -> Self {
+        Self {
+            before: Duration::from_secs(5),
+            window: Duration::from_secs(15),
+            windows: 3,
+            pause_max: Duration::from_millis(250),
+            cpu_share_max: 0.2,
+            time_box: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Why an attach ended before its time.
+#[derive(Debug, Error)]
+enum AttachError {
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error("the target's profile: {0}")]
+    Profile(#[from] pprof::ProfileError),
+    #[error("the target stood still for {0:?}, longer than allowed, and is not asked again")]
+    Pause(Duration),
+    #[error("the target took {:.0} % of a core more than before, and is not asked again", .0 * 100.0)]
+    Cpu(f64),
+    #[error(
+        "the target keeps no heap profile; start it with \
+         _RJEM_MALLOC_CONF=prof:true,lg_prof_sample:19"
+    )]
+    NotProfiling,
+}
+
+/// What an attach has seen so far.
+struct Seen {
+    means: AttributionMeans,
+    profiles: Vec<Vec<pprof::Sample>>,
+    largest_pause: Duration,
+    cpu_seconds: Option<f64>,
+}
+
+/// Looks into the process `pid`, which serves its heap at `socket`. Takes as long as `pace` says.
+/// Nothing is sent to a process that does not serve it. Must run on the runtime.
+pub async fn attribute(pid: u32, socket: &HeapSocket, pace: &Pace) -> Attribution {
+    let began = Instant::now();
+    let mut seen = Seen {
+        means: AttributionMeans::None,
+        profiles: Vec::new(),
+        largest_pause: Duration::ZERO,
+        cpu_seconds: None,
+    };
+    let end = look(pid, socket, pace, &mut seen).await;
+    let (frames, persistence) = grown::rank(&seen.profiles);
+    let note = note(&end, &seen, frames.is_empty(), persistence);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Attribution {
+        at_unix_ms: millis(now),
+        means: seen.means,
+        frames,
+        windows: u32::try_from(seen.profiles.len().saturating_sub(1)).unwrap_or(u32::MAX),
+        lasted_ms: millis(began.elapsed()),
+        largest_pause_ms: millis(seen.largest_pause),
+        cpu_seconds: seen.cpu_seconds,
+        note,
+    }
+}
+
+/// The bytes that the process `pid` has allocated, where it serves jemalloc's figures. `None` also for
+/// Python, which counts only while somebody measures.
+pub(crate) async fn heap_allocated(
+    pid: u32,
+    socket: &HeapSocket,
+    time_box: Duration,
+) -> Option<u64> {
+    let mut connection = Connection::open(socket, pid, time_box).await.ok()?;
+    let stats = connection.ask("stats").await.ok()?;
+    let stats = String::from_utf8_lossy(&stats.body);
+    (stat(&stats, "kind") == Some("jemalloc")).then_some(())?;
+    stat(&stats, "allocated")?.parse().ok()
+}
+
+async fn look(
+    pid: u32,
+    socket: &HeapSocket,
+    pace: &Pace,
+    seen: &mut Seen,
+) -> Result<(), AttachError> {
+    let mut connection = Connection::open(socket, pid, pace.time_box).await?;
+    let stats = connection.ask("stats").await?;
+    let stats = String::from_utf8_lossy(&stats.body).into_owned();
+    seen.means = match stat(&stats, "kind") {
+        Some("jemalloc") => AttributionMeans::JemallocProfile,
+        Some("tracemalloc") => AttributionMeans::Tracemalloc,
+        Some(_) | None => return Err(SocketError::Protocol.into()),
+    };
+    if stat(&stats, "profiling") == Some("off") {
+        return Err(AttachError::NotProfiling);
+    }
+    let cpu = Cpu::watch(pid, pace.before).await;
+    connection.ask("start").await?;
+    let windows = windows(&mut connection, pace, cpu.as_ref(), seen).await;
+    seen.cpu_seconds = cpu.and_then(|cpu| cpu.taken());
+    // After an error there may be nobody who listens: the closed connection says it too.
+    let stopped = connection.ask("stop").await;
+    windows?;
+    stopped?;
+    Ok(())
+}
+
+async fn windows(
+    connection: &mut Connection,
+    pace: &Pace,
+    cpu: Option<&Cpu>,
+    seen: &mut Seen,
+) -> Result<(), AttachError> {
+    for window in 0..=pace.windows {
+        if window > 0 {
+            tokio::time::sleep(pace.window).await;
+        }
+        let answer = connection.ask("profile").await?;
+        seen.profiles.push(pprof::decode(&answer.body)?);
+        seen.largest_pause = seen.largest_pause.max(answer.pause);
+        if answer.pause > pace.pause_max && window < pace.windows {
+            return Err(AttachError::Pause(answer.pause));
+        }
+        // The first profile comes at once: what it cost is no share of anything yet.
+        let share = cpu.and_then(Cpu::share).filter(|_| window > 0 && window < pace.windows);
+        if let Some(share) = share.filter(|share| *share > pace.cpu_share_max) {
+            return Err(AttachError::Cpu(share));
+        }
+    }
+    Ok(())
+}
+
+/// What a reader must know beside the names.
+fn note(
+    end: &Result<(), AttachError>,
+    seen: &Seen,
+    is_nameless: bool,
+    persistence: Persistence,
+) -> String {
+    let windows = seen.profiles.len().saturating_sub(1);
+    match (end, is_nameless, persistence) {
+        (Err(AttachError::Socket(SocketError::Connect(_))), _, _) => {
+            "the target does not serve its heap: call stent_heap::serve_default() in a Rust program; \
+             put Stent's folder for Python on PYTHONPATH in a Python program"
+                .to_owned()
+        }
+        (Err(error), true, _) => error.to_string(),
+        (Err(error), false, _) => format!("after {windows} windows: {error}"),
+        (Ok(()), true, _) => format!(
+            "nothing that was allocated grew in each of {windows} windows: longer windows show slower \
+             growth; memory that no profile sees is native code's"
+        ),
+        (Ok(()), false, Persistence::AllButOne) => {
+            "these grew in all windows but one: longer windows would be surer".to_owned()
+        }
+        (Ok(()), false, Persistence::Every) => String::new(),
+    }
+}
+
+/// The target's CPU time before the attach and during it.
+struct Cpu {
+    pid: u32,
+    /// Seconds of CPU a second, before.
+    usual: f64,
+    at_start: f64,
+    started: Instant,
+}
+
+impl Cpu {
+    async fn watch(pid: u32, before: Duration) -> Option<Self> {
+        let (first, began) = (cpu_seconds(Path::new("/"), pid)?, Instant::now());
+        tokio::time::sleep(before).await;
+        let at_start = cpu_seconds(Path::new("/"), pid)?;
+        let started = Instant::now();
+        let span = started.saturating_duration_since(began).as_secs_f64();
+        let usual = if span > 0.0 { (at_start - first) / span } else { 0.0 };
+        Some(Self { pid, usual, at_start, started })
+    }
+
+    /// What it takes more than before, cores.
+    fn share(&self) -> Option<f64> {
+        Some(self.taken()? / self.started.elapsed().as_secs_f64().max(f64::EPSILON))
+    }
+
+    fn taken(&self) -> Option<f64> {
+        let now = cpu_seconds(Path::new("/"), self.pid)?;
+        let usual = self.usual * self.started.elapsed().as_secs_f64();
+        Some((now - self.at_start - usual).max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! What an address of this program is: function, file, line, with the calls that were inlined.
+//!
+//! Owns: asking the program's own debug information, through `backtrace`. Refuses: other programs.
+//! Invariant: when a profile is complete the debug information that was loaded for it is given
+//! back: looking for growth must not be growth.
+
+use std::ffi::c_void;
+use std::path::Path;
+
+use crate::pprof::Place;
+
+/// The most functions that one address stands for.
+const INLINED_MAX: usize = 32;
+/// The longest name; generic ones can be kilobytes.
+const NAME_MAX: usize = 256;
+
+/// Names addresses for one profile.
+pub(crate) struct Symbols;
+
+impl Symbols {
+    /// The functions at a return address, innermost first. None where nothing is known.
+    pub(crate) fn of(&self, return_address: u64) -> Vec<Place> {
+        let mut places = Vec::new();
+        // The call is before the address to which it returns.
+        let Ok(address) = usize::try_from(return_address.saturating_sub(1)) else { return places };
+        backtrace::resolve(address as *mut c_void, |symbol| {
+            if places.len() == INLINED_MAX {
+                return;
+            }
+            // The alternate form leaves out the hash.
+            let function = symbol.name().map(|name| cut(format!("{name:#}"))).unwrap_or_default();
+            let file = symbol.filename().map(Path::display).map(|path| cut(path.to_string()));
+            let line = symbol.lineno().unwrap_or_default();
+            if !function.is_empty() {
+                places.push(Place { function, file: file.unwrap_or_default(), line });
+            }
+        });
+        places
+    }
+}
+
+impl Drop for Symbols {
+    fn drop(&mut self) {
+        backtrace::clear_symbol_cache();
+    }
+}
+
+fn cut(mut text: String) -> String {
+    let end = (0..=NAME_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    text.truncate(end.unwrap_or_default());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_a_call_is_named_with_its_file() {
+        let mut address = 0;
+        backtrace::trace(|frame| {
+            address = frame.ip() as u64;
+            !named(address)
+        });
+        assert!(named(address));
+        assert_eq!(Symbols.of(8), []);
+    }
+
+    fn named(address: u64) -> bool {
+        Symbols.of(address).iter().any(|place| {
+            place.function.contains("the_address_of_a_call_is_named")
+                && place.file.ends_with("symbols.rs")
+                && place.line > 0
+        })
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_two_characters() {
+        let text = cut("é".repeat(NAME_MAX));
+        assert_eq!(text.len(), NAME_MAX);
+        assert_eq!(cut("short".to_owned()), "short");
+    }
+}
