@@ -13,12 +13,13 @@ use std::time::Instant;
 
 use slab::Slab;
 use stent_contract::snapshot::ClientCounts;
-use stent_pool::{Home, PoolId, Refusal};
+use stent_pool::{Class, Home, PoolId, Refusal};
 use stent_wire::auth::hba::Encryption;
 use stent_wire::cancel::CancelKey;
 use stent_wire::params::Params;
 
 use crate::facts::Facts;
+use crate::leftovers;
 use crate::link::Link;
 use crate::stream::Peer;
 
@@ -94,6 +95,8 @@ pub(crate) struct Client {
     pub(crate) state: ClientState,
     /// Its pool, once it is logged in.
     pub(crate) pool: Option<PoolId>,
+    /// With whom it takes turns where it has to wait.
+    pub(crate) class: Class,
     /// Its start-up parameters, as they stand now.
     pub(crate) params: Option<Arc<Params>>,
     /// Wakes its session.
@@ -144,6 +147,7 @@ impl Clients {
             connected: now,
             state: ClientState::Login,
             pool: None,
+            class: Class::USUAL,
             params: None,
             waker: None,
             asking: Asking::No,
@@ -235,6 +239,14 @@ impl Clients {
         self.slab.capacity() - self.slab.len()
     }
 
+    /// Frees the places of clients that were here at a peak, as far as nobody has a later one.
+    pub(crate) fn give_back(&mut self) {
+        if leftovers::is_too_much(self.slab.capacity(), self.slab.len()) {
+            self.slab.shrink_to_fit();
+        }
+        self.by_address.shrink_to(leftovers::enough(self.by_address.len()));
+    }
+
     /// How many there are from the address of a client, itself included; 0 over the unix socket.
     pub(crate) fn count_at_address_of(&self, id: ClientId) -> u32 {
         let address = self.get(id).and_then(|client| client.peer.address());
@@ -262,5 +274,38 @@ impl ClientId {
     /// How the pool knows this client: place and serial in one number.
     pub(crate) const fn waiter_key(self) -> u64 {
         (self.serial & 0xffff_ffff) << 32 | self.index as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crowd(clients: &mut Clients, count: u16) -> Vec<ClientId> {
+        let peer = |port| Peer::Tcp(([127, 0, 0, 1], port).into());
+        (0..count).map(|port| clients.add(peer(port), Home(0), Instant::now())).collect()
+    }
+
+    #[test]
+    fn places_of_a_crowd_that_has_gone_are_given_back_and_those_who_stay_keep_theirs() {
+        let mut clients = Clients::default();
+        let mut ids = crowd(&mut clients, 1_000);
+        let last = ids.split_off(10);
+        last.into_iter().for_each(|id| drop(clients.remove(id)));
+        assert!(clients.room() >= 990, "a peak is kept for a while");
+        clients.give_back();
+        assert_eq!((clients.len(), clients.room()), (10, 0));
+        let one_more = crowd(&mut clients, 1)[0];
+        assert!(ids.iter().chain([&one_more]).all(|id| clients.get(*id).is_some()));
+    }
+
+    #[test]
+    fn places_that_are_likely_to_be_needed_soon_are_kept() {
+        let mut clients = Clients::default();
+        let ids = crowd(&mut clients, 100);
+        let room = clients.room();
+        ids[80..].iter().for_each(|id| drop(clients.remove(*id)));
+        clients.give_back();
+        assert_eq!(clients.room(), room + 20);
     }
 }

@@ -22,7 +22,7 @@ use fleet::FleetBudget;
 use passwords::ServerPasswords;
 
 pub use crate::workers::WORKERS_MAX;
-pub use stent_pool::{Hold, HoldRule, Stage};
+pub use stent_pool::{CLASSES_MAX, Class, ClassRule, Hold, HoldRule, Stage};
 
 /// Everything the proxy is told.
 #[derive(Clone, Debug)]
@@ -53,6 +53,10 @@ pub struct Config {
     pub pool_mode: PoolMode,
     /// The most servers a pool (one database and user) may hold.
     pub default_pool_size: NonZeroU32,
+    /// Servers beyond that size, for clients that have waited for `reserve_pool_timeout`.
+    pub reserve_pool_size: u32,
+    /// How long a client waits before it may have one of those; `None`: it never may.
+    pub reserve_pool_timeout: Option<Duration>,
     /// Servers that a used pool keeps open.
     pub min_pool_size: u32,
     /// The most servers to one database, over all users; `None`: no limit.
@@ -67,8 +71,14 @@ pub struct Config {
     pub max_client_conn: NonZeroU32,
     /// The most clients of one address at a time, those in their login included; `None`: no limit.
     pub max_client_conn_per_address: Option<NonZeroU32>,
+    /// The most clients of one database at a time; `None`: no limit.
+    pub max_db_client_connections: Option<NonZeroU32>,
+    /// The most clients of one user at a time, over all databases; `None`: no limit.
+    pub max_user_client_connections: Option<NonZeroU32>,
     /// How long a client may queue for a server; `None`: for ever.
     pub query_wait_timeout: Option<Duration>,
+    /// Who waits behind whom.
+    pub queue_classes: QueueClasses,
     /// Age at which a server is closed once it is free; `None`: never.
     pub server_lifetime: Option<Duration>,
     /// How many times a server is lent before it is replaced; `None`: without end.
@@ -106,6 +116,17 @@ impl Config {
     pub const fn kept_statements(&self) -> StatementCache {
         if self.max_prepared_statements == 0 { StatementCache::Off } else { self.statement_cache }
     }
+}
+
+/// Classes of clients (`queue_classes`). Without rules there are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueClasses {
+    /// Their names, by number, the usual one first; at most [`CLASSES_MAX`].
+    pub names: Vec<String>,
+    /// How often each is served in proportion to the others, likewise.
+    pub weights: Vec<NonZeroU16>,
+    /// Who is of which; the first rule that fits counts.
+    pub rules: Vec<ClassRule>,
 }
 
 /// Which statements are kept on servers, whoever parsed them.

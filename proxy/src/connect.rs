@@ -448,7 +448,8 @@ impl Attempt<'_> {
         let limit = self.broker.config.max_prepared_statements.max(1) as usize;
         let cancel_by = if self.stream.is_tls() { Wish::Tls } else { Wish::Plain };
         let reached = (self.place.clone(), cancel_by);
-        let facts = Facts::new(self.backend_pid, self.key, reached, Instant::now());
+        let replication = started.replication;
+        let facts = Facts::new(self.backend_pid, self.key, reached, replication, Instant::now());
         let link = Box::new(Link {
             stream: self.stream,
             server,

@@ -62,6 +62,8 @@ pub(crate) enum Cause {
     ProbeFailed,
     /// Server: retired by PAUSE, RECONNECT, a reload or a failover.
     Retired,
+    /// Server: beyond the size of its pool, where nobody waits any more.
+    Reserve,
     /// Server: one more than the limits allow since they were changed.
     Shrunk,
     /// Server: its place was needed by another pool.
@@ -90,6 +92,7 @@ impl Cause {
             Self::Doubtful => "doubtful",
             Self::ProbeFailed => "probe_failed",
             Self::Retired => "retired",
+            Self::Reserve => "reserve",
             Self::Shrunk => "shrunk",
             Self::MakeRoom => "make_room",
             Self::Restarted => "restarted",
@@ -106,6 +109,7 @@ impl Cause {
             CloseCause::ProbeFailed => Self::ProbeFailed,
             CloseCause::Lost => Self::Gone,
             CloseCause::Retired => Self::Retired,
+            CloseCause::Reserve => Self::Reserve,
             CloseCause::Shrunk => Self::Shrunk,
             CloseCause::MakeRoom => Self::MakeRoom,
         }

@@ -222,6 +222,7 @@ impl Ended<'_> {
             | Cause::IdleTimeout
             | Cause::MakeRoom
             | Cause::Restarted
+            | Cause::Reserve
             | Cause::Retired
             | Cause::Shrunk
             | Cause::Shutdown => {

@@ -90,13 +90,11 @@ async fn read_answer(link: &mut Link, max: usize) -> Result<Answer, ExchangeErro
     let mut seen = 0;
     // Behind ReadyForQuery only what comes unasked may follow: a notification that has begun.
     while !link.ledger.is_settled() || !buffer.is_empty() {
-        let mut chunk = [0; 4096];
-        let n = link.stream.read(&mut chunk).await?;
+        let n = link.stream.read_onto::<4096>(&mut buffer).await?;
         if n == 0 {
             return Err(ended(refused));
         }
         seen += n;
-        buffer.extend_from_slice(&chunk[..n]);
         if seen > max || buffer.len() > WHOLE_MESSAGE_LEN_MAX {
             return Err(ExchangeError::OutOfStep(format!("an answer of over {max} bytes")));
         }

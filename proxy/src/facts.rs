@@ -14,6 +14,7 @@ use stent_wire::fingerprint::fingerprint;
 use stent_wire::inspect::Causes;
 use stent_wire::report::Report;
 use stent_wire::report::reply::TransactionStatus;
+use stent_wire::startup::Replication;
 
 use crate::clients::ClientId;
 use crate::config::Endpoint;
@@ -38,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) cancel_by: Wish,
     /// Where it is.
     pub(crate) place: Endpoint,
+    /// Whether it was opened to stream changes.
+    pub(crate) replication: Replication,
     held: Lock<Held>,
     cancels: Lock<Cancels>,
     /// `cancels.sent`, to be looked at without taking a turn.
@@ -95,6 +98,7 @@ impl Facts {
         backend_pid: u32,
         cancel_key: Option<CancelKey>,
         (place, cancel_by): (Endpoint, Wish),
+        replication: Replication,
         now: Instant,
     ) -> Self {
         Self {
@@ -103,6 +107,7 @@ impl Facts {
             cancel_key,
             cancel_by,
             place,
+            replication,
             held: Lock::default(),
             cancels: Lock::default(),
             sent: AtomicU32::new(0),

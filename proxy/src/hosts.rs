@@ -87,10 +87,11 @@ pub(crate) async fn open(
     let upstream = &broker.present().config.upstream;
     let wanted = upstream.target_session_attrs;
     let places: Vec<Endpoint> = upstream.endpoints().collect();
-    let first = round(broker, pool, server, &start, (&places, wanted)).await;
+    // In a box: whoever may have to open a server is mostly given one that is open.
+    let first = Box::pin(round(broker, pool, server, &start, (&places, wanted))).await;
     match first {
         Err(OpenError::Unwanted { .. }) if wanted == SessionAttrs::PreferStandby => {
-            round(broker, pool, server, &start, (&places, SessionAttrs::Any)).await
+            Box::pin(round(broker, pool, server, &start, (&places, SessionAttrs::Any))).await
         }
         first => first,
     }

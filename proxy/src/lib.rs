@@ -27,6 +27,7 @@ mod firewall;
 mod fleet;
 mod histogram;
 mod hosts;
+mod leftovers;
 mod link;
 mod listen;
 mod login;

@@ -96,13 +96,10 @@ impl Inbox {
 
     /// Reads once more.
     pub(crate) async fn fill(&mut self, stream: &mut Stream) -> io::Result<()> {
-        let mut chunk = [0; 1024];
-        let n = stream.read(&mut chunk).await?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match stream.read_onto::<1024>(&mut self.bytes).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
         }
-        self.bytes.extend_from_slice(&chunk[..n]);
-        Ok(())
     }
 
     /// Reads on while nobody answers, until the client has gone. The end of one that has said

@@ -39,6 +39,17 @@ pub(crate) fn size() -> usize {
     SCRATCH.with_borrow(|scratch| scratch.read.capacity() + scratch.edit.capacity())
 }
 
+/// Frees the buffer in which nothing was edited since the last time.
+pub(crate) fn give_back() {
+    with(|scratch| {
+        // Whoever edits leaves his text in it.
+        match scratch.edit.is_empty() {
+            true => scratch.edit = Vec::new(),
+            false => scratch.edit.clear(),
+        }
+    });
+}
+
 /// Lends the buffers to `work`. Not to be nested.
 pub(crate) fn with<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
     SCRATCH.with(|scratch| {
@@ -53,4 +64,28 @@ pub(crate) fn with<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
         }
         result
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_of_an_edited_text_is_kept_while_texts_are_edited() {
+        let edit = |len: usize| {
+            with(|scratch| {
+                scratch.edit.clear();
+                scratch.edit.resize(len, 0);
+            });
+        };
+        let empty = size();
+        edit(100_000);
+        give_back();
+        assert!(size() >= empty + 100_000, "it has just been needed");
+        edit(10);
+        give_back();
+        assert!(size() >= empty + 100_000, "and again");
+        give_back();
+        assert_eq!(size(), empty);
+    }
 }

@@ -247,11 +247,12 @@ async fn serve_the_rest(broker: &Arc<Broker>, told: impl Future<Output = ()>) {
     }
 }
 
-/// Lets clients finish, up to a limit, then closes the servers.
+/// Lets clients finish and leave in turn, up to a limit, then closes the servers.
 async fn drain(broker: &Arc<Broker>) {
-    broker.drain();
-    let deadline = Instant::now() + broker.present().config.drain_timeout;
-    while broker.inner().clients.len() > 0 && Instant::now() < deadline {
+    let (begun, limit) = (Instant::now(), broker.present().config.drain_timeout);
+    let turns = broker.drain(limit);
+    while broker.inner().clients.len() > 0 && begun.elapsed() < limit {
+        broker.dismiss(&turns, begun.elapsed());
         tokio::time::sleep(DRAIN_STEP).await;
     }
     let clients_cut = broker.inner().clients.len();

@@ -24,8 +24,34 @@ const LEN_MIN: usize = 64;
 
 #[derive(Default)]
 struct Stash {
-    small: Vec<Vec<u8>>,
-    large: Vec<Vec<u8>>,
+    small: Spares,
+    large: Spares,
+}
+
+/// Emptied buffers of one kind.
+#[derive(Default)]
+struct Spares {
+    buffers: Vec<Vec<u8>>,
+    /// How many of them nobody has needed since the last look.
+    unneeded: usize,
+}
+
+impl Spares {
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let buffer = self.buffers.pop();
+        self.unneeded = self.unneeded.min(self.buffers.len());
+        buffer
+    }
+
+    /// Frees those that nobody has needed; from here on the others have to prove themselves.
+    fn give_back(&mut self) {
+        assert!(self.unneeded <= self.buffers.len(), "what was not needed is there");
+        if self.unneeded > 0 {
+            self.buffers.drain(..self.unneeded);
+            self.buffers.shrink_to_fit();
+        }
+        self.unneeded = self.buffers.len();
+    }
 }
 
 thread_local! {
@@ -51,27 +77,35 @@ pub(crate) fn keep(bytes: &[u8]) -> Vec<u8> {
 /// Empties a buffer and leaves none in its place.
 pub(crate) fn empty(buffer: &mut Vec<u8>) {
     if buffer.capacity() > 0 {
-        give_back(std::mem::take(buffer));
+        put_by(std::mem::take(buffer));
     }
 }
 
-fn give_back(mut buffer: Vec<u8>) {
+fn put_by(mut buffer: Vec<u8>) {
     buffer.clear();
     STASH.with_borrow_mut(|stash| {
         let (kept, max) = match buffer.capacity() {
             large if large > SMALL_LEN_MAX => (&mut stash.large, LARGE_COUNT_MAX),
             _ => (&mut stash.small, SMALL_COUNT_MAX),
         };
-        if kept.len() < max && buffer.capacity() <= LARGE_LEN_MAX {
-            kept.push(buffer);
+        if kept.buffers.len() < max && buffer.capacity() <= LARGE_LEN_MAX {
+            kept.buffers.push(buffer);
         }
+    });
+}
+
+/// Frees the buffers that were of no use since the last time.
+pub(crate) fn give_back() {
+    STASH.with_borrow_mut(|stash| {
+        stash.small.give_back();
+        stash.large.give_back();
     });
 }
 
 /// How many buffers there are, and their capacity, in bytes.
 pub(crate) fn size() -> (usize, usize) {
     STASH.with_borrow(|stash| {
-        let all = stash.small.iter().chain(&stash.large);
+        let all = stash.small.buffers.iter().chain(&stash.large.buffers);
         (all.clone().count(), all.map(Vec::capacity).sum())
     })
 }
@@ -101,6 +135,20 @@ mod tests {
         let (count, bytes) = size();
         assert_eq!(count, SMALL_COUNT_MAX + LARGE_COUNT_MAX);
         assert!(bytes <= SMALL_COUNT_MAX * SMALL_LEN_MAX + LARGE_COUNT_MAX * LARGE_LEN_MAX);
+    }
+
+    #[test]
+    fn spare_buffers_that_nobody_needs_are_given_back() {
+        let mut buffers: Vec<Vec<u8>> = (0..20).map(|_| keep(b"select 1")).collect();
+        buffers.iter_mut().for_each(empty);
+        give_back();
+        assert_eq!(size().0, 20, "they have just been needed");
+        let mut two = [keep(b"select 2"), keep(b"select 3")];
+        two.iter_mut().for_each(empty);
+        give_back();
+        assert_eq!(size().0, 2);
+        give_back();
+        assert_eq!(size(), (0, 0));
     }
 
     #[test]

@@ -178,6 +178,21 @@ impl Stream {
         std::future::poll_fn(|cx| self.poll_read(cx, buf)).await
     }
 
+    /// Reads once onto the end of `into`, at most `N` bytes, waiting for them.
+    pub(crate) async fn read_onto<const N: usize>(
+        &mut self,
+        into: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        std::future::poll_fn(|cx| {
+            // On the stack of this poll: a future that waits keeps no buffer, and is no larger for it.
+            let mut chunk = [0; N];
+            let n = ready!(self.poll_read(cx, &mut chunk))?;
+            into.extend_from_slice(&chunk[..n]);
+            Poll::Ready(Ok(n))
+        })
+        .await
+    }
+
     /// Writes all of `bytes`. Cancelled half-way it leaves a torn message: whoever drops this
     /// future must drop the connection too.
     pub(crate) async fn write_whole(&mut self, mut bytes: &[u8]) -> io::Result<()> {

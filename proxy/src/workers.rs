@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use crate::broker::Broker;
 use crate::clients::ClientId;
 use crate::error::Error;
+use crate::leftovers;
 use crate::listen::Listener;
 use crate::login;
 use crate::stream::Stream;
@@ -67,6 +68,7 @@ impl Workers {
     pub(crate) fn start(broker: &Arc<Broker>) -> Result<Self, Error> {
         HOME.set(Home(0));
         tokio::task::spawn_local(Arc::clone(broker).watch_idle(Home(0)));
+        tokio::task::spawn_local(leftovers::give_back(Arc::clone(broker), Home(0)));
         let (says, ended) = mpsc::channel(usize::from(WORKERS_MAX));
         let (stop, stopped) = watch::channel(());
         let (mut doors, mut threads) = (Vec::new(), Vec::new());
@@ -147,7 +149,7 @@ async fn accept(
         match place {
             Some(place) => place.send(Newcomer { id, stream }),
             None => {
-                tokio::task::spawn_local(login::serve(Arc::clone(&broker), id, stream));
+                login::begin(Arc::clone(&broker), id, stream);
             }
         }
     }
@@ -187,6 +189,7 @@ impl Worker {
         HOME.set(self.home);
         runtime.block_on(async move {
             tokio::task::spawn_local(Arc::clone(&self.broker).watch_idle(self.home));
+            tokio::task::spawn_local(leftovers::give_back(Arc::clone(&self.broker), self.home));
             // A task of its own: what a runtime blocks on is polled at its every turn.
             let serving = tokio::task::spawn_local(async move { self.serve().await });
             // A task of a worker that panics ends that worker: it is the one that takes clients in.
@@ -202,7 +205,7 @@ impl Worker {
                 newcomer = self.newcomers.recv() => {
                     let Some(Newcomer { id, mut stream }) = newcomer else { return };
                     stream.come_home();
-                    tokio::task::spawn_local(login::serve(Arc::clone(&self.broker), id, stream));
+                    login::begin(Arc::clone(&self.broker), id, stream);
                 }
             }
         }

@@ -65,6 +65,7 @@ fn each_value_says_where_it_came_from() {
         pool_mode = "session"                                         # STENT_POOL_MODE
         default_pool_size = 7                                         # stent.toml:3
         min_pool_size = 0                                             # default
+        reserve_pool_size = 0                                         # default
         idle_transaction_timeout = 0                                  # default
         server_lifetime = 3600                                        # default
         server_idle_timeout = 2.5                                     # stent.toml:5"##]]

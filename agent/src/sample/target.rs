@@ -28,6 +28,10 @@ pub(crate) struct TargetReading {
     pub(crate) reading: Option<ProcessReading>,
     /// What counts against the limit and cannot be reclaimed, bytes.
     pub(crate) charged: u64,
+    /// How many descriptors it may have open.
+    pub(crate) descriptors_max: Option<u64>,
+    /// How many threads there may be.
+    pub(crate) threads_max: Option<u64>,
 }
 
 /// A configured target.
@@ -81,7 +85,13 @@ impl Watched {
             limit,
             ..reading.memory
         };
-        TargetReading { name, reading: Some(reading), charged: charged.max(own) }
+        TargetReading {
+            name,
+            reading: Some(reading),
+            charged: charged.max(own),
+            descriptors_max: self.process.as_ref().and_then(Process::descriptors_max),
+            threads_max: self.process.as_ref().and_then(Process::threads_max),
+        }
     }
 
     /// Reads the process, and looks for a new one at once where the old one is gone.

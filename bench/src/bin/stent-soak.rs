@@ -24,7 +24,7 @@ struct Arguments {
     /// Seconds of quiet before each reading.
     #[arg(long, default_value_t = 40)]
     quiet: u64,
-    /// Clients a second.
+    /// Arrivals a second.
     #[arg(long, default_value_t = 200)]
     rate: u32,
     /// Ways of clients, by how their names begin, commas between them; all without.
@@ -52,7 +52,8 @@ fn main() -> Result<ExitCode> {
     println!("seed {}", plan.seed);
     let seconds = plan.length.as_secs_f64();
     let outcome = soak::run(&Lab::for_faults(DATABASE)?, plan)?;
-    println!("{} clients, {:.0} a second", outcome.clients, outcome.clients as f64 / seconds);
+    let (arrivals, clients) = (outcome.arrivals, outcome.clients);
+    println!("{arrivals} arrivals, {:.0} a second; {clients} clients", arrivals as f64 / seconds);
     for (life, count) in &outcome.lives {
         println!("{count:8} {life}");
     }

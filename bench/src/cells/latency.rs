@@ -8,14 +8,15 @@ use anyhow::{Context, Result};
 use super::{Turns, is_plain, protocol_and_clients};
 use crate::endpoint::{Kind, Setup};
 use crate::figure::{percentile, values};
-use crate::load::pgbench::{self, Call, Length};
+use crate::load::pgbench::{self, Call, Length, Script};
 use crate::session::{Session, Work};
 
 /// Transactions a second.
 const RATE: u32 = 2_000;
 
 pub(super) fn run(session: &mut Session) -> Result<()> {
-    let (rounds, seconds) = (session.plan.rounds, session.plan.seconds);
+    // The hundredth of a short run is a handful of transactions.
+    let (rounds, seconds) = (session.plan.rounds + 2, session.plan.seconds * 2.0);
     let turns = Turns { cell: "latency", cases: &["simple/16"], setup: Setup::PLAIN, rounds };
     turns.run(
         session,
@@ -23,7 +24,7 @@ pub(super) fn run(session: &mut Session) -> Result<()> {
         move |lab, endpoint, case| {
             let (protocol, clients) = protocol_and_clients(case)?;
             let length = Length::Seconds(seconds);
-            let call = Call { protocol, clients, length, rate: Some(RATE) };
+            let call = Call { script: Script::Row, protocol, clients, length, rate: Some(RATE) };
             let report = pgbench::run(&lab.postgres, endpoint, call)?;
             let mut due: Vec<f64> = report.log.iter().map(|(latency, _)| *latency).collect();
             let mut own: Vec<f64> = report.log.iter().map(|(latency, lag)| latency - lag).collect();

@@ -15,7 +15,7 @@ use anyhow::Result;
 
 use crate::endpoint::{Kind, Running, Setup};
 use crate::lab::Lab;
-use crate::load::pgbench::{self, Call, Length};
+use crate::load::pgbench::{self, Call, Length, Script};
 use crate::session::{Case, Session, Work};
 
 /// Measures all that the plan asks for.
@@ -24,6 +24,7 @@ pub fn run(session: &mut Session) -> Result<()> {
         eprintln!("bench: {cell}");
         match cell.as_str() {
             "tps" => throughput::run(session)?,
+            "join" => throughput::run_join(session)?,
             "tls" => throughput::run_tls(session)?,
             "latency" => latency::run(session)?,
             "streaming" => streaming::run(session)?,
@@ -76,7 +77,13 @@ impl Turns<'_> {
 
 /// Opens a pooler's servers, and brings what is asked first into the caches.
 fn warm(lab: &Lab, endpoint: &Running) -> Result<()> {
-    let call = Call { protocol: "simple", clients: 32, length: Length::Each(100), rate: None };
+    let call = Call {
+        script: Script::Row,
+        protocol: "simple",
+        clients: 32,
+        length: Length::Each(100),
+        rate: None,
+    };
     pgbench::run(&lab.postgres, endpoint, call).map(drop)
 }
 

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::{protocol_and_clients, speaks, warm};
 use crate::endpoint::{Kind, Setup};
 use crate::figure::values;
-use crate::load::pgbench::{self, Call, Length};
+use crate::load::pgbench::{self, Call, Length, Script};
 use crate::meter::syscalls::Counter;
 use crate::plan::PROTOCOLS;
 use crate::session::{Case, Session};
@@ -31,7 +31,7 @@ pub(super) fn run(session: &mut Session) -> Result<()> {
                 }
                 let (protocol, clients) = protocol_and_clients(&case)?;
                 let length = Length::Each(each);
-                let call = Call { protocol, clients, length, rate: None };
+                let call = Call { script: Script::Row, protocol, clients, length, rate: None };
                 let mut transactions = 0.0;
                 let calls = counter.count(pid, |wrapper| {
                     let report =

@@ -1,4 +1,4 @@
-//! Select-only transactions as fast as they go, by protocol and clients; the same over TLS.
+//! Transactions that read, as fast as they go, by protocol and clients; the same over TLS.
 
 use anyhow::Result;
 
@@ -6,7 +6,7 @@ use super::{Turns, is_plain, protocol_and_clients, speaks};
 use crate::endpoint::{Running, Setup};
 use crate::figure::values;
 use crate::lab::Lab;
-use crate::load::pgbench::{self, Call, Length};
+use crate::load::pgbench::{self, Call, Length, Script};
 use crate::session::{Session, Work};
 
 const CASES: [&str; 9] = [
@@ -20,6 +20,7 @@ const CASES: [&str; 9] = [
     "prepared/16",
     "prepared/64",
 ];
+const JOIN_CASES: [&str; 3] = ["extended/1", "extended/16", "extended/64"];
 const TLS_CASES: [&str; 2] = ["simple/16", "prepared/16"];
 
 pub(super) fn run(session: &mut Session) -> Result<()> {
@@ -28,7 +29,18 @@ pub(super) fn run(session: &mut Session) -> Result<()> {
     turns.run(
         session,
         |kind, case| protocol_and_clients(case).is_ok_and(|(protocol, _)| speaks(kind, protocol)),
-        move |lab, endpoint, case| pgbench_run(lab, endpoint, case, seconds),
+        move |lab, endpoint, case| pgbench_run(lab, endpoint, (case, Script::Row), seconds),
+    )
+}
+
+/// A statement that costs more to plan than to run, sent unnamed each time.
+pub(super) fn run_join(session: &mut Session) -> Result<()> {
+    let (rounds, seconds) = (session.plan.rounds, session.plan.seconds);
+    let turns = Turns { cell: "join", cases: &JOIN_CASES, setup: Setup::PLAIN, rounds };
+    turns.run(
+        session,
+        |kind, case| protocol_and_clients(case).is_ok_and(|(protocol, _)| speaks(kind, protocol)),
+        move |lab, endpoint, case| pgbench_run(lab, endpoint, (case, Script::Join), seconds),
     )
 }
 
@@ -41,13 +53,18 @@ pub(super) fn run_tls(session: &mut Session) -> Result<()> {
             let (protocol, _) = protocol_and_clients(case).unwrap_or(("simple", 1));
             is_plain(kind) && speaks(kind, protocol)
         },
-        move |lab, endpoint, case| pgbench_run(lab, endpoint, case, seconds),
+        move |lab, endpoint, case| pgbench_run(lab, endpoint, (case, Script::Row), seconds),
     )
 }
 
-fn pgbench_run(lab: &Lab, endpoint: &Running, case: &str, seconds: f64) -> Result<Work> {
+fn pgbench_run(
+    lab: &Lab,
+    endpoint: &Running,
+    (case, script): (&str, Script),
+    seconds: f64,
+) -> Result<Work> {
     let (protocol, clients) = protocol_and_clients(case)?;
-    let call = Call { protocol, clients, length: Length::Seconds(seconds), rate: None };
+    let call = Call { script, protocol, clients, length: Length::Seconds(seconds), rate: None };
     let report = pgbench::run(&lab.postgres, endpoint, call)?;
     Ok(Work { units: report.transactions, values: values([("tps", report.tps)]) })
 }

@@ -12,9 +12,27 @@ use crate::endpoint::{Running, Tls};
 /// Of a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a transaction is: one statement, of pgbench's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// pgbench's own `-S`: one row of one table by its key. Planning it costs little.
+    Row,
+    /// A row of each of three tables by their keys, as an ORM reads an object with what belongs to
+    /// it: planning it costs more than running it.
+    Join,
+}
+
+const JOIN: &str = "\\set aid random(1, 100000 * :scale)
+SELECT a.abalance, b.bbalance, t.tbalance FROM pgbench_accounts a \
+JOIN pgbench_branches b ON b.bid = a.bid JOIN pgbench_tellers t ON t.tid = a.bid \
+WHERE a.aid = :aid;
+";
+
 /// What is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
+    /// The transaction.
+    pub script: Script,
     /// pgbench's `-M`.
     pub protocol: &'static str,
     /// pgbench's `-c`.
@@ -56,7 +74,7 @@ pub struct Report {
     pub log: Vec<(f64, f64)>,
 }
 
-/// Runs it: select-only transactions at an endpoint.
+/// Runs it at an endpoint.
 pub fn run(postgres: &Postgres, endpoint: &Running, call: Call) -> Result<Report> {
     run_under(&[], postgres, endpoint, call)
 }
@@ -71,7 +89,15 @@ pub fn run_under(
     let files = TempDir::new("pgbench")?;
     let (clients, port) = (call.clients.to_string(), endpoint.port().to_string());
     let mut command = wrapped(wrapper, postgres.client("pgbench")?);
-    command.args(["-n", "-S", "-p", &port, "-M", call.protocol, "-c", &clients]);
+    command.args(["-n", "-p", &port, "-M", call.protocol, "-c", &clients]);
+    match call.script {
+        Script::Row => command.arg("-S"),
+        Script::Join => {
+            std::fs::write(files.path().join("join.sql"), JOIN)?;
+            // A script of one's own has no scale that pgbench looks up.
+            command.args(["-s", "1", "-f", "join.sql"])
+        }
+    };
     command.args(["-j", &clients]).current_dir(files.path());
     match call.length {
         Length::Seconds(seconds) => {

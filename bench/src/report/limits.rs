@@ -105,28 +105,32 @@ fn of_the_rest(figures: Figures<'_>) -> Vec<Limit> {
     ]
 }
 
+/// Of a statement that costs little to plan, and of one that costs more to plan than to run.
 fn of_the_cache(figures: Figures<'_>) -> Vec<Limit> {
-    let doorman = (CACHE, DOORMAN);
+    let shapes = [
+        ("tps", "statement_cache = all, one row by its key"),
+        ("join", "statement_cache = all, a join of three tables"),
+    ];
+    shapes.into_iter().flat_map(|(cell, name)| of_the_cache_by_shape(figures, cell, name)).collect()
+}
+
+fn of_the_cache_by_shape(figures: Figures<'_>, cell: &str, name: &str) -> Vec<Limit> {
+    let (all, busy) = (&EXTENDED, &["extended/16"]);
+    let cpu = format!("{name}: CPU of proxy and server an extended transaction");
+    let throughput = format!("{name}: transactions a second at 16 clients");
+    let to = |what: &str, other: &str| format!("{what}, ratio to {other}");
     vec![
-        at_most(
-            "statement_cache = all: CPU of proxy and server an extended transaction, to PgBouncer's",
-            0.6,
-            highest(figures, "tps", &EXTENDED, (CACHE, PEER), both),
-        ),
-        at_most(
-            "the same, ratio to pg_doorman",
+        at_most(&to(&cpu, "PgBouncer"), 0.6, highest(figures, cell, all, (CACHE, PEER), both)),
+        at_most(&to(&cpu, "pg_doorman"), 1.0, highest(figures, cell, all, (CACHE, DOORMAN), both)),
+        at_least(
+            &to(&throughput, "a direct connection"),
             1.0,
-            highest(figures, "tps", &EXTENDED, doorman, both),
+            lowest(figures, cell, busy, (CACHE, DIRECT), tps),
         ),
         at_least(
-            "its throughput at 16 clients, extended, ratio to a direct connection",
+            &to(&throughput, "pg_doorman"),
             1.0,
-            lowest(figures, "tps", &["extended/16"], (CACHE, DIRECT), tps),
-        ),
-        at_least(
-            "the same, ratio to pg_doorman",
-            1.0,
-            lowest(figures, "tps", &["extended/16"], doorman, tps),
+            lowest(figures, cell, busy, (CACHE, DOORMAN), tps),
         ),
     ]
 }
@@ -269,7 +273,7 @@ mod tests {
     #[test]
     fn of_a_throughput_the_lowest_counts() {
         let own = [figure("extended/16", CACHE, 9.0), figure("extended/16", "direct", 0.0)];
-        let least = limit(&own, "its throughput at 16 clients");
+        let least = limit(&own, "statement_cache = all, one row by its key: transactions");
         assert_eq!(least.measured, Some((1.0, "extended/16".to_owned())));
         assert_eq!(least.is_kept(), Some(true));
     }

@@ -17,10 +17,13 @@ struct Table {
     to: &'static str,
 }
 
-const TABLES: [Table; 16] = [
+const TABLES: [Table; 19] = [
     table("tps", "CPU of the proxy, us a transaction", proxy, 1, "pgbouncer"),
     table("tps", "CPU of proxy and server, us a transaction", both, 1, "pgbouncer"),
     table("tps", "Transactions a second", tps, 0, "direct"),
+    table("join", "A join of three tables: CPU of the proxy, us", proxy, 1, "pgbouncer"),
+    table("join", "The same: CPU of proxy and server, us", both, 1, "pgbouncer"),
+    table("join", "The same: transactions a second", tps, 0, "direct"),
     table("latency", "p50 at 2,000 a second, us", |v| get(v, "p50_us"), 0, "pgbouncer"),
     table("latency", "p99 at 2,000 a second, us", |v| get(v, "p99_us"), 0, "pgbouncer"),
     table("latency", "p99 from when it was due, us", |v| get(v, "due_p99_us"), 0, "pgbouncer"),

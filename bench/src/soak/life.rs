@@ -111,16 +111,20 @@ enum After {
 type Ended = Result<(), Failure>;
 
 impl Life {
-    /// A life every so often, until told to finish.
+    /// A life every so often, until told to finish. One that lasts too long delays the next, and those
+    /// after it make up for that.
     pub(super) fn live(&self, every: Duration, mut random: fastrand::Rng) {
         // Not all threads at once.
-        std::thread::sleep(every.mul_f64(random.f64()));
-        while !self.off.is_finishing() {
-            let began = Instant::now();
+        let mut next = Instant::now() + every.mul_f64(random.f64());
+        loop {
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            if self.off.is_finishing() {
+                return;
+            }
+            next += every;
             let way = self.ways[random.usize(0..self.ways.len())];
             self.counts.lives[way as usize].fetch_add(1, Ordering::Relaxed);
             let _ = self.one(way);
-            std::thread::sleep(every.saturating_sub(began.elapsed()));
         }
     }
 

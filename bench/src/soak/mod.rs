@@ -8,22 +8,26 @@ mod disturb;
 pub mod life;
 pub mod reading;
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use stent_testkit::{FaultProxy, wait_until};
 
 use crate::endpoint::{Kind, Running, Server, Setup};
-use crate::faults::client::Off;
+use crate::faults::client::{Client, Off};
 use crate::lab::Lab;
 use life::{LIVES, Life, Way};
 use reading::{Check, Reading};
 
-/// Threads of the load: a life may take a second, and some are to be there at once.
-const THREADS: u32 = 64;
+/// Threads of the load: a life takes a second and more while the way is stalled, and the others are to
+/// come all the same.
+const THREADS: u32 = 256;
+/// The database whose clients are answered by the proxy itself.
+const CONSOLE: &str = "pgbouncer";
 const CALM: Duration = Duration::from_millis(100);
 const SETTLED: Duration = Duration::from_secs(60);
 
@@ -34,7 +38,7 @@ pub struct Plan {
     pub warm: Duration,
     /// Load between the readings.
     pub length: Duration,
-    /// Clients a second.
+    /// Lives that begin in a second.
     pub rate: u32,
     /// Quiet before each reading: buffers of a storm are given back some time after it.
     pub quiet: Duration,
@@ -58,7 +62,9 @@ pub enum Weather {
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Clients between the readings.
+    /// Lives between the readings.
+    pub arrivals: u64,
+    /// Those of them that became clients: a cancel request or a look at the port is none.
     pub clients: u64,
     /// Lives by kind, and faults by name, in both parts.
     pub lives: Vec<(&'static str, u64)>,
@@ -79,33 +85,51 @@ pub(crate) struct Counts {
     pub(crate) lives: [AtomicU64; LIVES.len()],
 }
 
+impl Counts {
+    /// Lives, and clients.
+    fn so_far(&self) -> (u64, u64) {
+        let lives = self.lives.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        (lives, self.clients.load(Ordering::Relaxed))
+    }
+}
+
 /// Soaks Stent.
 pub fn run(lab: &Lab, plan: Plan) -> Result<Outcome> {
     let way = FaultProxy::start(([127, 0, 0, 1], lab.postgres.port()).into())?;
     let setup = Setup { server: Some(Server::local(way.port())), ..Setup::PLAIN };
-    let stent = Running::start(Kind::Stent, setup, lab)?;
+    let stent = Running::start_within(Kind::Stent, setup, lab, exactly)?;
     let counts = Arc::new(Counts::default());
     ensure!(!plan.ways.is_empty(), "no way of a client: there are {:?}", LIVES.map(Way::name));
     let (warm, length, seed) = (plan.warm, plan.length, plan.seed);
     let soak = Soak { lab, way: &way, stent: &stent, plan, counts: Arc::clone(&counts) };
     soak.load(warm, seed)?;
+    // The first reading's own console ends after it, and counts.
+    let before = counts.so_far();
     let start = soak.settle()?;
-    let before = counts.clients.load(Ordering::Relaxed);
     soak.load(length, seed.wrapping_add(1))?;
+    let after = counts.so_far();
+    let (arrivals, clients) = (after.0 - before.0, after.1 - before.1);
     let end = soak.settle()?;
-    let clients = counts.clients.load(Ordering::Relaxed) - before;
     // A task that panics takes its server with it, and nothing else shows it.
     let said = stent.output();
     let panics: Vec<String> =
         said.lines().filter(|line| is_of_a_panic(line)).map(shortened).collect();
     let lives = LIVES.iter().zip(&counts.lives);
     Ok(Outcome {
+        arrivals,
         clients,
         lives: lives.map(|(life, n)| (life.name(), n.load(Ordering::Relaxed))).collect(),
         checks: reading::checks(&start, &end, clients, panics.len() as u64),
         panics,
         readings: [start, end],
     })
+}
+
+/// What jemalloc keeps at hand for a thread counts as allocated and is nobody's: it keeps nothing.
+/// Source: jemalloc(3), `opt.tcache`.
+fn exactly(mut command: Command) -> Command {
+    command.env("_RJEM_MALLOC_CONF", "tcache:false");
+    command
 }
 
 /// Stent's log line of a panic, and the one of a panic that nobody logs.
@@ -188,15 +212,18 @@ impl Soak<'_> {
             // What is left after a minute is what the checks are for.
             Err(error) => eprintln!("soak: {error}"),
         }
-        // The least of the last readings: a page that is being made is on the heap too.
-        let quiet = Instant::now() + self.plan.quiet;
-        let mut least = last.context("stent does not answer")?;
-        while Instant::now() < quiet {
-            let reading = Reading::take(port, pid)?;
-            let heap = reading.heap.min(least.heap);
-            least = Reading { heap, ..reading };
-        }
-        Ok(least)
+        ensure!(last.is_some(), "stent does not answer");
+        std::thread::sleep(self.plan.quiet);
+        self.with_memory(Reading::take(port, pid)?)
+    }
+
+    /// Asks for the memory when all else has been read.
+    fn with_memory(&self, reading: Reading) -> Result<Reading> {
+        let (port, user) = (self.stent.port(), self.lab.postgres.superuser());
+        let console = Client::login(port, user, CONSOLE, &Off::default());
+        let mut console = console.map_err(|failure| anyhow!("the console: {failure}"))?;
+        self.counts.clients.fetch_add(1, Ordering::Relaxed);
+        reading.with_memory(&mut console)
     }
 }
 

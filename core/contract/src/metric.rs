@@ -185,7 +185,7 @@ metrics! {
         "Processes that the kernel killed in the target's cgroup for want of memory.";
     // The agent: verdicts.
     LeakVerdict: "stent_leak_verdict", Some("LeakVerdict"), Gauge, Count, &["target", "resource"], Agent,
-        "0 healthy, 1 suspect, 2 leak; resource is memory or connections.";
+        "0 healthy, 1 suspect, 2 leak; resource is memory, connections, descriptors or threads.";
     LeakConfidence: "stent_leak_confidence_ratio", None, Gauge, Ratio, &["target", "resource"], Agent,
         "How sure the verdict is.";
     MemoryGrowth: "stent_memory_growth_bytes_per_hour", Some("MemoryGrowth"), Gauge, BytesPerHour,

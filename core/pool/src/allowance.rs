@@ -43,7 +43,9 @@ impl Pools {
     pub fn demand(&self) -> u32 {
         let of = |pool: PoolId| {
             let used = self.slots.count(pool, State::Lent).saturating_add(self.waiters.count(pool));
-            used.min(self.size(pool))
+            // Beyond its size what it has of the reserve, or would open at once.
+            let reserve = self.slots.total(pool).saturating_add(self.at(pool).hunger);
+            used.min(self.size(pool).max(reserve))
         };
         self.all_pools().map(of).fold(0, u32::saturating_add)
     }

@@ -9,7 +9,7 @@ use crate::pools::Pools;
 use crate::slots::State;
 
 /// A pool at one moment. The five states of a server are disjoint; their sum is bounded by
-/// `size_max`, unless that has just been lowered.
+/// `size_max` and the reserve, unless they have just been lowered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Census {
     /// Servers that can be lent at once, or after a probe.
@@ -26,7 +26,7 @@ pub struct Census {
     pub waiting: u32,
     /// How long the first of them has waited; zero where nobody waits.
     pub maxwait: Duration,
-    /// `pool_size`.
+    /// `pool_size`; the reserve is beside it.
     pub size_max: u32,
     /// Whether a login has ever succeeded.
     pub ever_opened: bool,
@@ -67,6 +67,13 @@ impl Pools {
     pub fn waiting_room(&self) -> (usize, usize, usize) {
         let (free, len) = self.waiters.room();
         (self.waiters.len(), free, len)
+    }
+
+    /// Frees the places of waiters and servers that were there at a peak, as far as nobody has a later
+    /// one. To be called now and then; nothing that can be seen changes but the memory.
+    pub fn give_back(&mut self) {
+        self.waiters.give_back();
+        self.slots.give_back();
     }
 
     /// Counts one pool.

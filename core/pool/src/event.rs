@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::class::Class;
 use crate::id::{Home, PoolId, ServerId, WaiterId};
 
 /// Something that happened. An event that names a server which is gone, or is in a state that the
@@ -20,6 +21,8 @@ pub enum Event {
         waiter: WaiterId,
         /// Where it is.
         home: Home,
+        /// With whom it takes turns where it has to wait.
+        class: Class,
     },
     /// A client left while it was waiting, probed for or not. Without effect where the client
     /// does not wait: a server granted to it must be released in any case.
@@ -186,6 +189,8 @@ pub enum CloseCause {
     Lost,
     /// It was present at a [`Event::RetireAll`] or [`Event::Pause`].
     Retired,
+    /// It is one more than `pool_size`, and nobody waits any more.
+    Reserve,
     /// It is one more than [`crate::Pools::set_limits`] has left room for.
     Shrunk,
     /// Its place, under `max_db_connections`, is needed by another pool.

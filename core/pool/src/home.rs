@@ -3,11 +3,12 @@
 //! A server costs least where its socket is watched already, so among those that may be lent, and
 //! among the clients whose turn it nearly is, one of the same home is preferred. It is a preference
 //! and no partition: caps and queues are of the whole, and a server serves every home.
-//! Invariant: nobody is overtaken by a client that came more than [`HOME_MARGIN`] later, nobody
+//! Invariant: nobody is overtaken by a client of its class that came more than [`HOME_MARGIN`] later, nobody
 //! waits beside an idle server of another home, and a choice looks at [`HOME_LOOK_MAX`] at most.
 
 use std::time::{Duration, Instant};
 
+use crate::class::Class;
 use crate::id::{Home, PoolId, WaiterId};
 use crate::pools::Pools;
 use crate::waiters::Waiter;
@@ -34,17 +35,31 @@ impl Pools {
 
     /// Takes the waiter whose turn it is out of its queue, for a server of that home.
     pub(crate) fn next_waiter(&mut self, pool: PoolId, home: Home) -> Option<Waiter> {
-        let id = self.whose_turn(pool, home)?;
-        self.waiters.remove(id)
+        let (id, class) = self.whose_turn(pool, home)?;
+        let weight = self.limits.weight(class);
+        self.waiters.serve(id, weight)
     }
 
-    fn whose_turn(&self, pool: PoolId, home: Home) -> Option<WaiterId> {
-        let first = self.waiters.first(pool)?;
+    fn whose_turn(&self, pool: PoolId, home: Home) -> Option<(WaiterId, Class)> {
+        let mut near = self.waiters.walk_turn(pool)?;
+        let first = near.next()?;
         let asked = first.asked;
         let in_turn = |other: &&Waiter| other.asked.saturating_duration_since(asked) <= HOME_MARGIN;
-        let mut near = self.waiters.walk(pool).take(HOME_LOOK_MAX).take_while(in_turn);
+        let mut near = std::iter::once(first).chain(near).take(HOME_LOOK_MAX).take_while(in_turn);
         let chosen = near.find(|waiter| waiter.home == home).unwrap_or(first);
         assert_eq!(chosen.pool, pool, "a queue is of one pool");
-        Some(chosen.id)
+        Some((chosen.id, chosen.class))
+    }
+
+    /// Takes the first of those whose turn it is out of its queue.
+    pub(crate) fn first_in_turn(&mut self, pool: PoolId) -> Option<Waiter> {
+        let first = self.waiters.walk_turn(pool)?.next()?;
+        let (id, weight) = (first.id, self.limits.weight(first.class));
+        self.waiters.serve(id, weight)
+    }
+
+    /// The home of the waiter whose turn it is.
+    pub(crate) fn home_in_turn(&self, pool: PoolId) -> Option<Home> {
+        self.waiters.walk_turn(pool)?.next().map(|waiter| waiter.home)
     }
 }

@@ -1,12 +1,13 @@
 //! Lending: who gets which server, and who goes away without.
 //!
 //! The server that came to rest last is lent first, so that surplus servers stay idle and end by
-//! `server_idle_timeout`. Waiters are served in the order of arrival, and a released server goes
-//! straight to the first; with more than one home, nearly so (`home`). Invariant: nobody waits beside an idle server of the pool, except those
+//! `server_idle_timeout`. Waiters are served in the order of arrival, classes of them in turns (`lines`), and a released
+//! server goes straight to the first; with more than one home, nearly so (`home`). Invariant: nobody waits beside an idle server of the pool, except those
 //! for whom one is being probed.
 
 use std::time::{Duration, Instant};
 
+use crate::class::Class;
 use crate::event::{CloseCause, Condition, Decision, ProbeResult, Refusal};
 use crate::id::{Home, PoolId, ServerId, WaiterId};
 use crate::pools::{Minimum, Pools};
@@ -18,7 +19,7 @@ impl Pools {
         &mut self,
         pool: PoolId,
         waiter: WaiterId,
-        home: Home,
+        (home, class): (Home, Class),
         now: Instant,
         out: &mut Vec<Decision>,
     ) {
@@ -37,11 +38,12 @@ impl Pools {
         if waiting >= self.limits.waiters_max {
             return self.refuse(pool, waiter, Refusal::QueueFull, Duration::ZERO, out);
         }
-        if let Some(forecast) = self.hopeless_wait(pool, now) {
+        let class = self.limits.class_in_force(class);
+        if let Some(forecast) = self.hopeless_wait(pool, class, now) {
             let refusal = Refusal::Overloaded { forecast };
             return self.refuse(pool, waiter, refusal, Duration::ZERO, out);
         }
-        self.waiters.push(pool, waiter, home, now);
+        self.waiters.push(pool, waiter, (home, class), now);
         assert!(self.waiters.count(pool) <= self.limits.waiters_max, "waiters_max is kept");
         self.at_mut(pool).pace.begin(now);
         if self.at(pool).minimum == Minimum::Unused {
@@ -122,10 +124,10 @@ impl Pools {
             if self.waiters.count(pool) <= tested {
                 return;
             }
-            let home = self.waiters.first(pool).expect("more wait than are tested").home;
+            let home = self.home_in_turn(pool).expect("more wait than are tested");
             let Some(at) = self.choose_idle(pool, home, now) else { return };
             if self.is_fresh(at, now) {
-                let waiter = self.waiters.pop(pool).expect("more wait than servers are tested");
+                let waiter = self.first_in_turn(pool).expect("more wait than servers are tested");
                 self.grant_waiter(at, &waiter, now, out);
                 continue;
             }
@@ -153,17 +155,18 @@ impl Pools {
 
     /// How long one that comes now would wait at the least, if that is longer than it may: told at
     /// once, it can do something better with its time.
-    fn hopeless_wait(&mut self, pool: PoolId, now: Instant) -> Option<Duration> {
+    fn hopeless_wait(&mut self, pool: PoolId, class: Class, now: Instant) -> Option<Duration> {
         let timeout = self.limits.query_wait_timeout?;
         if self.is_paused(pool) {
             return None; // Its time does not run.
         }
-        let size = self.size(pool);
+        let size = self.size_with_reserve(pool);
         let growing = self.slots.total(pool) < size || self.slots.count(pool, State::Opening) > 0;
         if growing {
             return None;
         }
-        let ahead = self.waiters.count(pool);
+        // Those of other classes may all be behind it.
+        let ahead = self.waiters.count_of(pool, class);
         let turnover = size.saturating_mul(2);
         let pace = &mut self.at_mut(pool).pace;
         pace.forecast(ahead, turnover, Some(timeout), now).filter(|&wait| wait > timeout)

@@ -20,6 +20,7 @@
 //! ```
 //! A server counts against `pool_size` and `max_db_connections` in *every* state of the picture,
 //! `closing` included, so PostgreSQL never sees more connections than the caps.
+//! Beyond `pool_size` a pool has servers of its reserve while somebody waits (`reserve`).
 //! After [`Pools::set_limits`] has lowered a cap, servers above it stay until they are given back.
 //! [`Pools::listening`] is a pool of one, beside `pool_size`, for the connection that listens for
 //! the clients of another.
@@ -37,6 +38,7 @@ mod allowance;
 mod backoff;
 mod census;
 mod check;
+mod class;
 mod event;
 mod failover;
 pub mod fleet;
@@ -46,12 +48,14 @@ mod home;
 mod id;
 mod lend;
 mod limits;
+mod lines;
 mod list;
 mod open;
 mod pace;
 mod pause;
 mod pools;
 mod recycle;
+mod reserve;
 mod resize;
 mod room;
 mod seed;
@@ -59,6 +63,7 @@ mod slots;
 mod waiters;
 
 pub use census::{Census, Totals};
+pub use class::{CLASSES_MAX, Class, ClassRule, class_of};
 pub use event::{CloseCause, Condition, Decision, Event, OpenFailure, ProbeResult, Refusal};
 pub use failover::{Failover, Fitness, Found, PACE, PATIENCE, ServerRole};
 pub use hold::{Done, DueStage, Hold, HoldRule, Holder, Stage, due_stages};

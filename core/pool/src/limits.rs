@@ -3,8 +3,10 @@
 //! Invariant: nothing in this crate grows beyond a number of this file. Values out of range are
 //! brought into range here (see each field), so that no setting can make a decision impossible.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
+
+use crate::class::{CLASSES_MAX, Class};
 
 /// The most pools (pairs of database and user). A pool is never removed: it costs some 300 bytes.
 pub const POOLS_MAX: usize = 4_096;
@@ -38,6 +40,11 @@ pub const SWITCH_MARGIN: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// The most servers of one pool, in whatever state.
     pub pool_size: NonZeroU32,
+    /// How many servers beyond `pool_size` a pool may have for those who have waited for
+    /// `reserve_pool_timeout`.
+    pub reserve_pool_size: u32,
+    /// How long a waiter waits before a server of the reserve is opened for it; `None`: none is.
+    pub reserve_pool_timeout: Option<Duration>,
     /// How many servers a pool that has been used keeps open. Above `pool_size` it is `pool_size`.
     pub min_pool_size: u32,
     /// The most servers of one database over all users, in whatever state.
@@ -63,6 +70,10 @@ pub struct Limits {
     pub retry_max: Duration,
     /// The most waiters of one pool; the next is refused at once.
     pub waiters_max: u32,
+    /// How often each [`Class`] is served, in proportion to the others, while several wait for a pool;
+    /// the first is the usual one's. Fewer than two: there are no classes. At most
+    /// [`CLASSES_MAX`]; more are ignored.
+    pub class_weights: Vec<NonZeroU16>,
     /// The most logins in progress in one pool. 0 means 1.
     pub opening_max: u32,
 }
@@ -71,8 +82,22 @@ impl Limits {
     /// The same limits with each value in its range.
     pub(crate) fn in_range(mut self) -> Self {
         self.min_pool_size = self.min_pool_size.min(self.pool_size.get());
+        if self.reserve_pool_timeout.is_none() {
+            self.reserve_pool_size = 0;
+        }
+        self.class_weights.truncate(CLASSES_MAX);
         self.retry_max = self.retry_max.max(self.retry_min);
         self.opening_max = self.opening_max.max(1);
         self
+    }
+
+    /// The class of a client, if there is such a class; else the usual one.
+    pub(crate) fn class_in_force(&self, class: Class) -> Class {
+        if usize::from(class.0) < self.class_weights.len() { class } else { Class::USUAL }
+    }
+
+    /// The weight of a class; 1 for one that is no more.
+    pub(crate) fn weight(&self, class: Class) -> u32 {
+        self.class_weights.get(usize::from(class.0)).map_or(1, |weight| weight.get().into())
     }
 }

@@ -61,6 +61,11 @@ impl List {
         entries[index as usize].links().0[self.lane as usize].towards_head
     }
 
+    /// The neighbour of an entry on the way to the tail of its list of that lane.
+    pub(crate) fn after<T: Linked>(lane: Lane, entries: &Slab<T>, index: u32) -> Option<u32> {
+        entries[index as usize].links().0[lane as usize].towards_tail
+    }
+
     /// The entries from head to tail.
     pub(crate) fn walk<'a, T: Linked>(
         &self,

@@ -16,6 +16,15 @@ use crate::slots::State;
 /// How soon a pool below its minimum looks again for room that others have taken.
 const MINIMUM_EVERY: Duration = Duration::from_secs(1);
 
+/// What a server is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum For {
+    /// Somebody waits.
+    Waiters,
+    /// The minimum, or the successor of an old one.
+    Stock,
+}
+
 impl Pools {
     pub(crate) fn opened(
         &mut self,
@@ -129,7 +138,7 @@ impl Pools {
         if unserved == 0 {
             return 0;
         }
-        unserved.min(self.openings_left(pool, now))
+        unserved.min(self.openings_left(pool, For::Waiters, now))
     }
 
     /// Waiters whom nothing under way will serve.
@@ -150,7 +159,7 @@ impl Pools {
         }
         let server = self.slots.admit(number, self.at(number).epoch, now);
         out.push(Decision::Open { pool: number, server });
-        assert!(self.slots.total(number) <= self.size(number), "pool_size is kept");
+        assert!(self.slots.total(number) <= self.size_with_reserve(number), "pool_size is kept");
         self.rank(self.at(number).database);
         let opening = self.slots.count(number, State::Opening);
         assert!(opening <= self.limits.opening_max, "opening_max is kept");
@@ -175,7 +184,7 @@ impl Pools {
             && self.slots.count(pool, State::Opening) == 0
             && !others_first
             && self.has_room(database)
-            && self.openings_left(pool, now) > 0
+            && self.openings_left(pool, For::Stock, now) > 0
         {
             self.open(pool, now, out);
         }
@@ -184,7 +193,7 @@ impl Pools {
     fn keep_minimum(&mut self, pool: PoolId, now: Instant, out: &mut Vec<Decision>) {
         let database = self.at(pool).database;
         while self.lacks_minimum(pool) {
-            if self.openings_left(pool, now) == 0 {
+            if self.openings_left(pool, For::Stock, now) == 0 {
                 return; // The end of a login, of a server or of the pause comes back here.
             }
             let others_first = self.wanted > 0 || self.databases[database as usize].hunger > 0;
@@ -196,13 +205,17 @@ impl Pools {
     }
 
     /// How many logins the pool may begin now; where a pause forbids it, a retry is put down.
-    fn openings_left(&mut self, pool: PoolId, now: Instant) -> u32 {
+    fn openings_left(&mut self, pool: PoolId, whom: For, now: Instant) -> u32 {
         if self.is_paused(pool) {
             return 0;
         }
         let opening = self.slots.count(pool, State::Opening);
-        let places = self.size(pool).saturating_sub(self.slots.total(pool));
-        let places = places.min(self.limits.opening_max.saturating_sub(opening));
+        let logins = self.limits.opening_max.saturating_sub(opening);
+        let mut places = self.size(pool).saturating_sub(self.slots.total(pool));
+        if places == 0 && whom == For::Waiters && logins > 0 {
+            places = self.reserve_left(pool, now);
+        }
+        let places = places.min(logins);
         if places == 0 {
             return 0;
         }

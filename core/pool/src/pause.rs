@@ -98,7 +98,8 @@ impl Pools {
         }
         let pool = self.slots.get(at).pool;
         assert!(!self.is_paused(pool), "a paused pool has retired all servers and opens none");
-        self.is_crowded(pool).then_some(CloseCause::Shrunk)
+        let others = self.is_database_crowded(self.at(pool).database) || self.is_crowded_over_all();
+        if others { Some(CloseCause::Shrunk) } else { self.surplus(at) }
     }
 
     fn stand_still(&mut self, pool: PoolId) {

@@ -184,7 +184,9 @@ impl Pools {
     pub fn handle(&mut self, event: Event, now: Instant, out: &mut Vec<Decision>) {
         let now = self.begin(now);
         match event {
-            Event::Acquire { pool, waiter, home } => self.acquire(pool, waiter, home, now, out),
+            Event::Acquire { pool, waiter, home, class } => {
+                self.acquire(pool, waiter, (home, class), now, out);
+            }
             Event::Withdraw { waiter } => self.withdraw(waiter, now),
             Event::Opened { server, home } => self.opened(server, home, now, out),
             Event::OpenFailed { server, failure } => self.open_failed(server, failure, now, out),

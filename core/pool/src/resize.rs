@@ -28,7 +28,11 @@ impl Pools {
         let now = self.begin(now);
         let lives = |limits: &Limits| (limits.server_lifetime, limits.server_max_uses);
         let before = lives(&self.limits);
-        self.limits = limits.in_range();
+        let limits = limits.in_range();
+        if limits.class_weights != self.limits.class_weights {
+            self.waiters.forget_turns();
+        }
+        self.limits = limits;
         if lives(&self.limits) != before {
             self.renew_lifetimes(now);
         }
@@ -40,22 +44,20 @@ impl Pools {
         self.end();
     }
 
-    /// Whether a pool, its database or all together have more servers than their cap allows, not
-    /// counting those being closed.
-    pub(crate) fn is_crowded(&self, pool: PoolId) -> bool {
-        self.is_pool_crowded(pool)
-            || self.is_database_crowded(self.at(pool).database)
-            || self.is_crowded_over_all()
-    }
-
+    /// Whether all together have more servers than their cap allows, not counting those being closed.
     pub(crate) fn is_crowded_over_all(&self) -> bool {
         let staying = self.slots.len() - self.slots.all_closing() as usize;
         self.cap_over_all().is_some_and(|most| staying > most)
     }
 
     pub(crate) fn is_pool_crowded(&self, pool: PoolId) -> bool {
-        let staying = self.slots.total(pool) - self.slots.count(pool, State::Closing);
-        staying > self.size(pool)
+        self.staying(pool) > self.size(pool)
+            && !self.needs_reserve(pool, self.slots.count(pool, State::Tested))
+    }
+
+    /// The pool's servers without those being closed.
+    pub(crate) fn staying(&self, pool: PoolId) -> u32 {
+        self.slots.total(pool) - self.slots.count(pool, State::Closing)
     }
 
     pub(crate) fn is_database_crowded(&self, database: u32) -> bool {

@@ -13,6 +13,7 @@ use slab::Slab;
 
 use crate::id::{Home, PoolId, ServerId};
 use crate::list::{Lane, Linked, Links, List};
+use crate::waiters::enough;
 
 /// Where a server is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +124,13 @@ impl Slots {
         assert!((database as usize) < self.by_database.len(), "a pool's database exists");
         let lists = [List::new(Lane::Own); STATES];
         self.by_pool.push(PoolSlots { database, lists, total: 0, overage: 0 });
+    }
+
+    /// Frees places behind the last that is taken.
+    pub(crate) fn give_back(&mut self) {
+        if self.entries.capacity() > enough(self.entries.len()) {
+            self.entries.shrink_to_fit();
+        }
     }
 
     /// A new server, opening.

@@ -1,7 +1,8 @@
 //! The queues of clients without a server: first come, first served, in each pool and over all.
 //!
-//! Invariant: every waiter is in the queue of its pool and in the index, and unless the pool is
-//! paused in the common queue; both queues are in the order of arrival. With one
+//! Where clients are of several classes, a pool has a line for each, and they take turns (`lines`).
+//! Invariant: every waiter is in a line of its pool and in the index, and unless the pool is
+//! paused in the common queue; all are in the order of arrival. With one
 //! `query_wait_timeout` for all, the head of the common queue is therefore the next to run out of
 //! time.
 
@@ -10,7 +11,9 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
+use crate::class::Class;
 use crate::id::{Home, PoolId, WaiterId};
+use crate::lines::Lines;
 use crate::list::{Lane, Linked, Links, List};
 
 /// A client in the queue.
@@ -19,6 +22,7 @@ pub(crate) struct Waiter {
     pub(crate) id: WaiterId,
     pub(crate) pool: PoolId,
     pub(crate) home: Home,
+    pub(crate) class: Class,
     /// When it asked.
     pub(crate) asked: Instant,
     pub(crate) place: Place,
@@ -42,10 +46,15 @@ pub(crate) struct Waiters {
     arrived: u64,
 }
 
+/// How many places are kept where so many are taken.
+pub(crate) const fn enough(taken: usize) -> usize {
+    2 * taken + 4
+}
+
 /// The waiters of a pool.
 #[derive(Debug)]
 struct Queue {
-    list: List,
+    lines: Lines,
     clock: Clock,
 }
 
@@ -78,7 +87,7 @@ impl Waiters {
     }
 
     pub(crate) fn add_pool(&mut self) {
-        self.by_pool.push(Queue { list: List::new(Lane::Own), clock: Clock::Runs });
+        self.by_pool.push(Queue { lines: Lines::new(), clock: Clock::Runs });
     }
 
     pub(crate) fn contains(&self, id: WaiterId) -> bool {
@@ -90,7 +99,12 @@ impl Waiters {
     }
 
     pub(crate) fn count(&self, pool: PoolId) -> u32 {
-        self.by_pool[pool.index()].list.len()
+        self.by_pool[pool.index()].lines.len()
+    }
+
+    /// Those of a class.
+    pub(crate) fn count_of(&self, pool: PoolId, class: Class) -> u32 {
+        self.by_pool[pool.index()].lines.len_of(class)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -104,27 +118,54 @@ impl Waiters {
         (places - self.entries.len(), len)
     }
 
+    /// Frees places behind the last that is taken.
+    pub(crate) fn give_back(&mut self) {
+        let waiting = self.entries.len();
+        if self.entries.capacity() > enough(waiting) {
+            self.entries.shrink_to_fit();
+        }
+        self.index.shrink_to(enough(waiting));
+        assert_eq!(self.entries.len(), waiting, "nobody is sent away for it");
+    }
+
     /// The waiter that runs out of time first.
     pub(crate) fn oldest(&self) -> Option<&Waiter> {
         self.all.head().map(|at| &self.entries[at as usize])
     }
 
+    /// The one that has waited for longest.
     pub(crate) fn first(&self, pool: PoolId) -> Option<&Waiter> {
         self.nth(pool, 0)
     }
 
-    /// The waiter with `before` others of its pool ahead of it. Walks over those.
+    /// The waiter with `before` others of its pool ahead of it in the order of arrival. Walks over
+    /// those.
     pub(crate) fn nth(&self, pool: PoolId, before: u32) -> Option<&Waiter> {
-        self.walk(pool).nth(before as usize)
+        let at = self.by_pool[pool.index()].lines.nth(&self.entries, before)?;
+        Some(&self.entries[at as usize])
     }
 
     /// The waiters of a pool in the order of arrival.
     pub(crate) fn walk(&self, pool: PoolId) -> impl Iterator<Item = &Waiter> {
-        self.by_pool[pool.index()].list.walk(&self.entries).map(|at| &self.entries[at as usize])
+        let lines = &self.by_pool[pool.index()].lines;
+        lines.in_order(&self.entries).map(|at| &self.entries[at as usize])
+    }
+
+    /// Those of the class whose turn it is, in the order of arrival.
+    pub(crate) fn walk_turn(&self, pool: PoolId) -> Option<impl Iterator<Item = &Waiter>> {
+        let lines = &self.by_pool[pool.index()].lines;
+        let walk = lines.walk(lines.turn()?, &self.entries);
+        Some(walk.map(|at| &self.entries[at as usize]))
     }
 
     /// Queues a client that is not queued.
-    pub(crate) fn push(&mut self, pool: PoolId, id: WaiterId, home: Home, now: Instant) {
+    pub(crate) fn push(
+        &mut self,
+        pool: PoolId,
+        id: WaiterId,
+        (home, class): (Home, Class),
+        now: Instant,
+    ) {
         assert!(!self.contains(id), "a client waits once at a time");
         assert!(
             self.all.tail().is_none_or(|at| self.entries[at as usize].place.since <= now),
@@ -132,11 +173,11 @@ impl Waiters {
         );
         self.arrived += 1;
         let place = Place { number: self.arrived, since: now };
-        let waiter = Waiter { id, pool, home, asked: now, place, links: Links::default() };
+        let waiter = Waiter { id, pool, home, class, asked: now, place, links: Links::default() };
         let at = self.entries.insert(waiter);
         let at = u32::try_from(at).expect("the waiters of all pools are fewer than 2^32");
         let queue = &mut self.by_pool[pool.index()];
-        queue.list.push_tail(&mut self.entries, at);
+        queue.lines.push(&mut self.entries, at);
         if queue.clock == Clock::Runs {
             self.all.push_tail(&mut self.entries, at);
         }
@@ -148,7 +189,7 @@ impl Waiters {
         let queue = &mut self.by_pool[pool.index()];
         assert_eq!(queue.clock, Clock::Runs, "a clock is stopped once");
         queue.clock = Clock::Stands;
-        let waiting: Vec<u32> = queue.list.walk(&self.entries).collect();
+        let waiting: Vec<u32> = queue.lines.in_order(&self.entries).collect();
         for at in waiting {
             self.all.unlink(&mut self.entries, at);
         }
@@ -159,7 +200,7 @@ impl Waiters {
         let queue = &mut self.by_pool[pool.index()];
         assert_eq!(queue.clock, Clock::Stands, "a clock that was stopped is started");
         queue.clock = Clock::Runs;
-        let waiting: Vec<u32> = queue.list.walk(&self.entries).collect();
+        let waiting: Vec<u32> = queue.lines.in_order(&self.entries).collect();
         for at in waiting {
             self.arrived += 1;
             self.entries[at as usize].place = Place { number: self.arrived, since: now };
@@ -167,10 +208,22 @@ impl Waiters {
         }
     }
 
-    /// Takes out the first of a pool.
+    /// Takes out the one of a pool that has waited for longest.
     pub(crate) fn pop(&mut self, pool: PoolId) -> Option<Waiter> {
         let id = self.first(pool)?.id;
         self.remove(id)
+    }
+
+    /// Turns are counted anew: by other weights.
+    pub(crate) fn forget_turns(&mut self) {
+        self.by_pool.iter_mut().for_each(|queue| queue.lines.forget_turns());
+    }
+
+    /// Takes out a client that has its turn; `weight` is its class's.
+    pub(crate) fn serve(&mut self, id: WaiterId, weight: u32) -> Option<Waiter> {
+        let waiter = self.remove(id)?;
+        self.by_pool[waiter.pool.index()].lines.served(waiter.class, weight);
+        Some(waiter)
     }
 
     /// Takes out a client, if it is queued.
@@ -178,7 +231,7 @@ impl Waiters {
         let at = self.index.remove(&id)?;
         let pool = self.entries[at as usize].pool;
         let queue = &mut self.by_pool[pool.index()];
-        queue.list.unlink(&mut self.entries, at);
+        queue.lines.unlink(&mut self.entries, at);
         if queue.clock == Clock::Runs {
             self.all.unlink(&mut self.entries, at);
         }
@@ -194,17 +247,20 @@ impl Waiters {
             assert!(places.is_sorted(), "queues are in the order of arrival");
         };
         places(&self.all);
-        for (number, Queue { list, .. }) in self.by_pool.iter().enumerate() {
-            list.check(&self.entries);
-            places(list);
-            for at in list.walk(&self.entries) {
+        for (number, Queue { lines, .. }) in self.by_pool.iter().enumerate() {
+            lines.check(&self.entries);
+            let order = || lines.in_order(&self.entries);
+            let ordered = order().map(|at| self.entries[at as usize].place);
+            assert!(ordered.is_sorted(), "queues are in the order of arrival");
+            assert_eq!(order().count(), lines.len() as usize, "the order is of all lines");
+            for at in order() {
                 let waiter = &self.entries[at as usize];
                 assert_eq!(waiter.pool.index(), number, "a waiter is in its pool's queue");
                 assert_eq!(self.index.get(&waiter.id), Some(&at), "the index is true");
             }
         }
         let queued = |queues: &mut dyn Iterator<Item = &Queue>| -> u32 {
-            queues.map(|queue| queue.list.len()).sum()
+            queues.map(|queue| queue.lines.len()).sum()
         };
         let all = queued(&mut self.by_pool.iter());
         assert_eq!(all as usize, self.entries.len(), "every waiter is in its pool's queue");

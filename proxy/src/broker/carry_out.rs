@@ -41,6 +41,11 @@ pub(super) fn spare() -> Vec<Due> {
     SPARE.take()
 }
 
+/// Keeps so much of it.
+pub(super) fn give_back_spare(enough: usize) {
+    SPARE.with_borrow_mut(|spare| spare.shrink_to(enough));
+}
+
 impl Broker {
     /// Does what is due.
     pub(super) fn carry_out(self: &Arc<Self>, mut dues: Vec<Due>) {

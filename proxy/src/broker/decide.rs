@@ -18,6 +18,7 @@ use stent_pool::{
 use super::{Broker, Inner, Slot};
 use crate::clients::{Asking, ClientId, ClientState, Outcome};
 use crate::connect::OpenError;
+use crate::leftovers;
 use crate::link::Link;
 use crate::shared::Guard;
 
@@ -51,7 +52,27 @@ impl Queues {
     }
 }
 
+impl Inner {
+    /// Frees what a storm has needed.
+    pub(crate) fn give_back(&mut self) {
+        self.clients.give_back();
+        self.pools.give_back();
+        let used = self.servers.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.servers.truncate(used);
+        self.servers.shrink_to(leftovers::enough(used));
+        let Queues { events, decisions, dues, asleep_until: _ } = &mut self.queues;
+        events.shrink_to(leftovers::enough(0));
+        decisions.shrink_to(leftovers::enough(0));
+        dues.shrink_to(leftovers::enough(0));
+    }
+}
+
 impl Broker {
+    /// Frees this worker's room for what is due, beyond what is usual.
+    pub(crate) fn give_back_dues(&self) {
+        super::carry_out::give_back_spare(leftovers::enough(0));
+    }
+
     /// Tells the pools what happened, and does what they decide.
     pub(crate) fn handle(self: &Arc<Self>, event: Event) {
         let mut inner = self.inner();

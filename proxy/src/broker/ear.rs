@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use stent_pool::{Condition, Event, PoolId, TooManyPools, WaiterId};
+use stent_pool::{Class, Condition, Event, PoolId, TooManyPools, WaiterId};
 
 use super::{Broker, Inner, PoolEntry, Role};
 use crate::link::Link;
@@ -41,7 +41,8 @@ impl Broker {
 
     /// A hub asks for its connection.
     pub(crate) fn acquire_ear(self: &Arc<Self>, ear: PoolId) {
-        self.handle(Event::Acquire { pool: ear, waiter: waiter(ear), home: workers::home() });
+        let (waiter, home, class) = (waiter(ear), workers::home(), Class::USUAL);
+        self.handle(Event::Acquire { pool: ear, waiter, home, class });
     }
 
     /// It needs none any more. One that was granted meanwhile is the hub's to give back.

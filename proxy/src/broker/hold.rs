@@ -2,6 +2,7 @@
 //!
 //! Owns: the look round and which stages a holder has been through. Refuses: when a stage is due (that
 //! is `stent_pool`'s), and ending a session (that is its own: it is ordered to).
+//! Clients that replicate are not looked at: a stream is meant to last.
 //! Invariant: nothing on the way of a query knows of this; an order is for one checkout, and whoever
 //! has the server after it never gets it.
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use stent_contract::snapshot::HolderState;
 use stent_pool::{Done, DueStage, Hold, HoldRule, Holder, Stage, due_stages};
 use stent_wire::report::{Report, SqlState};
+use stent_wire::startup::Replication;
 
 use super::{Broker, Inner, Slot};
 use crate::cancel;
@@ -88,6 +90,9 @@ impl Broker {
         for (at, slot) in inner.servers.iter().enumerate() {
             let Some(slot) = slot else { continue };
             let Some(facts) = &slot.facts else { continue };
+            if facts.replication != Replication::Off {
+                continue; // It streams for as long as its standby lives: that is no leak.
+            }
             let Some(checkout) = facts.checkout() else { continue };
             let mut record = follow(records.get(&at), &checkout);
             let ages = record.began.map(|began| Some(now.saturating_duration_since(began?)));

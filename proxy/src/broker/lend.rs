@@ -44,8 +44,10 @@ impl Broker {
         let (now, waiter) = (clock::now(), WaiterId(client.waiter_key()));
         let mut inner = self.inner();
         inner.clients.set_state(client, ClientState::Waiting);
-        inner.clients.get_mut(client).asking = Asking::Now;
-        inner.decide(Event::Acquire { pool, waiter, home: workers::home() }, now);
+        let entry = inner.clients.get_mut(client);
+        entry.asking = Asking::Now;
+        let (home, class) = (workers::home(), entry.class);
+        inner.decide(Event::Acquire { pool, waiter, home, class }, now);
         let outcome = inner.take_outcome(client, now);
         self.leave(inner);
         match at_home(outcome) {

@@ -7,8 +7,10 @@
 //! the inside is never held across an `await`.
 
 mod carry_out;
+mod classify;
 mod decide;
 mod dedicate;
+mod dismiss;
 mod ear;
 mod hold;
 mod idle;
@@ -22,9 +24,8 @@ mod welcome;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stent_pool::{Failover, PoolId, Pools, ServerId, TooManyPools};
@@ -90,6 +91,8 @@ pub(crate) struct Broker {
     /// Statement texts of all clients.
     pub(crate) texts: Lock<Texts>,
     draining: AtomicU8,
+    /// While it closes: up to which number clients leave, see [`Broker::dismiss`].
+    dismissed: AtomicU64,
     /// What is shown of the fleet budget.
     pub(crate) fleet: Lock<fleet::Shown>,
     /// Tells the janitor that a deadline has come nearer.
@@ -109,7 +112,7 @@ pub(crate) enum Draining {
     No,
     /// It has been told to stop, and serves on: the application beside it may not have finished.
     Serving,
-    /// It shuts down: idle clients leave, busy ones may finish their transaction.
+    /// It shuts down: idle clients leave in turn, busy ones may finish their transaction.
     Closing,
 }
 
@@ -261,6 +264,7 @@ impl Broker {
             texts: Lock::default(),
             fleet: Lock::default(),
             draining: AtomicU8::new(0),
+            dismissed: AtomicU64::new(0),
             janitor: Notify::new(),
         }))
     }
@@ -356,16 +360,6 @@ impl Broker {
     /// Is told to stop: from here on it is not ready for more, and serves who comes.
     pub(crate) fn serve_on(&self) {
         self.draining.store(1, Ordering::Release);
-    }
-
-    /// Stops taking new work and wakes every session, so that the idle ones leave.
-    pub(crate) fn drain(&self) {
-        self.draining.store(2, Ordering::Release);
-        let wakers: Vec<Waker> =
-            self.inner().clients.iter().filter_map(|client| client.waker.clone()).collect();
-        for waker in wakers {
-            waker.wake();
-        }
     }
 
     /// A client connection ended.

@@ -60,6 +60,8 @@ impl Present {
         let config = &self.config;
         Limits {
             pool_size: config.default_pool_size,
+            reserve_pool_size: config.reserve_pool_size,
+            reserve_pool_timeout: config.reserve_pool_timeout,
             min_pool_size: config.min_pool_size,
             max_db_connections: config.max_db_connections,
             max_server_connections: config.max_server_connections,
@@ -70,6 +72,7 @@ impl Present {
             server_check_delay: config.server_check_delay,
             retry_min: RETRY_MIN,
             retry_max: RETRY_MAX,
+            class_weights: config.queue_classes.weights.clone(),
             waiters_max: config.max_client_conn.get(),
             opening_max: OPENING_MAX,
         }
@@ -104,6 +107,7 @@ impl Broker {
         let now = clock::now();
         let mut inner = self.inner();
         inner.set_limits(limits, now);
+        inner.classify_all(&self.present().config.queue_classes);
         if moved {
             for pool in inner.pools_with_servers() {
                 inner.retire(pool, now);

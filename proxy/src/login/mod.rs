@@ -11,11 +11,12 @@ pub(crate) mod gate;
 pub(crate) mod keys;
 mod prove;
 mod rules;
+mod seats;
 pub(crate) mod verifiers;
 
 use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ pub(crate) struct Login {
     pub(crate) inbox: Inbox,
     /// To what the client may bind its proof: of the certificate that we have shown it.
     pub(crate) end_point: Option<EndPoint>,
+    /// What goes out with the next words: the end of a proof, which no client answers.
+    pub(crate) unsaid: Vec<u8>,
 }
 
 /// What a client has at the end of its login.
@@ -99,10 +102,23 @@ enum Way {
     Console(Rights, String),
 }
 
-/// Takes a socket from its first byte to the start of its session.
-pub(crate) async fn serve(broker: Arc<Broker>, id: ClientId, stream: Stream) {
+/// Takes a socket from its first byte to the start of its session, in a task of its own.
+pub(crate) fn begin(broker: Arc<Broker>, id: ClientId, stream: Stream) {
+    // In a box: the runtime moves a task about before it runs and when it ends, and this one is
+    // large beside what most logins are (a lookup, a server that is opened first).
+    tokio::task::spawn_local(Box::pin(serve(broker, id, stream)));
+}
+
+async fn serve(broker: Arc<Broker>, id: ClientId, stream: Stream) {
     let inbox = Inbox::default();
-    let mut login = Login { broker: Arc::clone(&broker), id, stream, inbox, end_point: None };
+    let mut login = Login {
+        broker: Arc::clone(&broker),
+        id,
+        stream,
+        inbox,
+        end_point: None,
+        unsaid: Vec::new(),
+    };
     match login.run().await {
         Ok(Way::Session(home)) => {
             tokio::task::spawn_local(login.into_session(home));
@@ -149,8 +165,8 @@ async fn settle(
             Ok(Settled { welcome: said.unwrap_or_default(), pid, server: Some(lent) })
         }
         PoolMode::Transaction | PoolMode::Statement => {
-            let welcome = in_time(broker, id, broker.welcome(id, pool, &start.params));
-            let welcome = welcome.await?.map_err(failed)?;
+            let welcome = pin!(broker.welcome(id, pool, &start.params));
+            let welcome = in_time(broker, id, welcome).await?.map_err(failed)?;
             Ok(Settled { welcome, pid: id.cancel_pid(), server: None })
         }
     }
@@ -161,10 +177,10 @@ async fn settle(
 async fn in_time<T>(
     broker: &Arc<Broker>,
     id: ClientId,
-    step: impl Future<Output = T>,
+    mut step: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Failed> {
     let timeout = broker.present().config.client_login_timeout;
-    let (mut step, mut left) = (pin!(step), timeout);
+    let mut left = timeout;
     loop {
         let look = left.min(LOOK_EVERY);
         match tokio::time::timeout(look, step.as_mut()).await {
@@ -193,10 +209,12 @@ fn too_slow(broker: &Broker, id: ClientId, timeout: Duration) -> Failed {
 impl Login {
     async fn run(&mut self) -> Result<Way, Failed> {
         let (arrival, broker) = (self.arrive()?, Arc::clone(&self.broker));
-        let (startup, access) = in_time(&broker, self.id, self.proven(&arrival)).await??;
+        let (startup, access) = in_time(&broker, self.id, pin!(self.proven(&arrival))).await??;
         drop(arrival);
-        let bytes: [u8; CANCEL_KEY_LEN_MAX] = self.broker.entropy.bytes().map_err(Failed::gone)?;
-        let key = CancelKey::new(&bytes[..startup.cancel_key_len()]).map_err(Failed::gone)?;
+        let mut key = [0; CANCEL_KEY_LEN_MAX];
+        let key = &mut key[..startup.cancel_key_len()];
+        self.broker.entropy.fill(key).map_err(Failed::gone)?;
+        let key = CancelKey::new(key).map_err(Failed::gone)?;
         match access {
             Access::Database => self.seat(startup, key).await.map(Way::Session),
             Access::Console(rights) => self.open_console(rights, startup.user, key).await,
@@ -211,7 +229,7 @@ impl Login {
         user: String,
         key: CancelKey,
     ) -> Result<Way, Failed> {
-        let mut last = Vec::new();
+        let mut last = std::mem::take(&mut self.unsaid);
         console::put_welcome(&mut last, self.id, &key);
         self.broker.inner().clients.get_mut(self.id).key = Some(key);
         self.tell(&last).await?;
@@ -233,13 +251,13 @@ impl Login {
         })?;
         let params = broker.shared_params(pool, startup.params);
         let start = Start { params, replication: startup.replication };
-        broker.inner().clients.set_home(id, pool, Arc::clone(&start.params));
+        broker.take_seat(id, pool, &start.params)?;
         let settled = tokio::select! {
             biased;
             settled = settle(&broker, id, pool, &start) => settled?,
             error = self.inbox.until_gone(&mut self.stream) => return Err(Failed::gone(error)),
         };
-        let mut last = Vec::new();
+        let mut last = std::mem::take(&mut self.unsaid);
         put_ok(&mut last);
         last.extend_from_slice(&settled.welcome);
         put_backend_key_data(&mut last, settled.pid, &key);
@@ -350,24 +368,25 @@ impl Login {
     }
 
     fn into_session(self, home: Home) -> Session {
-        let Self { broker, id, stream, inbox, end_point: _ } = self;
+        let Self { broker, id, stream, inbox, end_point: _, unsaid: _ } = self;
         Session::new(broker, id, home, stream, inbox.into_bytes())
     }
 
     fn into_console(self, rights: Rights, user: String) -> Console {
-        let Self { broker, id, stream, inbox, end_point: _ } = self;
+        let Self { broker, id, stream, inbox, end_point: _, unsaid: _ } = self;
         Console { broker, id, user, rights, stream, inbox, skip: Skip::No }
     }
 
     /// Says the last word, if there is one, and writes the end into the ledger.
     fn end(self, failed: Failed) {
-        let Self { broker, id, mut stream, .. } = self;
+        let Self { broker, id, mut stream, mut unsaid, .. } = self;
         match failed {
             Failed::Quietly => drop(broker.inner().clients.remove(id)),
             Failed::Gone(detail) => broker.client_ended(id, Cause::Gone, &detail),
             Failed::Answered { cause, answer, detail } => {
                 // A client that does not even read its refusal does not get it.
-                let _ = stream.try_write(&answer);
+                unsaid.extend_from_slice(&answer);
+                let _ = stream.try_write(&unsaid);
                 stream.shutdown_write();
                 broker.client_ended(id, cause, &detail);
             }

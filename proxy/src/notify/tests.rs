@@ -28,6 +28,8 @@ fn open() -> (Arc<Hub>, Clients) {
 fn limits() -> stent_pool::Limits {
     stent_pool::Limits {
         pool_size: std::num::NonZeroU32::MIN,
+        reserve_pool_size: 0,
+        reserve_pool_timeout: None,
         min_pool_size: 0,
         max_db_connections: None,
         max_server_connections: None,
@@ -38,6 +40,7 @@ fn limits() -> stent_pool::Limits {
         server_check_delay: std::time::Duration::ZERO,
         retry_min: stent_pool::RETRY_MIN,
         retry_max: stent_pool::RETRY_MAX,
+        class_weights: Vec::new(),
         waiters_max: 1,
         opening_max: 1,
     }

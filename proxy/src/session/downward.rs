@@ -268,7 +268,7 @@ impl Session {
         self.reading = None;
         link.applied = std::sync::Arc::clone(&self.params);
         let params = std::sync::Arc::clone(&self.params);
-        self.broker.inner().clients.get_mut(self.id).params = Some(params);
+        self.broker.learn_params(self.id, params);
     }
 
     /// `DEALLOCATE ALL` and `DISCARD ALL`, by whatever route, leave no statement on the server.

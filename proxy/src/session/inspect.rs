@@ -232,7 +232,7 @@ impl Session {
         self.params = Arc::new(params);
         self.reading = None;
         let params = Arc::clone(&self.params);
-        self.broker.inner().clients.get_mut(self.id).params = Some(params);
+        self.broker.learn_params(self.id, params);
     }
 }
 

@@ -41,7 +41,7 @@ use stent_wire::params::Params;
 use stent_wire::prepared::{ClientStatements, Reading};
 use stent_wire::report::Report;
 
-use crate::broker::{Broker, Draining};
+use crate::broker::Broker;
 use crate::clients::{ClientId, Outcome};
 use crate::clock::InTurn;
 use crate::config::PoolMode;
@@ -222,7 +222,7 @@ impl Session {
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Step {
-        if self.broker.draining() == Draining::Closing {
+        if self.broker.is_dismissed(self.id) {
             return self.leave_for_shutdown();
         }
         match self.flush(cx) {
@@ -293,7 +293,7 @@ impl Session {
         let Phase::Linked(mut link) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             unreachable!("called in the phase Linked only")
         };
-        if self.broker.draining() == Draining::Closing && self.is_at_rest(&link) {
+        if self.broker.is_dismissed(self.id) && self.is_at_rest(&link) {
             self.give_back(link);
             return self.leave_for_shutdown();
         }

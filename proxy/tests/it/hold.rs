@@ -5,7 +5,7 @@ use std::time::Duration;
 use stent_proxy::config::{Config, Hold, HoldRule, Stage};
 use stent_testkit::Postgres;
 
-use super::raw::{Raw, field, query};
+use super::raw::{Raw, field, query, startup};
 use super::support::{Proxy, until};
 
 fn rule(hold: Hold, stage: Stage, milliseconds: u64) -> HoldRule {
@@ -120,4 +120,24 @@ async fn a_rule_for_others_leaves_a_client_alone() {
     client.batch_execute("select pg_sleep(0.7)").await.unwrap();
     assert_eq!(count(&proxy, "query", "warn"), 1);
     assert_eq!(count(&proxy, "idle_in_transaction", "warn"), 0);
+}
+
+#[tokio::test]
+async fn a_replication_stream_is_left_alone_however_long_it_lasts() {
+    let pg = Postgres::builder().setting("wal_level", "logical").start().unwrap();
+    let rules = Hold::ALL.map(|hold| rule(hold, Stage::Close, 300));
+    let proxy = Proxy::start(&pg, limited(rules.to_vec()));
+    let mut stream = Raw::connect(&proxy);
+    let who = [("user", "postgres"), ("database", "postgres"), ("replication", "true")];
+    stream.send(&startup(&who));
+    stream.until_ready();
+    let at = pg.value("select pg_current_wal_lsn()").unwrap();
+    stream.send(&query(&format!("START_REPLICATION PHYSICAL {at}")));
+    assert_eq!(stream.next().map(|(tag, _)| tag), Some(b'W'), "it streams");
+    let client = proxy.client().await;
+    client.batch_execute("select pg_sleep(600)").await.expect_err("it runs for too long");
+    assert_eq!(count(&proxy, "query", "close"), 1, "that client's, who came after the stream");
+    pg.sql("create table t (a int)").unwrap();
+    let mut written = || matches!(stream.next(), Some((b'd', body)) if body[0] == b'w');
+    while !written() {}
 }

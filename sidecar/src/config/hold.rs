@@ -36,7 +36,7 @@ impl KeyType for HoldRules {
 }
 
 /// Parts of a text, without those that are empty; what is between double quotes is in one part.
-fn split(text: &str, separator: char) -> Result<Vec<String>, String> {
+pub(super) fn split(text: &str, separator: char) -> Result<Vec<String>, String> {
     let mut parts = vec![String::new()];
     let mut quoted = false;
     for letter in text.chars() {
@@ -110,19 +110,21 @@ fn show_rule(rule: &HoldRule) -> String {
         ("user", &rule.user),
         ("application_name", &rule.application_name),
     ];
-    for (name, value) in selectors {
-        if let Some(value) = value {
-            let plain = value.chars().all(|letter| !letter.is_whitespace() && letter != ',');
-            let quote = if plain && !value.is_empty() { "" } else { "\"" };
-            words.push(format!("{name}={quote}{value}{quote}"));
-        }
-    }
+    words.extend(selectors.into_iter().filter_map(|(name, value)| show_selector(name, value)));
     for stage in Stage::ALL {
         if let Some(age) = rule.stages[stage as usize] {
             words.push(format!("{}={}", stage.as_str(), age.as_secs_f64()));
         }
     }
     words.join(" ")
+}
+
+/// `name=value`, with quotes where it needs them; `None` without a value.
+pub(super) fn show_selector(name: &str, value: &Option<String>) -> Option<String> {
+    let value = value.as_ref()?;
+    let plain = value.chars().all(|letter| !letter.is_whitespace() && letter != ',');
+    let quote = if plain && !value.is_empty() { "" } else { "\"" };
+    Some(format!("{name}={quote}{value}{quote}"))
 }
 
 /// The rules of `hold_limits`, and behind them PgBouncer's timeouts for everybody else. A rule

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use stent_proxy::config::{AuthMethod, PoolMode, PortUse, StatementCache, TlsMode};
 
 use super::address::{ListenAddr, OptionalAddress, Targets};
+use super::classes::Classes;
 use super::console::UserNames;
 use super::hold::HoldRules;
 use super::lookup::{LookupSql, OptionalName};
@@ -198,6 +199,10 @@ keys! {
         "The most clients at a time. The admin console needs no room among them.";
     max_client_conn_per_address: Option<NonZeroU32> = "0", "clients", Proxy, Public,
         "The most clients of one address at a time, those in their login included; 0: no limit. Not for clients of the unix socket and the admin console.";
+    max_db_client_connections: Option<NonZeroU32> = "0", "clients", Proxy, Public,
+        "The most clients of one database at a time, over all users; 0: no limit.";
+    max_user_client_connections: Option<NonZeroU32> = "0", "clients", Proxy, Public,
+        "The most clients of one user at a time, over all databases; 0: no limit.";
     admin_users: UserNames = "", "", Proxy, Public,
         "Users who may use the admin console: the database stent (or pgbouncer) of the proxy itself, where psql answers SHOW HELP, and give its commands (PAUSE, RESUME, RECONNECT, RELOAD). They prove themselves as auth_type says. The operating system user of the proxy needs neither name nor proof over the unix socket, as user stent or pgbouncer. Empty, with stats_users: nobody else, and the two databases are PostgreSQL's.";
     stats_users: UserNames = "", "", Proxy, Public,
@@ -205,9 +210,9 @@ keys! {
     client_login_timeout: PositiveSeconds = "60", "seconds", Proxy, Public,
         "Time for a client's login.";
     drain_serve_timeout: Seconds = "15", "seconds", Proxy, Public,
-        "How long after SIGTERM clients old and new are served as before, while there are any: the application is stopped at the same time. Then idle ones are closed and the others at the end of their transaction, until shutdown_timeout.";
+        "How long after SIGTERM clients old and new are served as before, while there are any: the application is stopped at the same time. Then idle ones are closed, one after the other so that they do not come back all at once, and the others at the end of their transaction, until shutdown_timeout.";
     upgrade_drain_timeout: Seconds = "3600", "seconds", Proxy, Public,
-        "How long after an upgrade (stent upgrade) the old proxy serves the clients that it has; new ones are the new proxy's. Then idle ones are closed and the others at the end of their transaction.";
+        "How long after an upgrade (stent upgrade) the old proxy serves the clients that it has; new ones are the new proxy's. Then idle ones are closed, one after the other so that they do not come back all at once, and the others at the end of their transaction.";
     // TLS.
     client_tls_sslmode: TlsMode = "disable", "", Proxy, Public,
         "TLS for clients over TCP: require refuses clients without it, verify-ca asks for a certificate that client_tls_ca_file has signed. The unix socket needs none.";
@@ -236,6 +241,10 @@ keys! {
         "The most servers of one pool (one database and user). While clients LISTEN in transaction or statement mode there is one connection more, which listens for all of them.";
     min_pool_size: u32 = "0", "servers", Proxy, Public,
         "Servers that a pool in use keeps open.";
+    reserve_pool_size: u32 = "0", "servers", Proxy, Public,
+        "Servers that a pool may have beyond default_pool_size for clients that have waited for reserve_pool_timeout, below all other limits. They are the first to be closed: as soon as one comes back and nobody waits.";
+    reserve_pool_timeout: Timeout = "5", "seconds", Proxy, Public,
+        "How long a client waits before it may have one of those; 0: there is no reserve.";
     max_db_connections: Option<NonZeroU32> = "0", "servers", Proxy, Public,
         "The most connections to one database, over all users, those that listen for clients included; 0: no limit.";
     max_server_connections: Option<NonZeroU32> = "0", "servers", Proxy, Public,
@@ -250,8 +259,10 @@ keys! {
         "Connections that the fleet leaves free: for the first connection of tasks that start, as many at a time, and for whoever connects without Stent.";
     query_wait_timeout: Timeout = "120", "seconds", Proxy, Public,
         "How long a client may wait for a server before it gets an error that says who holds them; 0: for ever.";
+    queue_classes: Classes = "", "", Proxy, Public,
+        "Clients that wait for a server behind others, as rules with commas between them: the name of a class, for whom (database=, user=, application_name=, where * stands for any text), and its weight=. The first rule that fits a client counts; whom none fits is of the class default. While several classes wait for a pool, each is served as often as its weight says (default: 10, the others: 1), and first come, first served in itself; a free server is for whoever comes. Example: default application_name=urgent*, background user=etl, background application_name=report* weight=2.";
     hold_limits: HoldRules = "idle_in_transaction warn=60", "seconds", Proxy, Public,
-        "What happens to clients that hold a server for long, as rules with commas between them: idle_in_transaction, transaction or query, then for whom (database=, user=, application_name=; without them for all), then stages with their ages: warn (log and metric), notify (a NOTICE to the client), cancel (what it runs), close (its connection). For each of the three the first rule that fits a holder counts: special rules come first. Example: query application_name=reports warn=600, query warn=5 notify=10 cancel=30.";
+        "What happens to clients that hold a server for long, as rules with commas between them: idle_in_transaction, transaction or query, then for whom (database=, user=, application_name=; without them for all), then stages with their ages: warn (log and metric), notify (a NOTICE to the client), cancel (what it runs), close (its connection). For each of the three the first rule that fits a holder counts: special rules come first. Clients that replicate are left alone. Example: query application_name=reports warn=600, query warn=5 notify=10 cancel=30.";
     idle_transaction_timeout: Timeout = "0", "seconds", Proxy, Public,
         "How long a client may be silent in an open transaction before its connection is closed: hold_limits' idle_in_transaction close=, for all whom no rule of it fits; 0: for ever.";
     transaction_timeout: Timeout = "0", "seconds", Proxy, Public,

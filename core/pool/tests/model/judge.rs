@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use stent_pool::{
-    CloseCause, Decision, Event, HOME_MARGIN, Home, Limits, PoolId, Pools, Refusal, SWEEP_EVERY,
-    SWITCH_MARGIN, ServerId, WaiterId,
+    Class, CloseCause, Decision, Event, HOME_MARGIN, Home, Limits, PoolId, Pools, Refusal,
+    SWEEP_EVERY, SWITCH_MARGIN, ServerId, WaiterId,
 };
 
 use crate::model::{Model, Scope, Server, State, Waiter, number};
@@ -28,6 +28,9 @@ impl Model {
     pub(crate) fn judge_resize(&mut self, limits: Limits, now: Instant, decisions: &[Decision]) {
         let waiting = self.pools.iter().map(|pool| self.waiting(pool.id)).max().unwrap_or(0);
         self.resized = Some((now, waiting));
+        if self.limits.class_weights != limits.class_weights {
+            self.waiters.iter_mut().for_each(|waiter| waiter.overtaken = Default::default());
+        }
         self.limits = limits;
         for &decision in decisions {
             self.judge_one(decision, now);
@@ -61,6 +64,7 @@ impl Model {
     fn judge_open(&mut self, pool: PoolId, server: ServerId, now: Instant) {
         assert!(self.servers.iter().all(|known| known.id != server), "an id is new");
         self.settle(now);
+        assert!(self.openings_left(pool, now) > 0, "beyond pool_size for the late only");
         let under_way = self.count(pool, &[State::Opening, State::Tested]);
         let own = self.servers.iter().filter(|known| known.pool == pool);
         let mut own = own.filter(|known| matches!(known.state, State::Idle | State::Lent));
@@ -88,7 +92,8 @@ impl Model {
         let home = Home::default();
         let (id, since, uses) = (server, now, 0);
         self.servers.push(Server { id, pool, state, since, home, opened_at, retired, uses });
-        assert!(self.total(pool) <= self.limits.pool_size.get(), "pool_size");
+        let most = self.limits.pool_size.get() + self.reserve();
+        assert!(self.total(pool) <= most, "pool_size and the reserve");
         assert!(self.count(pool, &[State::Opening]) <= self.limits.opening_max, "opening_max");
         let full = |scope, most: Option<NonZeroU32>| {
             let most = most.map_or(u32::MAX, NonZeroU32::get);
@@ -101,10 +106,13 @@ impl Model {
 
     fn judge_grant(&mut self, waiter: WaiterId, server: ServerId, waited: Duration, now: Instant) {
         let pool = self.server(server).pool;
-        let first = self.waiters.iter().find(|known| known.pool == pool).unwrap();
-        let (first, first_since) = (first.id, first.since);
         let at = self.waiters.iter().position(|known| known.id == waiter).expect("it waits");
+        let class = self.waiters[at].class;
+        let mut alike = self.waiters.iter().filter(|known| known.class == class);
+        let first = alike.find(|known| known.pool == pool).unwrap();
+        let (first, first_since) = (first.id, first.since);
         let served = self.waiters.remove(at);
+        self.judge_turn(pool, class);
         assert_eq!(served.pool, pool, "a server of its own pool");
         assert_eq!(waited, now - served.since, "the wait is told");
         if first != waiter {
@@ -127,6 +135,28 @@ impl Model {
         (lent.home, lent.uses) = (served.home, lent.uses + 1);
     }
 
+    /// While several classes wait each is served by its weight: nobody starves.
+    fn judge_turn(&mut self, pool: PoolId, served: Class) {
+        let weights = self.limits.class_weights.clone();
+        let weight = |class: Class| {
+            weights.get(usize::from(class.0)).map_or(1, |weight| u32::from(weight.get()))
+        };
+        let mut seen = Vec::new();
+        for waiter in self.waiters.iter_mut().filter(|waiter| waiter.pool == pool) {
+            if waiter.class == served {
+                waiter.overtaken = Default::default();
+            }
+            if waiter.class == served || seen.contains(&waiter.class) {
+                continue;
+            }
+            seen.push(waiter.class);
+            let times = &mut waiter.overtaken[usize::from(served.0)];
+            *times += 1;
+            let most = weight(served).div_ceil(weight(waiter.class)) + 1;
+            assert!(*times <= most, "class {} is served before {}", served.0, waiter.class.0);
+        }
+    }
+
     fn judge_close(&mut self, server: ServerId, cause: CloseCause, now: Instant) {
         let known = self.server(server);
         let (pool, state) = (known.pool, known.state);
@@ -147,6 +177,11 @@ impl Model {
                 assert_eq!(state, State::Free(Some(cause)), "the cause is the true one");
             }
             CloseCause::Retired => assert!(self.server(server).retired, "only the retired"),
+            CloseCause::Reserve => {
+                let tested = self.count(pool, &[State::Tested]);
+                assert!(self.waiting(pool) <= tested, "it is kept while somebody waits for it");
+                assert!(self.is_crowded(pool), "only beyond pool_size");
+            }
             CloseCause::Shrunk => assert!(self.is_crowded(pool), "only above a cap"),
             CloseCause::Lifetime => {
                 assert!(self.may_be_old(known, now), "nobody dies young, at {age:?}");
@@ -214,7 +249,7 @@ impl Model {
                 (None, None) => u32::MAX,
                 (Some(_), _) | (None, Some(_)) => 1,
             };
-            let demand = self.openings_left(pool.id).min(may);
+            let demand = self.openings_left(pool.id, now).min(may);
             let own = self.waiters.iter().filter(|waiter| waiter.pool == pool.id);
             let served = self.count(pool.id, &[State::Opening, State::Tested]);
             blocked.extend(own.skip(served as usize).take(demand as usize));
@@ -222,13 +257,26 @@ impl Model {
         blocked
     }
 
-    fn openings_left(&self, pool: PoolId) -> u32 {
+    fn openings_left(&self, pool: PoolId, now: Instant) -> u32 {
         if self.known(pool).paused {
             return 0;
         }
         let opening = self.count(pool, &[State::Opening]);
-        let places = self.limits.pool_size.get().saturating_sub(self.total(pool));
+        let (size, total) = (self.limits.pool_size.get(), self.total(pool));
+        let mut places = size.saturating_sub(total);
+        if total >= size {
+            places = (size + self.reserve()).saturating_sub(total).min(self.late(pool, now));
+        }
         places.min(self.limits.opening_max.saturating_sub(opening))
+    }
+
+    /// Those whom nothing under way will serve and who have waited for the reserve.
+    fn late(&self, pool: PoolId, now: Instant) -> u32 {
+        let Some(timeout) = self.limits.reserve_pool_timeout else { return 0 };
+        let served = self.count(pool, &[State::Opening, State::Tested]);
+        let own = self.waiters.iter().filter(|waiter| waiter.pool == pool);
+        let unserved = own.skip(served as usize);
+        number(unserved.filter(|waiter| now - waiter.runs_since >= timeout).count())
     }
 
     fn judge_refusal(&mut self, id: WaiterId, refusal: Refusal, waited: Duration, now: Instant) {
@@ -248,7 +296,8 @@ impl Model {
             Refusal::Overloaded { forecast } => {
                 assert!(forecast > self.limits.query_wait_timeout.unwrap(), "it would be too late");
                 assert!(!self.known(waiter.pool).paused, "its time runs");
-                assert!(self.total(waiter.pool) >= self.limits.pool_size.get(), "it cannot grow");
+                let most = self.limits.pool_size.get() + self.reserve();
+                assert!(self.total(waiter.pool) >= most, "it cannot grow");
                 assert_eq!(waited, Duration::ZERO, "it is told at once");
             }
             Refusal::QueueFull => {
@@ -275,7 +324,7 @@ impl Model {
             if pool.failed_at.is_none()
                 && self.outage.is_none()
                 && !full
-                && self.openings_left(pool.id) > 0
+                && self.openings_left(pool.id, now) > 0
             {
                 assert!(waiting <= tested + opening, "a server is opened for each waiter");
                 let coming = self.live(pool.id) + opening;
@@ -309,7 +358,7 @@ impl Model {
             let wanted = self.waiting(pool.id) > served || {
                 self.live(pool.id) + self.count(pool.id, &[State::Opening]) < self.least(pool.id)
             };
-            let free = self.openings_left(pool.id) > 0;
+            let free = self.openings_left(pool.id, now) > 0;
             let due = wanted && free && self.is_uncapped();
             let in_time = match (pool.failed_at, self.outage) {
                 (Some(_), None) => now <= pool.not_after,
@@ -317,6 +366,8 @@ impl Model {
                 (None, None) | (Some(_), Some(_)) => true,
             };
             assert!(!due || in_time, "who fails tries again in time");
+            let well = pool.failed_at.is_none() && self.outage.is_none();
+            assert!(!due || !well, "who is late has a server of the reserve opened in time");
         }
         for server in self.servers.iter().filter(|server| server.state == State::Idle) {
             let (rest, life) = (self.limits.server_idle_timeout, self.limits.server_lifetime);
@@ -332,7 +383,9 @@ impl Model {
             let begun = begun.map_or(opened_at, |begun| begun.max(opened_at));
             let late = late(server.since, rest) || (late(begun, life) && replaceable);
             // One that may go only now is looked at by the next sweep.
-            let late = late && server.since.max(self.attempt_ended) + SWEEP_EVERY < now;
+            let since = server.since.max(self.attempt_ended);
+            let since = self.resized.map_or(since, |(at, _)| since.max(at));
+            let late = late && since + SWEEP_EVERY < now;
             assert!(!late || self.limits.min_pool_size > 0, "idle servers end in time");
         }
     }

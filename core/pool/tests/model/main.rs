@@ -46,14 +46,17 @@ fn setting() -> impl Strategy<Value = Setting> {
 
 fn sizes() -> impl Strategy<Value = Sizes> {
     let caps = (prop::option::of(1..6_u32), prop::option::of(1..7_u32));
-    let parts = (1..5_u32, 0..3_u32, caps, prop::option::of(1..5_u32), 1..4_u32);
-    parts.prop_map(|(pool_size, min_pool_size, caps, server_max_uses, opening_max)| Sizes {
-        pool_size,
-        min_pool_size,
+    let own = (1..5_u32, prop_oneof![Just(0), 1..3_u32], 0..3_u32);
+    let parts = (own, caps, prop::option::of(1..5_u32), 1..4_u32, 0..3_u8);
+    parts.prop_map(|(own, caps, server_max_uses, opening_max, classes)| Sizes {
+        pool_size: own.0,
+        reserve_pool_size: own.1,
+        min_pool_size: own.2,
         max_db_connections: caps.0,
         max_server_connections: caps.1,
         server_max_uses,
         opening_max,
+        classes,
     })
 }
 

@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use stent_pool::{
-    CloseCause, Condition, Event, Home, Limits, OpenFailure, PoolId, ProbeResult, ServerId,
-    WaiterId,
+    CLASSES_MAX, Class, CloseCause, Condition, Event, Home, Limits, OpenFailure, PoolId,
+    ProbeResult, ServerId, WaiterId,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,9 @@ pub(crate) struct Waiter {
     pub(crate) since: Instant,
     /// When its time began to run: then, or when its pool was resumed.
     pub(crate) runs_since: Instant,
+    pub(crate) class: Class,
+    /// How many of each class were served since it was the first of its own.
+    pub(crate) overtaken: [u32; CLASSES_MAX],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -138,9 +141,11 @@ impl Model {
 
     pub(crate) fn take_in(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Acquire { pool, waiter, home } => {
-                let (since, runs_since) = (now, now);
-                self.waiters.push(Waiter { id: waiter, home, pool, since, runs_since });
+            Event::Acquire { pool, waiter, home, class } => {
+                let class = self.class_in_force(class);
+                let (since, runs_since, overtaken) = (now, now, [0; CLASSES_MAX]);
+                let id = waiter;
+                self.waiters.push(Waiter { id, home, class, pool, since, runs_since, overtaken });
             }
             Event::Withdraw { waiter } => self.waiters.retain(|known| known.id != waiter),
             Event::Opened { server, home } => {
@@ -344,9 +349,21 @@ impl Model {
         };
         let limits = &self.limits;
         let database = Scope::Database(self.known(pool).database);
-        own > limits.pool_size.get()
+        let unserved = self.waiting(pool) > self.count(pool, &[State::Tested]);
+        let needed = if unserved { self.reserve() } else { 0 };
+        own > limits.pool_size.get() + needed
             || limits.max_db_connections.is_some_and(|most| staying(database) > most.get())
             || limits.max_server_connections.is_some_and(|most| staying(Scope::All) > most.get())
+    }
+
+    /// A class that does not exist is the usual one.
+    pub(crate) fn class_in_force(&self, class: Class) -> Class {
+        if usize::from(class.0) < self.limits.class_weights.len() { class } else { Class::USUAL }
+    }
+
+    /// How many servers beyond its size a pool may have at the most.
+    pub(crate) fn reserve(&self) -> u32 {
+        self.limits.reserve_pool_timeout.map_or(0, |_| self.limits.reserve_pool_size)
     }
 
     /// The minimum that applies to the pool at present.

@@ -3,11 +3,12 @@
 //! Invariant: an operation that fits nothing at the moment is skipped, so any sequence can be
 //! shortened.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::{Duration, Instant};
 
 use stent_pool::{
-    Condition, Decision, Event, Home, Limits, OpenFailure, Pools, ProbeResult, ServerId, WaiterId,
+    Class, Condition, Decision, Event, Home, Limits, OpenFailure, Pools, ProbeResult, ServerId,
+    WaiterId,
 };
 
 use crate::model::{Model, State};
@@ -70,11 +71,13 @@ pub(crate) enum Op {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     pub(crate) pool_size: u32,
+    pub(crate) reserve_pool_size: u32,
     pub(crate) min_pool_size: u32,
     pub(crate) max_db_connections: Option<u32>,
     pub(crate) max_server_connections: Option<u32>,
     pub(crate) server_max_uses: Option<u32>,
     pub(crate) opening_max: u32,
+    pub(crate) classes: u8,
 }
 
 /// What is varied from run to run.
@@ -155,7 +158,7 @@ impl Runner {
             Op::Acquire { pool } => {
                 self.clients += 1;
                 let (pool, waiter) = (self.model.pool_id(pool), WaiterId(self.clients));
-                Event::Acquire { pool, waiter, home: self.home() }
+                Event::Acquire { pool, waiter, home: self.home(), class: self.class() }
             }
             Op::Withdraw { which } => Event::Withdraw { waiter: self.model.choose_waiter(which)? },
             Op::Opened { which } => {
@@ -200,6 +203,11 @@ impl Runner {
         Home((self.clients / 3 % self.homes) as u16)
     }
 
+    /// So do classes, in another rhythm; the last does not exist.
+    const fn class(&self) -> Class {
+        Class((self.clients / 2 % 4) as u8)
+    }
+
     fn pass(&mut self, duration: Duration) {
         let end = self.now + duration;
         while let Some(at) = self.pools.next_deadline().filter(|&at| at <= end) {
@@ -240,6 +248,8 @@ fn limits(sizes: Sizes, kind: u8) -> Limits {
     let after = |from, milliseconds| (kind >= from).then(|| Duration::from_millis(milliseconds));
     Limits {
         pool_size: NonZeroU32::new(sizes.pool_size).unwrap(),
+        reserve_pool_size: sizes.reserve_pool_size,
+        reserve_pool_timeout: after(1, 300),
         min_pool_size: sizes.min_pool_size.min(sizes.pool_size),
         max_db_connections: sizes.max_db_connections.and_then(NonZeroU32::new),
         max_server_connections: sizes.max_server_connections.and_then(NonZeroU32::new),
@@ -250,7 +260,18 @@ fn limits(sizes: Sizes, kind: u8) -> Limits {
         server_check_delay: Duration::from_millis(200),
         retry_min: Duration::from_millis(50),
         retry_max: Duration::from_millis(400),
+        class_weights: classes(sizes.classes),
         waiters_max: 6,
         opening_max: sizes.opening_max,
     }
+}
+
+/// No classes, or three.
+fn classes(kind: u8) -> Vec<NonZeroU16> {
+    let weights: &[u16] = match kind {
+        0 => &[],
+        1 => &[4, 1, 2],
+        _ => &[1, 3, 1],
+    };
+    weights.iter().copied().filter_map(NonZeroU16::new).collect()
 }

@@ -7,8 +7,8 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use stent_pool::{
-    CloseCause, Condition, Decision, Event, Home, Limits, OpenFailure, PoolId, Pools, ProbeResult,
-    RETRY_MAX, RETRY_MIN, ServerId, WaiterId,
+    Class, CloseCause, Condition, Decision, Event, Home, Limits, OpenFailure, PoolId, Pools,
+    ProbeResult, RETRY_MAX, RETRY_MIN, ServerId, WaiterId,
 };
 
 /// Pools with a clock of their own.
@@ -24,6 +24,8 @@ pub(crate) struct World {
 pub(crate) fn limits() -> Limits {
     Limits {
         pool_size: size(2),
+        reserve_pool_size: 0,
+        reserve_pool_timeout: None,
         min_pool_size: 0,
         max_db_connections: None,
         max_server_connections: None,
@@ -34,6 +36,7 @@ pub(crate) fn limits() -> Limits {
         server_check_delay: Duration::from_secs(30),
         retry_min: RETRY_MIN,
         retry_max: RETRY_MAX,
+        class_weights: Vec::new(),
         waiters_max: 1_000,
         opening_max: 8,
     }
@@ -91,7 +94,14 @@ impl World {
     }
 
     pub(crate) fn acquire_at(&mut self, home: u16, pool: PoolId, waiter: u64) -> Vec<String> {
-        self.tell(Event::Acquire { pool, waiter: WaiterId(waiter), home: Home(home) })
+        let (waiter, home, class) = (WaiterId(waiter), Home(home), Class::USUAL);
+        self.tell(Event::Acquire { pool, waiter, home, class })
+    }
+
+    /// A client of a class other than the usual one.
+    pub(crate) fn acquire_as(&mut self, class: u8, pool: PoolId, waiter: u64) -> Vec<String> {
+        let (waiter, home, class) = (WaiterId(waiter), Home(0), Class(class));
+        self.tell(Event::Acquire { pool, waiter, home, class })
     }
 
     pub(crate) fn withdraw(&mut self, waiter: u64) -> Vec<String> {

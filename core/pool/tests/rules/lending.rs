@@ -131,6 +131,24 @@ fn a_client_that_leaves_the_queue_is_passed_over() {
 }
 
 #[test]
+fn places_of_a_queue_that_has_gone_are_given_back_and_the_order_of_who_stays_is_kept() {
+    let mut world = World::new(limits());
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 2);
+    for client in 3..503 {
+        assert_eq!(world.acquire(pool, client), none());
+    }
+    for client in 5..503 {
+        assert_eq!(world.withdraw(client), none());
+    }
+    world.pools.give_back();
+    let (taken, free, _) = world.pools.waiting_room();
+    assert_eq!((taken, free), (2, 0));
+    assert_eq!(world.release(0), ["grant c3 s0 after 0"]);
+    assert_eq!(world.release(1), ["grant c4 s1 after 0"]);
+}
+
+#[test]
 fn waiters_are_refused_at_query_wait_timeout_in_the_order_of_arrival() {
     let timeout = Some(ms(1_000));
     let mut world =

@@ -6,11 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it is surprised")]
 
 mod allowance;
+mod classes;
 mod harness;
 mod homes;
 mod lending;
 mod opening;
 mod pausing;
 mod recycling;
+mod reserve;
 mod resizing;
 mod room;

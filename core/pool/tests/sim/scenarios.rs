@@ -18,6 +18,8 @@ const fn ms(milliseconds: u64) -> Duration {
 fn limits(pool_size: u32) -> Limits {
     Limits {
         pool_size: NonZeroU32::new(pool_size).unwrap(),
+        reserve_pool_size: 0,
+        reserve_pool_timeout: None,
         min_pool_size: 0,
         max_db_connections: None,
         max_server_connections: None,
@@ -28,6 +30,7 @@ fn limits(pool_size: u32) -> Limits {
         server_check_delay: ms(30_000),
         retry_min: RETRY_MIN,
         retry_max: RETRY_MAX,
+        class_weights: Vec::new(),
         waiters_max: 1_000,
         opening_max: 8,
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use stent_pool::{
-    Condition, Decision, Event, Home, Limits, OpenFailure, PoolId, Pools, ProbeResult, ServerId,
-    WaiterId,
+    Class, Condition, Decision, Event, Home, Limits, OpenFailure, PoolId, Pools, ProbeResult,
+    ServerId, WaiterId,
 };
 
 use crate::nature::{Client, Doing, Nature};
@@ -187,7 +187,7 @@ impl World {
         }
         let waiter = WaiterId(number as u64);
         let (pool, home) = (self.ids[self.clients[number].pool], self.clients[number].home);
-        self.tell(Event::Acquire { pool, waiter, home });
+        self.tell(Event::Acquire { pool, waiter, home, class: Class::USUAL });
     }
 
     fn leaves(&mut self, number: usize, asked: u64) {

@@ -12,6 +12,11 @@ use std::time::Duration;
 
 /// Every so many uses one is a sample.
 pub const SAMPLE_EVERY: u64 = 64;
+/// The same of a statement that is so quick that its kept plan could not be clearly slower: what the
+/// samples cost would be all that they find.
+const QUICK_SAMPLE_EVERY: u64 = 1_024;
+const _: () =
+    assert!(QUICK_SAMPLE_EVERY.is_multiple_of(SAMPLE_EVERY), "one of them is the other too");
 /// How many times of each kind are kept.
 const RING: usize = 16;
 /// How many of each kind there must be before they are compared.
@@ -112,10 +117,18 @@ impl Worth {
     pub(super) fn next(&self) -> Way {
         let uses = self.uses.load(Relaxed) + 1;
         self.uses.store(uses, Relaxed);
-        let suspected = self.pairs.load(Relaxed) > 0;
-        let every = if suspected { SUSPECTED_EVERY } else { SAMPLE_EVERY };
-        let sample = uses.is_multiple_of(every);
+        let sample = if self.pairs.load(Relaxed) > 0 {
+            uses.is_multiple_of(SUSPECTED_EVERY)
+        } else {
+            uses.is_multiple_of(SAMPLE_EVERY)
+                && (uses.is_multiple_of(QUICK_SAMPLE_EVERY) || !self.is_quick())
+        };
         if sample || self.standing() != Standing::On { Way::Anew } else { Way::Kept }
+    }
+
+    /// Whether its kept plan takes less than what it would have to take longer than another.
+    fn is_quick(&self) -> bool {
+        self.kept.count() >= KEPT_MIN && self.kept.median().is_some_and(|us| us < MARGIN_US)
     }
 
     /// Texts are swept: whether this one was used since the last time.
@@ -284,6 +297,31 @@ mod tests {
         let anew = (0..SAMPLE_EVERY * 10).filter(|_| worth.next() == Way::Anew).count();
         assert_eq!(anew, 10);
         assert_eq!(worth.uses(), SAMPLE_EVERY * 10);
+    }
+
+    #[test]
+    fn a_statement_that_is_quick_is_sampled_seldom_until_it_is_not() {
+        let worth = Worth::default();
+        observe(&worth, Way::Kept, MARGIN_US - 1, 16, 0);
+        let samples = |uses: u64| (0..uses).filter(|_| worth.next() == Way::Anew).count();
+        assert_eq!(samples(QUICK_SAMPLE_EVERY * 3), 3);
+        observe(&worth, Way::Kept, MARGIN_US, 16, 0);
+        assert_eq!(samples(SAMPLE_EVERY * 3), 3);
+    }
+
+    #[test]
+    fn a_quick_statement_whose_plan_turns_bad_is_switched_off() {
+        let worth = Worth::default();
+        let run = |kept: u32, uses: u32| {
+            let changes = (0..uses).flat_map(|_| {
+                let way = worth.next();
+                let took = if way == Way::Kept { kept } else { 300 };
+                observe(&worth, way, took, 1, 0)
+            });
+            changes.collect::<Vec<_>>()
+        };
+        assert!(run(100, 10_000).is_empty());
+        assert_eq!(run(20_000, 500), [Change::SwitchedOff]);
     }
 
     #[test]
