@@ -174,7 +174,8 @@ impl Snapshot {
     fn likely_table(&self, base: u64) -> Option<usize> {
         let tables = self.nodes.iter().enumerate().filter_map(|(index, node)| {
             let holder = self.parents[index]?.from;
-            let is_table = self.class(index) == TABLE && ["Map", "Set"].contains(&self.class(holder));
+            let is_table =
+                self.class(index) == TABLE && ["Map", "Set"].contains(&self.class(holder));
             is_table.then_some((node.id > base, node.size, holder))
         });
         tables.max().map(|(_, _, holder)| holder)
