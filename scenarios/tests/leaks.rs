@@ -20,7 +20,8 @@ fn case(manifest: &Manifest, kind: &str) -> Case {
 
 #[tokio::test]
 async fn a_leak_of_node_is_found_and_looked_into_while_it_serves() {
-    let manifest = manifest("node");
+    let mut manifest = manifest("node");
+    manifest.load.requests_per_second = 100.0.try_into().unwrap();
     let seen = run(&manifest, &case(&manifest, "per_request")).await.unwrap();
     assert!(seen.leak.is_some(), "{seen:?}");
     assert_eq!(seen.ended, None);
@@ -59,7 +60,8 @@ async fn a_sawtooth_of_node_is_not_accused() {
 #[tokio::test]
 async fn a_leaking_bun_without_an_inspector_is_never_signalled() {
     let mut manifest = manifest("bun");
-    manifest.app.environment.clear();
+    manifest.app.environment.remove("BUN_INSPECT");
+    manifest.load.requests_per_second = 100.0.try_into().unwrap();
     let seen = run(&manifest, &case(&manifest, "per_request")).await.unwrap();
     assert_eq!(seen.ended, None, "SIGUSR1 would have ended it");
     let attribution = seen.attribution.unwrap();

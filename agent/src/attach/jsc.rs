@@ -3,8 +3,8 @@
 //! Owns: the snapshot's form, and whose bytes new objects are: those of the outermost new object
 //! that holds them, so that a record's texts and lists count as the record's.
 //! The engine does not follow the storage of Map and Set in its snapshots: what is in there looks as
-//! if nothing held it. It is charged to itself, and of all Maps and Sets the one whose storage was
-//! made anew and is the largest is said to hold it.
+//! if nothing held it. It is charged to itself, and the Map or Set with the largest storage, made
+//! anew if there is one, is said to be its likely holder.
 //! Refuses: taking snapshots (`bun`) and comparing readings (`grown`). Pure.
 //! Invariant: every index of the file is checked; a path towards the root ends, loop or not.
 //! Source: WebKit, `HeapSnapshotBuilder.cpp` (format of the JSON).
@@ -130,7 +130,7 @@ impl Snapshot {
     pub(crate) fn since(&self, base: u64) -> Reading {
         let mut reading = Reading::new();
         let mut heaviest: BTreeMap<Place, (u64, usize)> = BTreeMap::new();
-        let table = self.grown_table(base);
+        let table = self.likely_table(base);
         for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.id > base) {
             let Some(owner) = self.owner(index, base) else { continue };
             let place = Place { function: cut(self.class(owner)), ..Place::default() };
@@ -169,16 +169,16 @@ impl Snapshot {
         owner.or(container)
     }
 
-    /// Of all Maps and Sets the one with the largest young storage.
-    fn grown_table(&self, base: u64) -> Option<usize> {
-        let tables = self.nodes.iter().enumerate().filter(|(_, node)| node.id > base);
-        let tables = tables.filter_map(|(index, node)| {
+    /// Of all Maps and Sets the one with the largest young storage; where none was made anew, the one
+    /// with the largest: a large table is seldom made anew.
+    fn likely_table(&self, base: u64) -> Option<usize> {
+        let tables = self.nodes.iter().enumerate().filter_map(|(index, node)| {
             let holder = self.parents[index]?.from;
             let is_table =
                 self.class(index) == TABLE && ["Map", "Set"].contains(&self.class(holder));
-            is_table.then_some((node.size, holder))
+            is_table.then_some((node.id > base, node.size, holder))
         });
-        tables.max().map(|(_, holder)| holder)
+        tables.max().map(|(_, _, holder)| holder)
     }
 
     /// What holds it, nearest first: `Map`, `JSModuleEnvironment.store`, `Array[]`. `table` is a guess
@@ -199,7 +199,7 @@ impl Snapshot {
                 None if self.nodes[at].id == ROOT => break,
                 None => {
                     let Some(map) = guess.take().filter(|map| *map != at) else { break };
-                    names.push(self.class(map).to_owned());
+                    names.push(format!("{} (likely)", self.class(map)));
                     at = map;
                 }
             }
@@ -344,7 +344,7 @@ mod tests {
             .collect();
         let frames = frames(&readings);
         assert_eq!((frames[0].function.as_str(), frames[0].bytes), ("SessionRecord", 4 * 148));
-        assert_eq!(frames[0].via, ["Map", "JSModuleEnvironment.store", "<root>"]);
+        assert_eq!(frames[0].via, ["Map (likely)", "JSModuleEnvironment.store", "<root>"]);
     }
 
     #[test]

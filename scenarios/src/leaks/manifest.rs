@@ -33,7 +33,8 @@ pub struct Manifest {
     pub cases: Vec<Case>,
 }
 
-/// `[app]`: told its kind by `KIND` and its port by `PORT`; begins to leak at `GET /start`.
+/// `[app]`: told its kind by a variable and its port by `PORT`; may wait for `GET /start` before it
+/// leaks.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct App {
@@ -43,9 +44,16 @@ pub struct App {
     pub command: Vec<String>,
     /// The line of its output that ends with its `address:port` begins with this.
     pub ready_line: String,
+    /// The variable that says which kind it is.
+    #[serde(default = "kind_variable")]
+    pub kind_variable: String,
     /// Further variables; [`PORT`] in a value is replaced by a free port.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+}
+
+fn kind_variable() -> String {
+    "KIND".to_owned()
 }
 
 /// `[limits]`: the agent's keys of these names.
@@ -84,7 +92,7 @@ pub enum Expect {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// The value of `KIND`.
+    /// The value of `kind_variable`.
     pub kind: String,
     /// What is right.
     pub expect: Expect,

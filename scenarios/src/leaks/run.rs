@@ -115,7 +115,10 @@ pub fn start_app(manifest: &Manifest, case: &Case) -> Result<(Process, SocketAdd
     };
     let mut command = Command::new(program);
     command.args(arguments).current_dir(&folder);
-    command.env_remove("NODE_OPTIONS").env("KIND", &case.kind).env("PORT", "0");
+    command
+        .env_remove("NODE_OPTIONS")
+        .env(&manifest.app.kind_variable, &case.kind)
+        .env("PORT", "0");
     for (name, value) in &manifest.app.environment {
         let value = match value.contains(PORT) {
             true => value.replace(PORT, &free_port()?.to_string()),

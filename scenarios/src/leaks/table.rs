@@ -64,7 +64,7 @@ impl Row {
             (Some(frame), _) => {
                 let line = frame.line.map(|line| format!(":{line}")).unwrap_or_default();
                 let file = frame.file.rsplit('/').next().unwrap_or_default();
-                let via = frame.via.iter().take(3).map(|via| via.rsplit('/').next().unwrap_or(via));
+                let via = frame.via.iter().take(3).map(|via| via.split(" /").next().unwrap_or(via));
                 let via: Vec<&str> = via.collect();
                 format!("`{} {file}{line}` < {}", frame.function, via.join(" < "))
             }
