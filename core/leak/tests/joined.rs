@@ -106,6 +106,21 @@ fn forgotten_transactions_come_before_the_queue_the_locks_and_the_memory_that_fo
 }
 
 #[test]
+fn descriptors_and_threads_that_pile_up_stand_beside_memory() {
+    let diagnoses = [
+        diagnosis(Resource::Threads, "api", 0.91),
+        diagnosis(Resource::Descriptors, "api", 0.99),
+        diagnosis(Resource::Memory, "api", 0.95),
+    ];
+    let of =
+        Surroundings { now_unix_ms: NOW_MS, diagnoses: &diagnoses, ..Surroundings::default() };
+    let explanation = explain_all(&of).unwrap();
+    use CauseKind::{DescriptorGrowth, MemoryGrowth, ThreadGrowth};
+    assert_eq!(kinds(&explanation), [DescriptorGrowth, MemoryGrowth, ThreadGrowth]);
+    assert!(explanation.causes.iter().all(|cause| cause.next_step == "mend api"));
+}
+
+#[test]
 fn growth_whose_place_is_known_is_not_put_down_to_the_queue() {
     let diagnoses = [
         diagnosis(Resource::Memory, "api", 0.97),
@@ -135,6 +150,8 @@ fn growth_whose_place_is_known_is_not_put_down_to_the_queue() {
         reading: Some(reading),
         memory: None,
         attribution: Some(attribution),
+        descriptors: None,
+        threads: None,
     };
     let proxy = proxy(pool(6), Vec::new());
     let of = Surroundings {
