@@ -237,6 +237,28 @@ async fn a_refusal_is_not_repeated_each_round_and_costs_no_budget() {
 }
 
 #[tokio::test]
+async fn the_finding_is_evidence_in_the_targets_own_diagnosis_and_in_no_other() {
+    let mut command = Command::new("sleep");
+    let sleep = Process::spawn(command.arg("600")).unwrap();
+    let diagnosis = |target: &str, resource| Diagnosis {
+        verdict: verdict(target, resource),
+        summary: String::new(),
+        causes: Vec::new(),
+        holders: Vec::new(),
+    };
+    let mut diagnoses = [
+        diagnosis("api", Resource::Memory),
+        diagnosis("worker", Resource::Memory),
+        diagnosis("api", Resource::Connections),
+    ];
+    let mut targets = [suspected(sleep.pid())];
+    Attacher::new(Path::new("/")).round(Instant::now(), 0, &mut targets, &mut diagnoses);
+    let counts: Vec<usize> = diagnoses.iter().map(|d| d.verdict.evidence.len()).collect();
+    assert_eq!(counts, [1, 0, 0]);
+    assert!(diagnoses[0].verdict.evidence[0].text.starts_with("whose growth it is could not"));
+}
+
+#[tokio::test]
 async fn a_healthy_target_is_left_alone() {
     let node = Node::start("leaky.js", LEAKY);
     let mut targets = [suspected(node.process.pid())];
