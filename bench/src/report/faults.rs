@@ -44,7 +44,7 @@ const COLUMNS: [Column; 9] = [
 
 /// Of a core, while PostgreSQL is away for long.
 const AWAY_CPU_SHARE: f64 = 0.01;
-/// Attempts to connect in a second, and lines of the log, meanwhile.
+/// Connections to PostgreSQL in a second, meanwhile: an attempt is two, with TLS and without.
 const AWAY_ATTEMPTS: f64 = 2.0;
 
 /// What endpoints do while PostgreSQL is away for long.
@@ -168,7 +168,6 @@ fn of_row(figures: &[Figure], row: Row) -> Vec<Bar> {
                 bar("first commit after its return, s", Some(GAP_S), own("back_s")),
                 bar("CPU meanwhile, s", Some(AWAY_CPU_SHARE * seconds), own("away_cpu_s")),
                 bar("attempts to connect meanwhile", attempts, own("away_attempts")),
-                bar("lines of the log meanwhile", attempts, own("away_lines")),
             ]
         }
         Row::Drain => vec![
