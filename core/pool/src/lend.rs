@@ -104,7 +104,12 @@ impl Pools {
         match self.next_waiter(pool, home) {
             Some(waiter) => {
                 self.grant_waiter(at, &waiter, now, out);
-                self.appease(pool, now);
+                if self.limits.reserve_pool_size > 0 && self.waiters.count(pool) > 0 {
+                    // It may not have been the first, who is late now.
+                    self.replenish(pool, now, out);
+                } else {
+                    self.appease(pool, now);
+                }
             }
             None => {
                 self.slots.shift(at, State::Idle, now);

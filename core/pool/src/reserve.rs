@@ -55,9 +55,7 @@ impl Pools {
             match waiter.place.since.checked_add(timeout) {
                 Some(due) if due <= now => left += 1,
                 Some(due) => {
-                    if left == 0 {
-                        self.retries.set(pool.0, due);
-                    }
+                    self.retries.set(pool.0, due);
                     break;
                 }
                 None => break,

@@ -24,6 +24,10 @@ impl Pools {
     /// Brings a pool's hunger up to date with its waiters and servers.
     pub(crate) fn rate_hunger(&mut self, pool: PoolId, now: Instant) {
         let hunger = self.appetite(pool, now);
+        self.set_hunger(pool, hunger);
+    }
+
+    fn set_hunger(&mut self, pool: PoolId, hunger: u32) {
         let first = (hunger > 0).then(|| {
             let first = self.waiters.nth(pool, self.under_way(pool));
             first.expect("a hungry pool has an unserved waiter").place
@@ -41,10 +45,13 @@ impl Pools {
         self.rank(number);
     }
 
-    /// The same, after waiters have left: cheap for a pool that is not hungry.
+    /// The same, after waiters have left: cheap for a pool that is not hungry. Hunger that time has
+    /// brought meanwhile (the reserve) is left to the tick that is due, which makes room for it.
     pub(crate) fn appease(&mut self, pool: PoolId, now: Instant) {
-        if self.at(pool).hunger > 0 {
-            self.rate_hunger(pool, now);
+        let before = self.at(pool).hunger;
+        if before > 0 {
+            let hunger = self.appetite(pool, now).min(before);
+            self.set_hunger(pool, hunger);
         }
     }
 

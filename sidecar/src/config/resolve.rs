@@ -79,25 +79,11 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         so_reuseport: settings.so_reuseport.value,
         workers: settings.workers.value.0,
         admin: settings.admin_listen.value.0.as_ref().map(Address::for_proxy),
-        upstream: ProxyUpstream {
-            host: database.host.clone(),
-            port: database.port,
-            others: endpoints(&database.others),
-            readers: super::readers::readers(settings),
-            target_session_attrs: database.session_attrs,
-            database: database.database.clone(),
-            user: database.user.clone(),
-            password: database.password.clone(),
-        },
+        upstream: upstream(settings, database),
         // Filled in by the caller: it takes the environment.
         server_passwords: Default::default(),
         server_tls: server_tls(settings, database),
-        client_tls: ClientTls {
-            mode: settings.client_tls_sslmode.value,
-            cert: settings.client_tls_cert_file.value.0.clone().unwrap_or_default(),
-            key: settings.client_tls_key_file.value.0.clone().unwrap_or_default(),
-            ca: settings.client_tls_ca_file.value.0.clone(),
-        },
+        client_tls: client_tls(settings),
         auth: ClientAuth {
             method: settings.auth_type.value,
             rules: clients.rules,
@@ -138,6 +124,30 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         console_users: settings.stats_users.value.0.clone(),
         max_prepared_statements: settings.max_prepared_statements.value,
         statement_cache: settings.statement_cache.value,
+    }
+}
+
+/// Where the database is, and who clients are to it.
+fn upstream(settings: &Settings, database: &Database) -> ProxyUpstream {
+    ProxyUpstream {
+        host: database.host.clone(),
+        port: database.port,
+        others: endpoints(&database.others),
+        readers: super::readers::readers(settings),
+        target_session_attrs: database.session_attrs,
+        database: database.database.clone(),
+        user: database.user.clone(),
+        password: database.password.clone(),
+    }
+}
+
+/// TLS to clients.
+fn client_tls(settings: &Settings) -> ClientTls {
+    ClientTls {
+        mode: settings.client_tls_sslmode.value,
+        cert: settings.client_tls_cert_file.value.0.clone().unwrap_or_default(),
+        key: settings.client_tls_key_file.value.0.clone().unwrap_or_default(),
+        ca: settings.client_tls_ca_file.value.0.clone(),
     }
 }
 

@@ -157,3 +157,17 @@ fn a_server_beyond_the_size_that_proves_healthy_is_for_the_one_that_waits() {
     assert_eq!(world.probed(0, ProbeResult::Healthy), ["grant c1 s0 after 1000"]);
     assert_eq!(world.opened(1), ["grant c2 s1 after 1000"]);
 }
+
+#[test]
+fn who_is_late_has_a_server_opened_also_where_another_class_took_the_one_that_was_probed_for_it() {
+    let weights = [4, 1].into_iter().filter_map(std::num::NonZeroU16::new).collect();
+    let mut world = World::new(Limits { class_weights: weights, ..reserved() });
+    let pool = world.pool("shop", "api");
+    world.rest(pool, 1);
+    world.pass(60_000);
+    assert_eq!(world.acquire_as(1, pool, 1), ["probe s0 for c1"]);
+    world.pass(1_100);
+    assert_eq!(world.acquire(pool, 2), none(), "one of two waiters has a probe");
+    let healthy = world.probed(0, ProbeResult::Healthy);
+    assert_eq!(healthy, ["grant c2 s0 after 0", "open s1 for p0"]);
+}
