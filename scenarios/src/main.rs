@@ -1,12 +1,15 @@
-//! `stent-scenarios`: runs scenarios and the demo.
+//! `stent-scenarios`: runs scenarios, the demo and the race to the kernel's kill.
 //!
 //! Invariant: whatever it started has ended when it ends, by Ctrl-C and SIGTERM too.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use stent_scenarios::demo::{Answer, Keep, demo};
+use stent_scenarios::footprint;
+use stent_scenarios::kill_time::{self, Plan};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -24,6 +27,33 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Leaks under real memory cgroups until the kernel kills: predicted against real. Needs root.
+    KillTime {
+        /// Processes, all at once.
+        #[arg(long, default_value_t = 5)]
+        starts: u32,
+        /// The limit of each, MiB.
+        #[arg(long, default_value_t = 128)]
+        limit: u64,
+        /// What each has at its start, MB.
+        #[arg(long, default_value_t = 30)]
+        ballast: u64,
+        /// What each leaks, MB a minute.
+        #[arg(long, default_value_t = 2)]
+        per_minute: u64,
+    },
+    /// What the agent takes while it watches, and whether it grows.
+    Footprint {
+        /// Processes that are watched.
+        #[arg(long, default_value_t = 10)]
+        targets: u32,
+        /// How long, seconds.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
+    /// The process that leaks, in `kill-time`.
+    #[command(hide = true)]
+    Grow { ballast: u64, bytes_per_minute: u64 },
 }
 
 fn main() -> ExitCode {
@@ -38,18 +68,22 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> Result<ExitCode> {
+    if let Command::Grow { ballast, bytes_per_minute } = command {
+        kill_time::grow(*ballast, *bytes_per_minute)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminated = signal(SignalKind::terminate())?;
-        let Command::Demo { keep } = command;
-        let keep = if *keep { Keep::UntilInterrupted } else { Keep::No };
-        let mut say = |line: &str| println!("{line}");
+        let keep = match command {
+            Command::Demo { keep: true } => Keep::UntilInterrupted,
+            Command::Demo { keep: false }
+            | Command::KillTime { .. }
+            | Command::Footprint { .. }
+            | Command::Grow { .. } => Keep::No,
+        };
         // Leaving early drops the rig, whose guards end everything.
         tokio::select! {
-            answer = demo(keep, &mut say) => Ok(match answer? {
-                Answer::Right => ExitCode::SUCCESS,
-                Answer::Wrong => ExitCode::FAILURE,
-            }),
+            code = shown(command, keep) => code,
             _ = terminated.recv() => Ok(ExitCode::from(143)),
             interrupted = tokio::signal::ctrl_c(), if keep == Keep::No => {
                 interrupted?;
@@ -57,4 +91,31 @@ fn run(command: &Command) -> Result<ExitCode> {
             }
         }
     })
+}
+
+async fn shown(command: &Command, keep: Keep) -> Result<ExitCode> {
+    let mut say = |line: &str| println!("{line}");
+    match command {
+        Command::KillTime { starts, limit, ballast, per_minute } => {
+            let plan = Plan {
+                starts: *starts,
+                limit: limit * 1024 * 1024,
+                ballast: ballast * 1_000_000,
+                bytes_per_minute: per_minute * 1_000_000,
+            };
+            let table = kill_time::kill_time(&plan, &mut say).await?;
+            println!("{table}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Footprint { targets, seconds } => {
+            let length = Duration::from_secs(*seconds);
+            let plan = footprint::Plan { targets: *targets, length };
+            print!("{}", footprint::footprint(&plan).await?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo { .. } | Command::Grow { .. } => Ok(match demo(keep, &mut say).await? {
+            Answer::Right => ExitCode::SUCCESS,
+            Answer::Wrong => ExitCode::FAILURE,
+        }),
+    }
 }
