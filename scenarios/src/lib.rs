@@ -6,9 +6,12 @@
 //! Invariant: each failure has a healthy twin, and a scenario passes only if both are judged right.
 
 pub mod app;
+mod cgroup;
 pub mod demo;
+pub mod footprint;
 pub mod http;
 pub mod judge;
+pub mod kill_time;
 pub mod leaks;
 pub mod load;
 pub mod report;

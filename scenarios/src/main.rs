@@ -1,12 +1,15 @@
-//! `stent-scenarios`: runs scenarios and the demo.
+//! `stent-scenarios`: runs scenarios, the demo and the race to the kernel's kill.
 //!
 //! Invariant: whatever it started has ended when it ends, by Ctrl-C and SIGTERM too.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use stent_scenarios::demo::{Answer, Keep, demo};
+use stent_scenarios::footprint;
+use stent_scenarios::kill_time::{self, Plan};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -34,6 +37,33 @@ enum Command {
         #[arg(long = "kind")]
         kinds: Vec<String>,
     },
+    /// Leaks under real memory cgroups until the kernel kills: predicted against real. Needs root.
+    KillTime {
+        /// Processes, all at once.
+        #[arg(long, default_value_t = 5)]
+        starts: u32,
+        /// The limit of each, MiB.
+        #[arg(long, default_value_t = 128)]
+        limit: u64,
+        /// What each has at its start, MB.
+        #[arg(long, default_value_t = 30)]
+        ballast: u64,
+        /// What each leaks, MB a minute.
+        #[arg(long, default_value_t = 2)]
+        per_minute: u64,
+    },
+    /// What the agent takes while it watches, and whether it grows.
+    Footprint {
+        /// Processes that are watched.
+        #[arg(long, default_value_t = 10)]
+        targets: u32,
+        /// How long, seconds.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
+    /// The process that leaks, in `kill-time`.
+    #[command(hide = true)]
+    Grow { ballast: u64, bytes_per_minute: u64 },
 }
 
 fn main() -> ExitCode {
@@ -48,21 +78,23 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> Result<ExitCode> {
+    if let Command::Grow { ballast, bytes_per_minute } = command {
+        kill_time::grow(*ballast, *bytes_per_minute)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminated = signal(SignalKind::terminate())?;
-        let (keep, leaks) = match command {
-            Command::Demo { keep: true } => (Keep::UntilInterrupted, None),
-            Command::Demo { keep: false } => (Keep::No, None),
-            Command::Leaks { runtimes, kinds } => (Keep::No, Some((runtimes, kinds))),
+        let keep = match command {
+            Command::Demo { keep: true } => Keep::UntilInterrupted,
+            Command::Demo { keep: false }
+            | Command::Leaks { .. }
+            | Command::KillTime { .. }
+            | Command::Footprint { .. }
+            | Command::Grow { .. } => Keep::No,
         };
-        let mut say = |line: &str| println!("{line}");
         // Leaving early drops the rig, whose guards end everything.
         tokio::select! {
-            answer = run_command(keep, leaks, &mut say) => Ok(match answer? {
-                Answer::Right => ExitCode::SUCCESS,
-                Answer::Wrong => ExitCode::FAILURE,
-            }),
+            code = shown(command, keep) => code,
             _ = terminated.recv() => Ok(ExitCode::from(143)),
             interrupted = tokio::signal::ctrl_c(), if keep == Keep::No => {
                 interrupted?;
@@ -72,13 +104,34 @@ fn run(command: &Command) -> Result<ExitCode> {
     })
 }
 
-async fn run_command(
-    keep: Keep,
-    leaks: Option<(&Vec<String>, &Vec<String>)>,
-    say: &mut impl FnMut(&str),
-) -> Result<Answer> {
-    let Some((runtimes, kinds)) = leaks else { return demo(keep, say).await };
-    let rows = stent_scenarios::leaks::leaks(runtimes, kinds, say).await?;
-    let right = rows.iter().all(|row| row.faults.is_empty());
-    Ok(if right { Answer::Right } else { Answer::Wrong })
+async fn shown(command: &Command, keep: Keep) -> Result<ExitCode> {
+    let mut say = |line: &str| println!("{line}");
+    match command {
+        Command::KillTime { starts, limit, ballast, per_minute } => {
+            let plan = Plan {
+                starts: *starts,
+                limit: limit * 1024 * 1024,
+                ballast: ballast * 1_000_000,
+                bytes_per_minute: per_minute * 1_000_000,
+            };
+            let table = kill_time::kill_time(&plan, &mut say).await?;
+            println!("{table}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Footprint { targets, seconds } => {
+            let length = Duration::from_secs(*seconds);
+            let plan = footprint::Plan { targets: *targets, length };
+            print!("{}", footprint::footprint(&plan).await?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Leaks { runtimes, kinds } => {
+            let rows = stent_scenarios::leaks::leaks(runtimes, kinds, &mut say).await?;
+            let right = rows.iter().all(|row| row.faults.is_empty());
+            Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Demo { .. } | Command::Grow { .. } => Ok(match demo(keep, &mut say).await? {
+            Answer::Right => ExitCode::SUCCESS,
+            Answer::Wrong => ExitCode::FAILURE,
+        }),
+    }
 }

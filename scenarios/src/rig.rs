@@ -119,12 +119,7 @@ fn stent_run(
     admin: SocketAddr,
 ) -> Result<Command> {
     let mut command = Command::new(stent_program()?);
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if ["STENT_", "PG", "DATABASE_URL", "LEAK_"].iter().any(|own| name.starts_with(own)) {
-            command.env_remove(name.as_ref());
-        }
-    }
+    without_own_settings(&mut command);
     let (host, port) = (postgres.host(), postgres.port());
     command.env("DATABASE_URL", format!("postgres://{NAME}:{PASSWORD}@{host}:{port}/{NAME}"));
     let limits = &scenario.limits;
@@ -144,6 +139,16 @@ fn stent_run(
     command.arg("run").arg("--").arg(installed.program(program)).args(arguments);
     command.current_dir(&installed.folder);
     Ok(command)
+}
+
+/// Takes away what this process's environment would tell it.
+pub(crate) fn without_own_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["STENT_", "PG", "DATABASE_URL", "LEAK_"].iter().any(|own| name.starts_with(own)) {
+            command.env_remove(name.as_ref());
+        }
+    }
 }
 
 /// `STENT_BIN`, else the `stent` that cargo has built beside this program.

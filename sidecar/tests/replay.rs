@@ -123,3 +123,23 @@ fn a_baseline_explains_the_way_to_where_the_revision_before_settled() {
     assert!(!absent.status.success());
     assert!(said(&absent).contains("the baseline: the trace cannot be read"), "{}", said(&absent));
 }
+
+#[test]
+fn descriptors_and_threads_are_judged_where_their_columns_are_named_and_only_there() {
+    let mut text = String::from("t_seconds,rss_bytes,limit_bytes,open_files,tasks\n");
+    for minute in 0..2_880_u64 {
+        text += &format!("{},{},1073741824,{},14\n", minute * 60, 300 * MB, 40 + minute);
+    }
+    let named = replay(&text, &["--json", "--fds", "open_files", "--threads=tasks"]);
+    let events_named = events(&named);
+    let leak = events_named.iter().find(|event| event["verdict"] == "leak").expect("it is found");
+    assert_eq!(leak["class"], "descriptor_leak");
+    assert_eq!(leak["resource"], "descriptors");
+    let rate = leak["count_per_hour"].as_f64().unwrap();
+    assert!((55.0..65.0).contains(&rate), "{leak}");
+    assert!(leak["bytes_per_hour"].is_null());
+    assert!(events_named.iter().all(|event| event["resource"] == "descriptors"));
+    assert!(events(&replay(&text, &["--json"])).is_empty());
+    let missing = replay(&text, &["--fds", "handles"]);
+    assert!(said(&missing).contains("no column `handles`"), "{}", said(&missing));
+}

@@ -39,6 +39,9 @@ pub(crate) struct Rise {
     pub(crate) bounded: Option<Fit>,
     /// Natural logarithm of the odds that growth has no bound, by the shape alone.
     pub(crate) shape_odds: f64,
+    /// The share of shapes that do not get faster among those without a bound: what fills evenly
+    /// has no other.
+    pub(crate) even_share: f64,
     /// Robust slope (Theil and Sen), bytes a second.
     pub(crate) slope: f64,
     /// Growth over the window.
@@ -129,6 +132,7 @@ pub(crate) fn measure(buckets: &[Bucket], frame: &Frame, scratch: &mut Scratch) 
         unbounded: weighed.unbounded,
         bounded: weighed.bounded,
         shape_odds: weighed.odds,
+        even_share: weighed.even_share,
         slope: slope.max(0.0),
         growth,
         base: weighed.unbounded.at(0.0).max(0.0),
@@ -244,18 +248,22 @@ struct Weighed {
     unbounded: Fit,
     bounded: Option<Fit>,
     odds: f64,
+    even_share: f64,
     z: f64,
 }
 
 impl Weighed {
     fn of(fits: &Fits, points: &Points<'_>, frame: &Frame, span_s: f64) -> Option<Self> {
         let points_count = points.floor.len() as f64;
-        let mut mass = [0.0_f64; 2];
+        let (mut mass, mut faster) = ([0.0_f64; 2], 0.0);
         let mut best: [Option<(f64, Fit)>; 2] = [None, None];
         for fit in fits.all().filter(|fit| fit.scale > 0.0 || fit.shape == Shape::Flat) {
             let likelihood = fits.likelihood(fit) * prior(fit, span_s, points_count);
             let camp = usize::from(is_bounded(fit, frame.limit));
             mass[camp] += likelihood;
+            if matches!(fit.shape, Shape::Convex(_)) {
+                faster += likelihood;
+            }
             if best[camp].is_none_or(|(other, _)| likelihood > other) {
                 best[camp] = Some((likelihood, *fit));
             }
@@ -263,8 +271,9 @@ impl Weighed {
         let line = fits.all().find(|fit| fit.shape == Shape::Line)?;
         let unbounded = best[0].map_or(*line, |(_, fit)| fit);
         let odds = (mass[0].max(1e-12) / mass[1].max(1e-12)).ln();
+        let even_share = (1.0 - faster / mass[0].max(1e-12)).clamp(0.0, 1.0);
         let z = fits.z(&unbounded);
-        Some(Self { unbounded, bounded: best[1].map(|(_, fit)| fit), odds, z })
+        Some(Self { unbounded, bounded: best[1].map(|(_, fit)| fit), odds, even_share, z })
     }
 }
 

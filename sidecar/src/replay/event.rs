@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Number, Value};
-use stent_contract::{Verdict, VerdictLevel};
+use stent_contract::{Resource, Verdict, VerdictLevel};
 
 use super::date;
 
@@ -20,27 +20,38 @@ pub(super) fn json(t_s: f64, verdict: &Verdict) -> String {
         entry.insert("text".to_owned(), Value::from(evidence.text.as_str()));
         Value::Object(entry)
     });
+    let rate = number(Some(verdict.growth_per_hour.round()));
+    let is_memory = verdict.resource == Resource::Memory;
     let event = [
         ("t", number(Some(t_s))),
         ("verdict", Value::from(word(verdict.level))),
         ("class", Value::from(verdict.class.as_str())),
         ("confidence", number(Some((verdict.confidence * 1e4).round() / 1e4))),
-        ("bytes_per_hour", number(Some(verdict.growth_per_hour.round()))),
+        ("bytes_per_hour", if is_memory { rate.clone() } else { Value::Null }),
         ("seconds_to_limit", number(verdict.seconds_to_limit.map(f64::round))),
         ("low", number(low.map(f64::round))),
         ("high", number(high.map(f64::round))),
         ("evidence", Value::Array(evidence.collect())),
     ];
+    // An event of memory is what it always was; others say what they are of.
+    let counted = [("resource", Value::from(verdict.resource.as_str())), ("count_per_hour", rate)];
+    let counted = counted.into_iter().filter(|_| !is_memory);
     let event: Map<String, Value> =
-        event.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        event.into_iter().chain(counted).map(|(key, value)| (key.to_owned(), value)).collect();
     format!("{}\n", Value::Object(event))
 }
 
 /// The event as a person reads it.
 pub(super) fn text(t_s: f64, verdict: &Verdict) -> String {
     let mut text = format!(
-        "{}: {}, {}, confidence {:.2}\n",
+        "{}: {}{}, {}, confidence {:.2}\n",
         moment(t_s),
+        match verdict.resource {
+            Resource::Memory => String::new(),
+            other @ (Resource::Connections | Resource::Descriptors | Resource::Threads) => {
+                format!("{}: ", other.as_str())
+            }
+        },
         word(verdict.level),
         verdict.class.as_str(),
         verdict.confidence

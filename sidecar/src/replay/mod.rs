@@ -6,6 +6,7 @@
 //! its place.
 
 mod cloudwatch;
+mod counts;
 mod date;
 mod document;
 mod event;
@@ -17,9 +18,10 @@ mod series;
 use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 
-use stent_contract::VerdictLevel;
+use stent_contract::{Verdict, VerdictLevel};
 use stent_leak::{Baseline, MemoryDetector, MemorySample, MemorySettings};
 
+use counts::Counts;
 use options::Source;
 pub(crate) use options::{Options, OptionsError, parse};
 use rows::{Row, Rows};
@@ -176,6 +178,7 @@ fn interval(rows: &[Row]) -> Duration {
 struct Judge<'a> {
     options: &'a Options,
     detector: MemoryDetector,
+    counts: Counts,
     level: VerdictLevel,
     /// Lives so far: the number of the present one, from 1.
     life: u32,
@@ -193,7 +196,8 @@ impl<'a> Judge<'a> {
             None => detector,
         };
         let level = VerdictLevel::Healthy;
-        Self { options, detector, level, life: 0, began_ms: 0, newest: None }
+        let counts = Counts::new(interval, options);
+        Self { options, detector, counts, level, life: 0, began_ms: 0, newest: None }
     }
 
     fn take(&mut self, row: &Row, out: &mut dyn Write) -> Result<(), ReplayError> {
@@ -214,12 +218,10 @@ impl<'a> Judge<'a> {
         let level = self.detector.level(row.at_ms);
         if level != self.level {
             self.level = level;
-            let verdict = self.detector.verdict(row.at_ms);
-            let line = match self.options.format {
-                options::Format::Json => event::json(row.t_s, &verdict),
-                options::Format::Text => event::text(row.t_s, &verdict),
-            };
-            out.write_all(line.as_bytes()).map_err(ReplayError::Write)?;
+            self.write(row, &self.detector.verdict(row.at_ms), out)?;
+        }
+        for verdict in self.counts.take(row, self.life, self.began_ms) {
+            self.write(row, &verdict, out)?;
         }
         // A row without a value in a column says nothing about it: the last one said stands.
         let before = self.newest.take();
@@ -230,6 +232,16 @@ impl<'a> Judge<'a> {
         }
         self.newest = Some(newest);
         Ok(())
+    }
+}
+
+impl Judge<'_> {
+    fn write(&self, row: &Row, verdict: &Verdict, out: &mut dyn Write) -> Result<(), ReplayError> {
+        let line = match self.options.format {
+            options::Format::Json => event::json(row.t_s, verdict),
+            options::Format::Text => event::text(row.t_s, verdict),
+        };
+        out.write_all(line.as_bytes()).map_err(ReplayError::Write)
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) limit_bytes: Option<u64>,
     /// Names of the columns: time, resident, heap, requests, limit, life.
     pub(crate) columns: [String; 6],
+    /// Names of the columns of descriptors and threads, where they are to be judged too.
+    pub(crate) counts: [Option<String>; 2],
 }
 
 /// What wrote the history.
@@ -90,6 +92,9 @@ const COLUMNS: [(&str, &str); 6] = [
     ("--life", "life"),
 ];
 
+/// The options that name columns which are looked at only where they are named.
+const COUNTS: [&str; 2] = ["--fds", "--threads"];
+
 /// The other options that have a value.
 const VALUED: [&str; 5] = ["--interval", "--limit-bytes", "--from", "--scale", "--baseline"];
 
@@ -105,6 +110,7 @@ pub(crate) fn parse(words: Vec<String>) -> Result<Options, OptionsError> {
         interval: None,
         limit_bytes: None,
         columns: COLUMNS.map(|(_, name)| name.to_owned()),
+        counts: [None, None],
     };
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
@@ -122,8 +128,8 @@ pub(crate) fn parse(words: Vec<String>) -> Result<Options, OptionsError> {
                 options.path.clone_from(&word);
             }
             _ => {
-                let known =
-                    VALUED.contains(&name) || COLUMNS.iter().any(|(option, _)| *option == name);
+                let mut columns = COLUMNS.iter().map(|(option, _)| option).chain(&COUNTS);
+                let known = VALUED.contains(&name) || columns.any(|option| *option == name);
                 if !known {
                     return Err(OptionsError::Unknown);
                 }
@@ -143,6 +149,10 @@ pub(super) fn is_default(column: usize, name: &str) -> bool {
 fn set(options: &mut Options, name: &str, value: String) -> Result<(), OptionsError> {
     if let Some(at) = COLUMNS.iter().position(|(option, _)| *option == name) {
         options.columns[at] = value;
+        return Ok(());
+    }
+    if let Some(at) = COUNTS.iter().position(|option| *option == name) {
+        options.counts[at] = Some(value);
         return Ok(());
     }
     match name {
@@ -175,7 +185,8 @@ impl OptionsError {
     pub(crate) const fn mend(self) -> &'static str {
         "write stent replay FILE [--from csv|cloudwatch|prometheus] [--json] [--strict] \
          [--interval SECONDS] [--limit-bytes N] [--scale BYTES] [--baseline FILE] and, for columns or series of \
-         other names, --time --rss --heap --requests --limit --life NAME"
+         other names, --time --rss --heap --requests --limit --life NAME; --fds --threads NAME are judged too where they are \
+         given"
     }
 }
 

@@ -30,28 +30,45 @@ pub(super) struct Row {
     pub(super) requests: Option<u64>,
     pub(super) limit: Option<u64>,
     pub(super) life: Option<String>,
+    /// Descriptors and threads.
+    pub(super) counts: [Option<u64>; 2],
 }
 
 /// The names that columns go by: time, resident, heap, requests, limit, life.
-struct Columns([String; 6]);
+struct Columns {
+    names: [String; 6],
+    counts: [Option<String>; 2],
+}
 
 impl Columns {
     fn named(options: &Options) -> Self {
-        Self(options.columns.clone())
+        Self { names: options.columns.clone(), counts: options.counts.clone() }
     }
 
-    /// Where each is. The first two must be there.
-    fn places(&self, header: &str) -> Result<[Option<usize>; 6], ReplayError> {
+    /// Where each is. The first two must be there, and those of counts that were named.
+    fn places(&self, header: &str) -> Result<Places, ReplayError> {
         let names: Vec<&str> = header.split(',').map(field).collect();
         let place = |name: &String| names.iter().position(|other| *other == name.as_str());
-        let places = std::array::from_fn(|column| place(&self.0[column]));
+        let places = std::array::from_fn(|column| place(&self.names[column]));
         for (column, place) in places.iter().enumerate().take(2) {
             if place.is_none() {
-                return Err(ReplayError::NoColumn(self.0[column].clone()));
+                return Err(ReplayError::NoColumn(self.names[column].clone()));
             }
         }
-        Ok(places)
+        let mut counts = [None; 2];
+        for (slot, name) in counts.iter_mut().zip(&self.counts) {
+            let Some(name) = name else { continue };
+            *slot = Some(place(name).ok_or_else(|| ReplayError::NoColumn(name.clone()))?);
+        }
+        Ok(Places { named: places, counts })
     }
+}
+
+/// Where columns are in a line.
+#[derive(Default)]
+struct Places {
+    named: [Option<usize>; 6],
+    counts: [Option<usize>; 2],
 }
 
 /// The rows of an input.
@@ -60,7 +77,7 @@ pub(super) struct Rows<'a> {
     columns: Columns,
     /// Bytes in one unit of memory.
     scale: f64,
-    places: [Option<usize>; 6],
+    places: Places,
     broken: BrokenRows,
     line: u64,
     newest_ms: Option<u64>,
@@ -76,7 +93,7 @@ impl<'a> Rows<'a> {
             input,
             columns: Columns::named(options),
             scale: options.scale,
-            places: [None; 6],
+            places: Places::default(),
             broken: options.rows,
             line: 0,
             newest_ms: None,
@@ -192,10 +209,10 @@ impl<'a> Rows<'a> {
     fn row(&self, text: &str) -> Result<Row, String> {
         let fields: Vec<&str> = text.split(',').map(field).collect();
         let at = |column: usize| {
-            let place = self.places[column]?;
+            let place = self.places.named[column]?;
             fields.get(place).copied().filter(|field| !field.is_empty())
         };
-        let name = |column: usize| self.columns.0[column].as_str();
+        let name = |column: usize| self.columns.names[column].as_str();
         let needed = |column: usize| at(column).ok_or_else(|| format!("no {}", name(column)));
         let number = |column: usize| at(column).map(|text| whole(text, name(column))).transpose();
         let bytes = |text: &str, column: usize| {
@@ -217,7 +234,19 @@ impl<'a> Rows<'a> {
             requests: number(3)?,
             limit: limit.transpose()?.filter(|limit| *limit > 0),
             life: at(5).map(str::to_owned),
+            counts: self.counts(&fields)?,
         })
+    }
+
+    fn counts(&self, fields: &[&str]) -> Result<[Option<u64>; 2], String> {
+        let mut counts = [None; 2];
+        let named = self.places.counts.iter().zip(&self.columns.counts);
+        for (slot, (place, name)) in counts.iter_mut().zip(named) {
+            let text = place.and_then(|place| fields.get(place)).filter(|text| !text.is_empty());
+            let name = name.as_deref().unwrap_or_default();
+            *slot = text.map(|text| whole(text, name)).transpose()?;
+        }
+        Ok(counts)
     }
 }
 

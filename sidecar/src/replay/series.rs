@@ -63,6 +63,11 @@ pub(super) fn rows(
         Counts::SinceStart => requests,
         Counts::PerPeriod => summed(requests),
     };
+    let [fds, threads] = options.counts.clone().map(|name| match name {
+        Some(name) => joined(series, &name),
+        None => Ok(Joined::new()),
+    });
+    let (fds, threads) = (fds?, threads?);
     let scaled = |value: f64| (value * options.scale).round() as u64;
     let rows = memory.into_iter().map(|(at_ms, (rss, part))| Row {
         t_s: at_ms as f64 / 1_000.0,
@@ -75,6 +80,7 @@ pub(super) fn rows(
             Some(life) => Some(format!("{part}/{life}")),
             None => (part > 0 || is_shared(series, options)).then(|| part.to_string()),
         },
+        counts: [&fds, &threads].map(|of| newest(of, at_ms).map(|count| count.round() as u64)),
     });
     Ok(rows.collect())
 }

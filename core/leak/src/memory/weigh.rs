@@ -15,8 +15,8 @@ use crate::fits::{Fit, Shape};
 use crate::quantity::Quantity;
 use crate::rise::{Rise, Traffic};
 
-/// Odds of a leak that page: 25 to 1 (natural logarithm).
-const LEAK_ODDS: f64 = 3.2;
+/// Odds of a leak that page: 22 to 1 (natural logarithm).
+const LEAK_ODDS: f64 = 3.1;
 /// Odds that start attribution: 11 to 1.
 const SUSPECT_ODDS: f64 = 2.4;
 /// Looks in a row that must find the same before it counts: many looks find chance proofs.
@@ -32,21 +32,28 @@ const ROOM_POWERS: [(f64, f64); 3] = [(300.0, 4.0), (3_600.0, 1.8), (12.0 * 3_60
 /// The time that filling evenly takes is as probable on each logarithmic scale between these,
 /// seconds.
 const FILL_MIN_S: f64 = 60.0;
-const FILL_MAX_S: f64 = 36.0 * 3_600.0;
+const FILL_MAX_S: f64 = 48.0 * 3_600.0;
 /// It is never quite excluded.
-const FILL_SHARE_MIN: f64 = 0.03;
+const FILL_SHARE_MIN: f64 = 0.01;
 /// The same for growth that begins long after its process: jobs, steps, new kinds of request end
 /// sooner than caches fill.
 const FILL_MAX_LATE_S: f64 = 24.0 * 3_600.0;
 /// Before late growth memory grew at most at this share of its pace.
 const FLAT_SHARE: f64 = 0.3;
 /// Growth beyond a level that was known is less often bounded. Natural logarithm.
-const OUTGROWN_ODDS: f64 = 1.2;
+const OUTGROWN_ODDS: f64 = 2.0;
 /// Growth beside a heap that stays flat is also what page cache, retained pages and fragmentation
 /// look like. Natural logarithm.
 const FLAT_HEAP_ODDS: f64 = -0.5;
 /// Growth that begins late where requests are not counted may be that of the load.
 const UNCOUNTED_ODDS: f64 = -1.0;
+/// Growth that slows down on a way that ends beyond the limit: leaks do not slow down, heaps that
+/// near a bound of their own do. Natural logarithm.
+const SLOWING_ODDS: f64 = -2.0;
+/// What fills evenly may look as if it got faster, by chance, to this share ...
+const EVEN_SHARE_MIN: f64 = 0.4;
+/// ... and more where requests are not counted, whose rate may be what rises.
+const EVEN_SHARE_UNCOUNTED_MIN: f64 = 1.0;
 /// Growth is new only where at least this share of it lies above levels of the past.
 const NEW_SHARE: f64 = 0.5;
 /// A heap that grew by less than this share of the growth stayed flat.
@@ -210,7 +217,11 @@ fn evenly_filled(rise: &Rise, context: &Context) -> f64 {
     let longest = if is_late(rise, context) { FILL_MAX_LATE_S } else { FILL_MAX_S };
     let along = (rise.growing_s() / FILL_MIN_S).ln() / (longest / FILL_MIN_S).ln();
     let lasts = (1.0 - along).clamp(FILL_SHARE_MIN, 1.0);
-    let share = room.min(size) * lasts;
+    let least = match rise.traffic {
+        Traffic::Unknown => EVEN_SHARE_UNCOUNTED_MIN,
+        Traffic::Apart { .. } | Traffic::Explains => EVEN_SHARE_MIN,
+    };
+    let share = room.min(size) * lasts * rise.even_share.max(least);
     assert!((0.0..=1.0).contains(&share), "a probability");
     share
 }
@@ -219,11 +230,14 @@ fn evenly_filled(rise: &Rise, context: &Context) -> f64 {
 fn circumstances(rise: &Rise, context: &Context) -> f64 {
     let outgrown = context.known_plateau.is_some_and(|level| rise.late_low > level);
     let uncounted = rise.traffic == Traffic::Unknown && is_late(rise, context);
-    [(outgrown, OUTGROWN_ODDS), (uncounted, UNCOUNTED_ODDS), (has_flat_heap(rise), FLAT_HEAP_ODDS)]
-        .iter()
-        .filter(|(holds, _)| *holds)
-        .map(|(_, odds)| odds)
-        .sum()
+    let slows = matches!(rise.unbounded.shape, Shape::Exponential(_) | Shape::Logarithm(_));
+    let known = [
+        (outgrown, OUTGROWN_ODDS),
+        (uncounted, UNCOUNTED_ODDS),
+        (has_flat_heap(rise), FLAT_HEAP_ODDS),
+        (slows, SLOWING_ODDS),
+    ];
+    known.iter().filter(|(holds, _)| *holds).map(|(_, odds)| odds).sum()
 }
 
 fn has_flat_heap(rise: &Rise) -> bool {
