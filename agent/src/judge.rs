@@ -1,6 +1,6 @@
 //! Readings and the proxy's snapshot in, verdicts and diagnoses out.
 //!
-//! Owns: one memory detector for each target and one detector of held connections for the proxy.
+//! Owns: one detector of memory, one of descriptors and one of threads for each target, and one detector of held connections for the proxy.
 //! Refuses: reading anything, and the clock. Invariant: a diagnosis stands for each verdict above
 //! `healthy`, worst first; a target keeps its detector over all its lives.
 
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use stent_contract::snapshot::TargetSnapshot;
-use stent_contract::{Diagnosis, ProxySnapshot, Verdict, VerdictLevel};
+use stent_contract::{Diagnosis, ProcessReading, ProxySnapshot, Verdict, VerdictLevel};
 use stent_leak::{
-    HeldDetector, HeldSettings, MemoryDetector, MemoryFacts, MemorySample, MemorySettings,
-    explain_connections, explain_memory,
+    CountDetector, CountSample, Counted, HeldDetector, HeldSettings, MemoryDetector, MemoryFacts,
+    MemorySample, MemorySettings, explain_connections, explain_count, explain_memory,
 };
 
 use crate::sample::TargetReading;
@@ -21,6 +21,8 @@ use crate::sample::TargetReading;
 pub(crate) struct Judge {
     interval: Duration,
     memory: BTreeMap<String, MemoryDetector>,
+    descriptors: BTreeMap<String, CountDetector>,
+    threads: BTreeMap<String, CountDetector>,
     held: HeldDetector,
     /// The proxy's newest count of transactions: the traffic.
     transactions: Option<u64>,
@@ -51,6 +53,8 @@ impl Judge {
         Self {
             interval,
             memory: BTreeMap::new(),
+            descriptors: BTreeMap::new(),
+            threads: BTreeMap::new(),
             held: HeldDetector::new(HeldSettings::default()),
             transactions: None,
             clients_waiting: 0,
@@ -83,9 +87,20 @@ impl Judge {
                 held_transactions: u32::try_from(held_transactions).unwrap_or(u32::MAX),
             };
             diagnoses.extend(explain_memory(&verdict, &facts));
+            let [descriptors, threads] = self.judge_counts(now, &reading);
+            let pid = reading.reading.as_ref().map(|reading| reading.pid);
+            let counted = descriptors.iter().chain(&threads);
+            diagnoses.extend(counted.filter_map(|verdict| explain_count(verdict, pid)));
             let TargetReading { name, reading, .. } = reading;
             let memory = Some(verdict);
-            targets.push(TargetSnapshot { name, reading, memory, attribution: None });
+            targets.push(TargetSnapshot {
+                name,
+                reading,
+                memory,
+                attribution: None,
+                descriptors,
+                threads,
+            });
         }
         diagnoses.sort_by(|a, b| {
             let (a, b) = (&a.verdict, &b.verdict);
@@ -127,12 +142,47 @@ impl Judge {
         }
         Verdict { at_unix_ms: now.unix_ms, ..detector.verdict(now.steady_ms) }
     }
+
+    /// Descriptors and threads; `None` where they were never counted.
+    fn judge_counts(&mut self, now: Moment, target: &TargetReading) -> [Option<Verdict>; 2] {
+        let count = |of: fn(&ProcessReading) -> Option<u32>, limit: Option<u64>| {
+            let reading = target.reading.as_ref()?;
+            Some(CountSample {
+                at_unix_ms: now.steady_ms,
+                pid: reading.pid,
+                started_unix_ms: reading.started_unix_ms,
+                count: of(reading)?,
+                limit,
+                transactions: self.transactions,
+            })
+        };
+        let descriptors = count(|reading| reading.file_descriptors, target.descriptors_max);
+        let threads = count(|reading| reading.threads, target.threads_max);
+        let counted = [
+            (&mut self.descriptors, Counted::Descriptors, descriptors),
+            (&mut self.threads, Counted::Threads, threads),
+        ];
+        counted.map(|(detectors, what, sample)| {
+            if let Some(sample) = sample {
+                let name = &target.name;
+                if !detectors.contains_key(name) {
+                    let detector = CountDetector::new(name.clone(), what, self.interval);
+                    detectors.insert(name.clone(), detector);
+                }
+                if let Some(detector) = detectors.get_mut(name) {
+                    detector.observe(&sample);
+                }
+            }
+            let detector = detectors.get(&target.name)?;
+            Some(Verdict { at_unix_ms: now.unix_ms, ..detector.verdict(now.steady_ms) })
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stent_contract::{MemoryReading, ProcessReading, Resource};
+    use stent_contract::{LeakClass, MemoryReading, Resource};
 
     const START_MS: u64 = 1_700_000_000_000;
 
@@ -151,7 +201,9 @@ mod tests {
             memory,
             ..ProcessReading::default()
         };
-        TargetReading { name: "api".to_owned(), charged: memory.rss_anon, reading: Some(reading) }
+        let charged = memory.rss_anon;
+        let reading = Some(reading);
+        TargetReading { name: "api".to_owned(), charged, reading, ..TargetReading::default() }
     }
 
     fn at(unix_ms: u64) -> Moment {
@@ -241,5 +293,35 @@ mod tests {
         let keys: Vec<_> =
             judged.diagnoses[0].verdict.evidence.iter().map(|e| e.key.as_str()).collect();
         assert!(keys.contains(&"bytes_per_transaction"), "{keys:?}");
+    }
+
+    #[test]
+    fn descriptors_that_are_never_closed_are_a_leak_with_the_way_to_their_limit() {
+        let mut judge = Judge::new(Duration::from_secs(1));
+        let mut last = None;
+        for second in 0..250 {
+            let mut target = leaking(0);
+            let reading = target.reading.as_mut().unwrap();
+            reading.at_unix_ms = START_MS + second * 1_000;
+            reading.file_descriptors = Some(30 + 3 * second as u32);
+            reading.threads = Some(12);
+            target.descriptors_max = Some(1_024);
+            last = Some(judge.judge(at(START_MS + second * 1_000), vec![target], None));
+        }
+        let judged = last.unwrap();
+        let target = &judged.targets[0];
+        let (descriptors, threads) = (target.descriptors.as_ref(), target.threads.as_ref());
+        let descriptors = descriptors.unwrap();
+        assert_eq!(descriptors.resource, Resource::Descriptors);
+        assert_eq!(
+            (descriptors.level, descriptors.class),
+            (VerdictLevel::Leak, LeakClass::DescriptorLeak)
+        );
+        let left = descriptors.seconds_to_limit.unwrap();
+        assert!((60.0..110.0).contains(&left), "82 s are left: {left}");
+        assert_eq!(threads.unwrap().level, VerdictLevel::Healthy);
+        let said: Vec<_> = judged.diagnoses.iter().map(|d| d.summary.as_str()).collect();
+        assert!(said[0].starts_with("'api' leaks descriptors: 10"), "{said:?}");
+        assert_eq!(said.len(), 1);
     }
 }

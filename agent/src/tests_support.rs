@@ -68,6 +68,8 @@ pub(crate) fn round() -> Round {
         reading: Some(reading),
         memory: Some(verdict("api", Resource::Memory)),
         attribution: None,
+        descriptors: None,
+        threads: None,
     };
     let snapshot = AgentSnapshot {
         version: SNAPSHOT_VERSION,

@@ -87,7 +87,11 @@ fn verdict(alarm: &Alarm, now: &Snapshot) -> Option<f64> {
 }
 
 fn verdicts(agent: &AgentSnapshot) -> impl Iterator<Item = &Verdict> {
-    agent.targets.iter().filter_map(|target| target.memory.as_ref()).chain(&agent.connections)
+    let of_targets = agent
+        .targets
+        .iter()
+        .flat_map(|target| target.memory.iter().chain(&target.descriptors).chain(&target.threads));
+    of_targets.chain(&agent.connections)
 }
 
 fn time_to_limit(now: &Snapshot) -> Option<f64> {

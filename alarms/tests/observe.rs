@@ -53,6 +53,8 @@ fn healthy(second: u64) -> Snapshot {
         reading: Some(ProcessReading { memory, ..ProcessReading::default() }),
         memory: Some(verdict(Resource::Memory, VerdictLevel::Healthy)),
         attribution: None,
+        descriptors: None,
+        threads: None,
     };
     let agent = AgentSnapshot {
         version: 1,

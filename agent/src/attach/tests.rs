@@ -84,6 +84,8 @@ fn suspected(pid: u32) -> TargetSnapshot {
         reading: Some(reading),
         memory: Some(Verdict { level: VerdictLevel::Leak, growth_per_hour: 1e9, ..judged }),
         attribution: None,
+        descriptors: None,
+        threads: None,
     }
 }
 

@@ -108,6 +108,9 @@ impl List {
         if let Some(reading) = &target.reading {
             self.reading(&target.name, reading);
         }
+        for verdict in target.descriptors.iter().chain(&target.threads) {
+            self.verdict(verdict);
+        }
         if let Some(verdict) = &target.memory {
             self.verdict(verdict);
             let labels = &[target.name.as_str()];

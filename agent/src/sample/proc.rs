@@ -31,6 +31,8 @@ pub(crate) struct Process {
     stat: File,
     started_ticks: u64,
     started_unix_ms: u64,
+    descriptors_max: Option<u64>,
+    threads_max: Option<u64>,
     pss: Option<u64>,
     pss_due: Option<Instant>,
     buffer: Vec<u8>,
@@ -55,6 +57,8 @@ impl Process {
             stat,
             started_ticks,
             started_unix_ms,
+            descriptors_max: None,
+            threads_max: None,
             pss,
             pss_due,
             buffer,
@@ -72,6 +76,16 @@ impl Process {
         self.started_ticks
     }
 
+    /// How many descriptors it may have open; `None`: not known, or no limit.
+    pub(crate) fn descriptors_max(&self) -> Option<u64> {
+        self.descriptors_max
+    }
+
+    /// How many threads its user may have; `None`: not known, or no limit.
+    pub(crate) fn threads_max(&self) -> Option<u64> {
+        self.threads_max
+    }
+
     /// Takes a reading, without the figures of the cgroup. `None`: the process is gone.
     pub(crate) fn read(&mut self, now: Instant, at_unix_ms: u64) -> Option<ProcessReading> {
         let stat = parse_stat(read_whole(&self.stat, &mut self.buffer).ok()?)?;
@@ -82,6 +96,7 @@ impl Process {
         let status = parse_status(read_whole(&self.status, &mut self.buffer).ok()?)?;
         if self.pss_due.is_none_or(|due| now >= due) {
             self.pss = self.read_pss();
+            self.read_limits();
             self.pss_due = Some(now + PSS_INTERVAL);
         }
         Some(ProcessReading {
@@ -104,6 +119,15 @@ impl Process {
         let file = File::open(self.folder.join("smaps_rollup")).ok()?;
         let text = read_whole(&file, &mut self.buffer).ok()?;
         kilobytes(text, "Pss:")
+    }
+
+    /// Limits may be changed while a process runs (prlimit).
+    /// Source: proc_pid_limits(5); threads count against the processes of their user.
+    fn read_limits(&mut self) {
+        let text = File::open(self.folder.join("limits")).ok();
+        let text = text.as_ref().and_then(|file| read_whole(file, &mut self.buffer).ok());
+        let soft = |name: &str| field(text?, name)?.split_ascii_whitespace().next()?.parse().ok();
+        (self.descriptors_max, self.threads_max) = (soft("Max open files"), soft("Max processes"));
     }
 
     fn count_descriptors(&self) -> Option<u32> {

@@ -29,6 +29,10 @@ pub(crate) struct TargetReading {
     pub(crate) reading: Option<ProcessReading>,
     /// What counts against the limit and cannot be reclaimed, bytes.
     pub(crate) charged: u64,
+    /// How many descriptors it may have open.
+    pub(crate) descriptors_max: Option<u64>,
+    /// How many threads there may be.
+    pub(crate) threads_max: Option<u64>,
 }
 
 /// A configured target.
@@ -100,7 +104,13 @@ impl Watched {
             limit,
             ..reading.memory
         };
-        TargetReading { name, reading: Some(reading), charged: charged.max(own) }
+        TargetReading {
+            name,
+            reading: Some(reading),
+            charged: charged.max(own),
+            descriptors_max: self.process.as_ref().and_then(Process::descriptors_max),
+            threads_max: self.process.as_ref().and_then(Process::threads_max),
+        }
     }
 
     /// Reads the process, and looks for a new one at once where the old one is gone.
@@ -184,7 +194,7 @@ fn of_container(
         memory,
         ..ProcessReading::default()
     };
-    TargetReading { name, charged: anon, reading: Some(reading) }
+    TargetReading { name, charged: anon, reading: Some(reading), ..TargetReading::default() }
 }
 
 /// Makes a watcher for each configured target.

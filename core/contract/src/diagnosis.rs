@@ -27,6 +27,10 @@ pub enum Resource {
     Memory,
     /// Server connections of a pool.
     Connections,
+    /// Open file descriptors of a process.
+    Descriptors,
+    /// Threads of a process.
+    Threads,
 }
 
 impl Resource {
@@ -35,6 +39,8 @@ impl Resource {
         match self {
             Self::Memory => "memory",
             Self::Connections => "connections",
+            Self::Descriptors => "descriptors",
+            Self::Threads => "threads",
         }
     }
 }
@@ -117,7 +123,7 @@ pub struct Verdict {
     pub class: LeakClass,
     /// How sure, 0.0 to 1.0.
     pub confidence: f64,
-    /// Growth an hour: bytes for memory, connections for connections. 0 while none is established.
+    /// Growth an hour: bytes for memory, their number for everything else. 0 while none is established.
     pub growth_per_hour: f64,
     /// Forecast seconds until the limit, `None` while there is none to forecast.
     pub seconds_to_limit: Option<f64>,
@@ -167,17 +173,20 @@ pub enum CauseKind {
     PoolTooSmall,
     /// A target's memory grows.
     MemoryGrowth,
+    /// A target's descriptors or threads grow in number.
+    HandleGrowth,
 }
 
 impl CauseKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::DatabaseAway,
         Self::ServersLost,
         Self::ForgottenTransactions,
         Self::Locks,
         Self::PoolTooSmall,
         Self::MemoryGrowth,
+        Self::HandleGrowth,
     ];
 
     /// The value of the label `cause`, as in JSON.
@@ -189,6 +198,7 @@ impl CauseKind {
             Self::Locks => "locks",
             Self::PoolTooSmall => "pool_too_small",
             Self::MemoryGrowth => "memory_growth",
+            Self::HandleGrowth => "handle_growth",
         }
     }
 }

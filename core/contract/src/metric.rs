@@ -173,7 +173,7 @@ metrics! {
         &["target", "kind"], Agent,
         "Memory of a target by kind: anon, file, shmem, swap, pss, and heap where the target's own runtime says it.";
     CauseConfidence: "stent_cause_confidence_ratio", None, Gauge, Ratio, &["cause"], Agent,
-        "How likely each kind of cause explains what is wrong (database_away, servers_lost, forgotten_transactions, locks, pool_too_small, memory_growth); 0 while it explains nothing.";
+        "How likely each kind of cause explains what is wrong (database_away, servers_lost, forgotten_transactions, locks, pool_too_small, memory_growth, handle_growth); 0 while it explains nothing.";
     ProcessFds: "process_unix_file_descriptors", Some("FileDescriptors"), Gauge, Count, &["target"], Agent,
         "Open file descriptors of a target.";
     ProcessThreads: "process_threads", None, Gauge, Count, &["target"], Agent, "Threads of a target.";
@@ -187,7 +187,7 @@ metrics! {
         "Processes that the kernel killed in the target's cgroup for want of memory.";
     // The agent: verdicts.
     LeakVerdict: "stent_leak_verdict", Some("LeakVerdict"), Gauge, Count, &["target", "resource"], Agent,
-        "0 healthy, 1 suspect, 2 leak; resource is memory or connections.";
+        "0 healthy, 1 suspect, 2 leak; resource is memory, connections, descriptors or threads.";
     LeakConfidence: "stent_leak_confidence_ratio", None, Gauge, Ratio, &["target", "resource"], Agent,
         "How sure the verdict is.";
     MemoryGrowth: "stent_memory_growth_bytes_per_hour", Some("MemoryGrowth"), Gauge, BytesPerHour,

@@ -294,4 +294,10 @@ pub struct TargetSnapshot {
     /// The newest finding of whose growth it is, where one was made.
     #[serde(default)]
     pub attribution: Option<Attribution>,
+    /// The newest verdict on its open descriptors; `None` while they cannot be counted.
+    #[serde(default)]
+    pub descriptors: Option<Verdict>,
+    /// The newest verdict on its threads; `None` while they cannot be counted.
+    #[serde(default)]
+    pub threads: Option<Verdict>,
 }

@@ -7,12 +7,14 @@
 //! Invariant: memory is fixed after construction (series) or capped by a named limit (holders),
 //! whatever the readings say, and the same readings give the same text.
 
-pub mod explain;
+pub mod counts;
+mod explain;
 mod fits;
 mod forecast;
 pub mod held;
 mod lives;
 pub mod memory;
+mod quantity;
 mod regress;
 mod rise;
 mod series;
@@ -20,6 +22,9 @@ mod stats;
 mod text;
 mod think;
 
-pub use explain::{MemoryFacts, Surroundings, explain_all, explain_connections, explain_memory};
+pub use counts::{CountDetector, CountSample, Counted};
+pub use explain::{
+    MemoryFacts, Surroundings, explain_all, explain_connections, explain_count, explain_memory,
+};
 pub use held::{HeldDetector, HeldSettings};
 pub use memory::{Baseline, MemoryDetector, MemorySample, MemorySettings};

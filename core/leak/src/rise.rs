@@ -21,8 +21,6 @@ pub(crate) const Z_MIN: f64 = 4.0;
 const STILL_SHARE: f64 = 0.05;
 /// Errors of a shape below this share of the level are no errors.
 const GRAIN_SHARE: f64 = 0.0005;
-/// A page of memory: the least that it moves by.
-const PAGE: f64 = 4_096.0;
 /// Where less than this share of the growth is left with the rate held constant, it explains it.
 const LEFT_SHARE: f64 = 0.5;
 /// A bounded shape is looked at this many windows ahead.
@@ -81,6 +79,8 @@ pub(crate) struct Frame {
     pub(crate) expected: usize,
     /// Width of one.
     pub(crate) width_ms: u64,
+    /// Distances below this are no error of a shape.
+    pub(crate) grain: f64,
     /// The least growth that is worth a judgement, bytes.
     pub(crate) growth_min: f64,
     /// The level at which readings would be at the limit, bytes.
@@ -111,7 +111,7 @@ pub(crate) fn measure(buckets: &[Bucket], frame: &Frame, scratch: &mut Scratch) 
         floor,
         served: held.map(|traffic| &traffic.served[..buckets.len()]),
         rate: held.map(|traffic| &traffic.rate[..buckets.len()]),
-        grain: (GRAIN_SHARE * quarters[0].max(0.0)).max(PAGE),
+        grain: (GRAIN_SHARE * quarters[0].max(0.0)).max(frame.grain),
     };
     let fits = Fits::of(&points);
     let weighed = Weighed::of(&fits, &points, frame, floors.span_s)?;

@@ -135,6 +135,8 @@ fn growth_whose_place_is_known_is_not_put_down_to_the_queue() {
         reading: Some(reading),
         memory: None,
         attribution: Some(attribution),
+        descriptors: None,
+        threads: None,
     };
     let proxy = proxy(pool(6), Vec::new());
     let of = Surroundings {
@@ -153,6 +155,15 @@ fn growth_whose_place_is_known_is_not_put_down_to_the_queue() {
          perhaps of another build"
     );
     assert!(first.next_step.contains("rememberSession"));
+}
+
+#[test]
+fn descriptors_that_grow_are_a_cause_of_their_own() {
+    let diagnoses = [diagnosis(Resource::Descriptors, "api", 0.9)];
+    let of = Surroundings { diagnoses: &diagnoses, now_unix_ms: NOW_MS, ..Surroundings::default() };
+    let explanation = explain_all(&of).unwrap();
+    assert_eq!(kinds(&explanation), [CauseKind::HandleGrowth]);
+    assert_eq!(explanation.summary, "api leaks");
 }
 
 #[test]

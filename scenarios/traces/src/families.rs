@@ -4,7 +4,7 @@
 //! Refuses: the shapes themselves ([`crate::leaky`], [`crate::healthy`], [`crate::live`]).
 //! Invariant: a family's parameters are drawn over wide ranges, not at values that suit a detector.
 
-use crate::plan::{DAY, Draw, HOUR, Heap, Label, Load, MB, Noise, Plan};
+use crate::plan::{DAY, Draw, HOUR, Heap, Label, Load, MB, Noise, Plan, Unit};
 use crate::trace::{Cut, Trace};
 use crate::{healthy, leaky, live};
 
@@ -27,6 +27,10 @@ pub struct Family {
 }
 
 impl Family {
+    pub(crate) const fn new(name: &'static str, kind: Kind, make: fn(&mut Draw) -> Plan) -> Self {
+        Self { name, kind, make }
+    }
+
     /// The trace of a seed.
     pub fn trace(&self, seed: u64) -> Trace {
         // The name enters, so that families do not share their draws.
@@ -106,6 +110,7 @@ pub(crate) fn service(draw: &mut Draw) -> Plan {
         step_s: 60,
         length_s: 3.0 * DAY,
         limit,
+        unit: Unit::Bytes,
         shape: Box::new(move |_| base),
         load,
         heap: Heap::Follows(draw.even(0.4, 0.8)),

@@ -7,6 +7,8 @@
 //! shown one row after the other, never a later one.
 
 pub mod baselines;
+pub mod count_report;
+pub mod counts;
 pub mod families;
 mod healthy;
 mod leaky;
@@ -17,6 +19,8 @@ pub mod score;
 mod stent;
 pub mod trace;
 
+pub use count_report::CountScore;
+pub use counts::COUNT_FAMILIES;
 pub use families::{FAMILIES, Family};
 pub use score::{Alarm, Detector, Score};
 pub use stent::Stent;

@@ -5,9 +5,10 @@
 use std::ops::Range;
 use std::process::ExitCode;
 
-use stent_traces::{FAMILIES, report};
+use stent_traces::{CountScore, FAMILIES, report};
 
 const USAGE: &str = "usage: stent-traces score FROM..UNTIL [--alone]
+       stent-traces counts FROM..UNTIL
        stent-traces wrong FROM..UNTIL
        stent-traces csv FAMILY SEED
        stent-traces families";
@@ -19,6 +20,11 @@ fn main() -> ExitCode {
         ["score", seeds] | ["score", seeds, "--alone"] => {
             let Some(seeds) = range(seeds) else { return usage() };
             score(seeds, &words[2..]);
+        }
+        ["counts", seeds] => {
+            let Some(seeds) = range(seeds) else { return usage() };
+            println!("seeds {seeds:?}");
+            print!("{}", CountScore::of(seeds).text());
         }
         ["wrong", seeds] => {
             let Some(seeds) = range(seeds) else { return usage() };

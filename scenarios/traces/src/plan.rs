@@ -49,9 +49,29 @@ impl Load {
     }
 }
 
+/// What the value of a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Resident bytes: a process has a megabyte at least.
+    Bytes,
+    /// A count: a process has one at least.
+    Count,
+}
+
+impl Unit {
+    fn row(self, value: f64) -> u64 {
+        match self {
+            Self::Bytes => value.max(MB) as u64,
+            Self::Count => value.round().max(1.0) as u64,
+        }
+    }
+}
+
 /// How the runtime's heap goes with resident memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Heap {
+    /// There is none.
+    None,
     /// It is this share of what is resident.
     Follows(f64),
     /// It stays at this size whatever is resident.
@@ -83,6 +103,7 @@ pub(crate) struct Plan {
     pub(crate) step_s: u64,
     pub(crate) length_s: f64,
     pub(crate) limit: f64,
+    pub(crate) unit: Unit,
     pub(crate) shape: Shape,
     pub(crate) load: Load,
     pub(crate) heap: Heap,
@@ -149,14 +170,15 @@ impl Plan {
             let expected = tick.rate * self.step_s as f64;
             counted += (expected + expected.sqrt() * draw.normal()).max(0.0);
             let heap = match self.heap {
-                Heap::Follows(share) => share * shape + 0.8 * noise,
-                Heap::Flat(level) => level + 0.8 * noise,
+                Heap::None => None,
+                Heap::Follows(share) => Some(share * shape + 0.8 * noise),
+                Heap::Flat(level) => Some(level + 0.8 * noise),
             };
             rows.push(Row {
                 t_s: tick.t as u64,
                 life,
-                rss: (shape + noise).max(MB) as u64,
-                heap: has_heap.then_some(heap.max(MB) as u64),
+                rss: self.unit.row(shape + noise),
+                heap: heap.filter(|_| has_heap).map(|heap| Unit::Bytes.row(heap)),
                 requests: has_requests.then_some(counted as u64),
                 limit: self.limit as u64,
             });

@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use stent_contract::{Verdict, VerdictLevel};
-use stent_leak::{MemoryDetector, MemorySample, MemorySettings};
+use stent_leak::{
+    CountDetector, CountSample, Counted, MemoryDetector, MemorySample, MemorySettings,
+};
 
 use crate::score::{Alarm, Outcome, judged};
 use crate::trace::{Row, Trace};
@@ -18,8 +20,15 @@ const START_MS: u64 = 1_700_000_000_000;
 /// The detector of `stent-leak`.
 #[derive(Debug)]
 pub struct Stent {
-    detector: MemoryDetector,
+    detector: Watching,
     life: Option<(u32, u64)>,
+}
+
+/// What rows are readings of.
+#[derive(Debug)]
+enum Watching {
+    Memory(MemoryDetector),
+    Count(CountDetector),
 }
 
 /// What was said of one trace, from its first row to its last.
@@ -39,12 +48,24 @@ impl Stent {
     /// A detector for readings `step_s` seconds apart.
     pub fn new(step_s: u64) -> Self {
         let settings = MemorySettings::every(Duration::from_secs(step_s));
-        Self { detector: MemoryDetector::new("api", settings), life: None }
+        let detector = Watching::Memory(MemoryDetector::new("api", settings));
+        Self { detector, life: None }
+    }
+
+    /// A detector of counts `step_s` seconds apart.
+    pub fn counting(counted: Counted, step_s: u64) -> Self {
+        let detector = CountDetector::new("api", counted, Duration::from_secs(step_s));
+        Self { detector: Watching::Count(detector), life: None }
     }
 
     /// Shows it a whole trace.
     pub fn hear(trace: &Trace) -> Said {
-        let mut stent = Self::new(trace.step_s);
+        Self::new(trace.step_s).hears(trace)
+    }
+
+    /// The same with this detector.
+    pub fn hears(mut self, trace: &Trace) -> Said {
+        let stent = &mut self;
         let mut first = [None; 2];
         let (mut rises, mut falls) = (0, 0);
         let mut before = (0, VerdictLevel::Healthy);
@@ -66,11 +87,11 @@ impl Stent {
     /// Reads a row and says what stands.
     pub fn judge(&mut self, row: &Row) -> Verdict {
         self.read(row);
-        self.detector.verdict(unix_ms(row))
+        self.verdict(unix_ms(row))
     }
 
     fn alarm(&self, row: &Row) -> Alarm {
-        let verdict = self.detector.verdict(unix_ms(row));
+        let verdict = self.verdict(unix_ms(row));
         Alarm {
             seconds_to_limit: verdict.seconds_to_limit,
             interval: verdict.seconds_to_limit_range,
@@ -84,17 +105,40 @@ impl Stent {
             Some(_) | None => at_unix_ms,
         };
         self.life = Some((row.life, started));
-        self.detector.observe(&MemorySample {
-            at_unix_ms,
-            pid: row.life + 1,
-            started_unix_ms: started,
-            anon: row.rss,
-            charged: row.rss,
-            limit: Some(row.limit),
-            heap: row.heap,
-            transactions: row.requests,
-        });
-        self.detector.level(at_unix_ms)
+        let (pid, started_unix_ms) = (row.life + 1, started);
+        match &mut self.detector {
+            Watching::Memory(detector) => {
+                detector.observe(&MemorySample {
+                    at_unix_ms,
+                    pid,
+                    started_unix_ms,
+                    anon: row.rss,
+                    charged: row.rss,
+                    limit: Some(row.limit),
+                    heap: row.heap,
+                    transactions: row.requests,
+                });
+                detector.level(at_unix_ms)
+            }
+            Watching::Count(detector) => {
+                detector.observe(&CountSample {
+                    at_unix_ms,
+                    pid,
+                    started_unix_ms,
+                    count: u32::try_from(row.rss).unwrap_or(u32::MAX),
+                    limit: Some(row.limit),
+                    transactions: row.requests,
+                });
+                detector.level(at_unix_ms)
+            }
+        }
+    }
+
+    fn verdict(&self, at_unix_ms: u64) -> Verdict {
+        match &self.detector {
+            Watching::Memory(detector) => detector.verdict(at_unix_ms),
+            Watching::Count(detector) => detector.verdict(at_unix_ms),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ pub struct Row {
     pub t_s: u64,
     /// Which life of the process, from 0.
     pub life: u32,
-    /// Resident memory.
+    /// Resident memory; the count, in families of descriptors and threads.
     pub rss: u64,
     /// The runtime's heap, where it is known.
     pub heap: Option<u64>,

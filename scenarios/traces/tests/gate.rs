@@ -3,7 +3,7 @@
 //! The full table is in docs/leaks.md; this is a fast part of it on seeds of its own. The margins
 //! are what so few traces vary by.
 
-use stent_traces::report;
+use stent_traces::{CountScore, report};
 
 /// Seeds that nothing was tuned on.
 const SEEDS: std::ops::Range<u64> = 500..504;
@@ -26,4 +26,14 @@ fn precision_recall_point_of_detection_forecasts_and_calm_stay_what_they_are() {
     let (earlier, inside, later) = all.calibration();
     let share = inside as f64 / (earlier + inside + later) as f64;
     assert!((0.6..=0.95).contains(&share), "{share} of the intervals contain the truth");
+}
+
+#[test]
+fn descriptors_and_threads_that_pile_up_are_told_from_pools_that_fill() {
+    let score = CountScore::of(SEEDS);
+    println!("seeds {SEEDS:?}\n{}", score.text());
+    let all = score.all();
+    assert!(all.precision() >= 0.85, "precision {}", all.precision());
+    assert!(score.recall() >= 0.85, "recall {}", score.recall());
+    assert!(all.way(0.5).is_some_and(|way| way <= 0.5), "way {:?}", all.way(0.5));
 }

@@ -36,6 +36,8 @@ fn full_round() -> Round {
         reading: None,
         memory: None,
         attribution: None,
+        descriptors: None,
+        threads: None,
     });
     let group = |state: &str, application_name: &str, count| PostgresConnections {
         state: state.to_owned(),

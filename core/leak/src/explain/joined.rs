@@ -220,14 +220,20 @@ fn pool_too_small(of: &Surroundings<'_>) -> Option<JoinedCause> {
 /// Memory that grows, with what is known of whose it is and since when.
 fn growth(of: &Surroundings<'_>, diagnosis: &Diagnosis, explained: bool) -> Option<JoinedCause> {
     let verdict = &diagnosis.verdict;
-    if verdict.resource != Resource::Memory || verdict.level == VerdictLevel::Healthy {
+    let kind = match verdict.resource {
+        Resource::Memory => CauseKind::MemoryGrowth,
+        Resource::Descriptors | Resource::Threads => CauseKind::HandleGrowth,
+        Resource::Connections => return None,
+    };
+    if verdict.level == VerdictLevel::Healthy {
         return None;
     }
+    let is_memory = kind == CauseKind::MemoryGrowth;
     let mut evidence = verdict.evidence.clone();
     let mut text = diagnosis.summary.clone();
     let mut confidence = verdict.confidence;
     let target = of.targets.iter().find(|target| target.name == verdict.target);
-    let named = target.and_then(|target| target.attribution.as_ref()?.frames.first());
+    let named = target.filter(|_| is_memory).and_then(|of| of.attribution.as_ref()?.frames.first());
     let mut next_step = diagnosis.causes.first().map(|cause| cause.next_step.clone())?;
     if let Some(frame) = named {
         let line = frame.line.map_or_else(String::new, |line| format!(":{line}"));
@@ -235,7 +241,7 @@ fn growth(of: &Surroundings<'_>, diagnosis: &Diagnosis, explained: bool) -> Opti
         text = format!("{text}; {:.0} % of it is kept by {place}", frame.share * 100.0);
         evidence.push(fact("attributed_bytes", frame.bytes as f64, place.clone()));
         next_step = format!("look at what {place} keeps, and give it a bound or an end");
-    } else if explained && waiting(of) > 0 {
+    } else if is_memory && explained && waiting(of) > 0 {
         // Nothing names a line, and there is a reason for requests to pile up.
         confidence *= 0.5;
         text = format!("{text}; perhaps only what the waiting requests keep");
@@ -251,7 +257,7 @@ fn growth(of: &Surroundings<'_>, diagnosis: &Diagnosis, explained: bool) -> Opti
     if evidence.is_empty() {
         evidence.push(fact("growth_per_hour", verdict.growth_per_hour, diagnosis.summary.clone()));
     }
-    Some(JoinedCause { kind: CauseKind::MemoryGrowth, text, confidence, evidence, next_step })
+    Some(JoinedCause { kind, text, confidence, evidence, next_step })
 }
 
 fn fact(key: &str, value: f64, text: String) -> Evidence {

@@ -6,6 +6,7 @@
 //! same facts give the same text.
 
 mod connections;
+mod counts;
 mod joined;
 mod memory;
 
@@ -33,6 +34,19 @@ pub fn explain_memory(verdict: &Verdict, facts: &MemoryFacts<'_>) -> Option<Diag
     causes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     assert!(!causes.is_empty(), "a diagnosis has a cause");
     let summary = memory::summary(verdict);
+    Some(Diagnosis { verdict: verdict.clone(), summary, causes, holders: Vec::new() })
+}
+
+/// Explains growth of descriptors or threads. `pid` is the process, where it is known.
+/// `None` while the verdict is healthy.
+pub fn explain_count(verdict: &Verdict, pid: Option<u32>) -> Option<Diagnosis> {
+    if verdict.level == VerdictLevel::Healthy {
+        return None;
+    }
+    let mut causes = counts::causes(verdict, pid);
+    causes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    assert!(!causes.is_empty(), "a diagnosis has a cause");
+    let summary = counts::summary(verdict);
     Some(Diagnosis { verdict: verdict.clone(), summary, causes, holders: Vec::new() })
 }
 

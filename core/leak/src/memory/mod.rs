@@ -21,10 +21,12 @@ use stent_contract::{Verdict, VerdictLevel};
 
 use crate::forecast::Profile;
 use crate::lives::{Ending, Life, Lives, ODDS_MAX};
+use crate::quantity::Quantity;
 use crate::rise::{self, Frame, POINTS_MIN, Rise};
 use crate::series::{BUCKETS, Bucket, LEVELS, Point, Series};
 use crate::stats::Scratch;
 pub use baseline::Baseline;
+use report::Whose;
 use standing::{Standing, weightiest};
 use weigh::{Context, Finding, Row};
 
@@ -93,6 +95,7 @@ pub struct MemorySample {
 #[derive(Debug)]
 pub struct MemoryDetector {
     target: String,
+    quantity: Quantity,
     settings: MemorySettings,
     series: Series,
     scratch: Scratch,
@@ -117,9 +120,15 @@ struct CurrentLife {
 impl MemoryDetector {
     /// A detector for the target of this name. All its memory is allocated here.
     pub fn new(target: impl Into<String>, settings: MemorySettings) -> Self {
+        Self::of(Quantity::Memory, target.into(), settings)
+    }
+
+    /// The same for another quantity: what is called bytes here are its own units there.
+    pub(crate) fn of(quantity: Quantity, target: String, settings: MemorySettings) -> Self {
         let interval_ms = millis(settings.interval).max(1);
         Self {
-            target: target.into(),
+            target,
+            quantity,
             settings,
             series: Series::new(interval_ms),
             scratch: Scratch::new(),
@@ -179,9 +188,9 @@ impl MemoryDetector {
 
     /// What stands at `now_ms`, milliseconds since the Unix epoch.
     pub fn verdict(&self, now_ms: u64) -> Verdict {
-        let Some(life) = &self.life else { return report::unread(&self.target, now_ms) };
+        let Some(life) = &self.life else { return report::unread(self.whose(), now_ms) };
         if let Some(silent_ms) = self.silent_ms(life, now_ms) {
-            return report::silent(&self.target, now_ms, silent_ms);
+            return report::silent(self.whose(), now_ms, silent_ms);
         }
         let watched_ms = life.newest.at_unix_ms - life.watched_since_ms;
         // Where nothing stands, the finding that says most tells why.
@@ -191,10 +200,14 @@ impl MemoryDetector {
         };
         match self.standing.finding().or_else(nothing) {
             Some(finding) => {
-                report::found(&self.target, now_ms, &finding, life.roof(), &self.profile)
+                report::found(self.whose(), now_ms, &finding, life.roof(), &self.profile)
             }
-            None => report::quiet(&self.target, now_ms, watched_ms),
+            None => report::quiet(self.whose(), now_ms, watched_ms),
         }
+    }
+
+    fn whose(&self) -> Whose<'_> {
+        Whose { target: &self.target, quantity: self.quantity }
     }
 
     /// How long there was no reading, where that is too long to say anything.
@@ -233,6 +246,7 @@ impl MemoryDetector {
         let frame = Frame {
             expected,
             width_ms: self.series.width_ms(level),
+            grain: self.quantity.grain(),
             growth_min: self.settings.growth_min.max(self.settings.growth_share_min * floor),
             limit: life.roof(),
         };
@@ -254,6 +268,7 @@ impl MemoryDetector {
             known_plateau: self.lives.known_plateau(watched_ms),
             growing_lives: self.lives.growing_in_a_row(),
             limit: life.roof(),
+            of: self.quantity,
         }
     }
 

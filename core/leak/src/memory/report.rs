@@ -3,64 +3,73 @@
 //! Owns: the figures and sentences of a memory verdict. Refuses: changing what was found.
 //! Invariant: above `healthy` there is growth, a window and a reason among the evidence.
 
-use stent_contract::{Evidence, LeakClass, Resource, Verdict, VerdictLevel};
+use stent_contract::{Evidence, LeakClass, Verdict, VerdictLevel};
 
 use super::weigh::{Finding, Reason};
 use crate::fits::Shape;
 use crate::forecast::{self, Profile};
+use crate::quantity::Quantity;
 use crate::rise::{Rise, Traffic};
 use crate::text;
 
+/// Whose verdict it is, and on what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whose<'a> {
+    pub(super) target: &'a str,
+    pub(super) quantity: Quantity,
+}
+
 /// Nothing was read yet.
-pub(super) fn unread(target: &str, now_ms: u64) -> Verdict {
-    healthy(target, now_ms, LeakClass::None, 0.0, Vec::new())
+pub(super) fn unread(whose: Whose<'_>, now_ms: u64) -> Verdict {
+    healthy(whose, now_ms, LeakClass::None, 0.0, Vec::new())
 }
 
 /// Readings have stopped.
-pub(super) fn silent(target: &str, now_ms: u64, silent_ms: u64) -> Verdict {
+pub(super) fn silent(whose: Whose<'_>, now_ms: u64, silent_ms: u64) -> Verdict {
     let seconds = silent_ms as f64 / 1_000.0;
     let text = format!("no reading for {}", text::duration(seconds));
     let evidence = evidence("silent_seconds", seconds, text);
-    healthy(target, now_ms, LeakClass::None, 0.0, vec![evidence])
+    healthy(whose, now_ms, LeakClass::None, 0.0, vec![evidence])
 }
 
 /// No window shows a rise.
-pub(super) fn quiet(target: &str, now_ms: u64, watched_ms: u64) -> Verdict {
+pub(super) fn quiet(whose: Whose<'_>, now_ms: u64, watched_ms: u64) -> Verdict {
     let watched = watched_ms as f64 / 1_000.0;
     let text = format!("watched for {}: no window shows steady growth", text::duration(watched));
     let evidence = evidence("watched_seconds", watched, text);
     let confidence = sureness_of_health(watched);
-    healthy(target, now_ms, LeakClass::None, confidence, vec![evidence])
+    healthy(whose, now_ms, LeakClass::None, confidence, vec![evidence])
 }
 
 /// The verdict that rests on `finding`. `roof` is the level at which the limit is reached, bytes.
 pub(super) fn found(
-    target: &str,
+    whose: Whose<'_>,
     now_ms: u64,
     finding: &Finding,
     roof: Option<f64>,
     profile: &Profile,
 ) -> Verdict {
     let rise = &finding.rise;
-    let mut evidence = growth_evidence(rise);
-    evidence.push(reason_evidence(finding));
-    evidence.extend(traffic_evidence(rise));
+    let mut evidence = growth_evidence(rise, whose.quantity);
+    evidence.push(reason_evidence(finding, whose.quantity));
+    evidence.extend(traffic_evidence(rise, whose.quantity));
     evidence.extend(heap_evidence(rise));
     if finding.level == VerdictLevel::Healthy {
         let confidence = 1.0 - finding.probability();
-        return healthy(target, now_ms, finding.class, confidence.max(0.5), evidence);
+        return healthy(whose, now_ms, finding.class, confidence.max(0.5), evidence);
     }
     // What is at its limit is the highest reading, not the floor.
     let end = roof.and_then(|roof| forecast::forecast(rise, roof - rise.teeth, profile, now_ms));
     if let (Some(end), Some(roof)) = (end, roof) {
-        evidence.push(limit_evidence(end.seconds, roof));
+        evidence.push(limit_evidence(end.seconds, roof, whose.quantity));
     }
+    let class = whose.quantity.class(finding.class);
     let verdict = Verdict {
         at_unix_ms: now_ms,
-        target: target.to_owned(),
-        resource: Resource::Memory,
+        target: whose.target.to_owned(),
+        resource: whose.quantity.resource(),
         level: finding.level,
-        class: finding.class,
+        class,
         confidence: finding.probability(),
         growth_per_hour: rise.pace() * 3_600.0,
         seconds_to_limit: end.map(|end| end.seconds),
@@ -73,7 +82,7 @@ pub(super) fn found(
 }
 
 fn healthy(
-    target: &str,
+    whose: Whose<'_>,
     now_ms: u64,
     class: LeakClass,
     confidence: f64,
@@ -81,8 +90,8 @@ fn healthy(
 ) -> Verdict {
     Verdict {
         at_unix_ms: now_ms,
-        target: target.to_owned(),
-        resource: Resource::Memory,
+        target: whose.target.to_owned(),
+        resource: whose.quantity.resource(),
         level: VerdictLevel::Healthy,
         class,
         confidence,
@@ -98,15 +107,16 @@ fn sureness_of_health(watched_s: f64) -> f64 {
     0.95 * watched_s / (watched_s + 200.0)
 }
 
-fn growth_evidence(rise: &Rise) -> Vec<Evidence> {
+fn growth_evidence(rise: &Rise, of: Quantity) -> Vec<Evidence> {
     let window = rise.seconds();
     let grown = format!(
-        "the floor of anonymous memory rose by {} in {} ({}/h), from {} to {}",
-        text::bytes(rise.growth),
+        "{} rose by {} in {} ({}/h), from {} to {}",
+        of.subject(),
+        of.amount(rise.growth),
         text::duration(window),
-        text::bytes(rise.pace() * 3_600.0),
-        text::bytes(rise.base),
-        text::bytes(rise.last),
+        of.amount(rise.pace() * 3_600.0),
+        of.amount(rise.base),
+        of.amount(rise.last),
     );
     let shape = match rise.unbounded.shape {
         Shape::Convex(_) => "it grows faster and faster",
@@ -125,11 +135,11 @@ fn growth_evidence(rise: &Rise) -> Vec<Evidence> {
     } else {
         format!("{} times as likely as a leak: something that will stop", rounded(1.0 / odds))
     };
-    let fell = format!("the deepest fall in between was {}", text::bytes(rise.drawdown));
+    let fell = format!("the deepest fall in between was {}", of.amount(rise.drawdown));
     vec![
-        evidence("floor_growth_bytes", rise.growth, grown),
+        measured("floor_growth", of, rise.growth, grown),
         evidence("shape_odds", odds, compared),
-        evidence("drawdown_bytes", rise.drawdown, fell),
+        measured("drawdown", of, rise.drawdown, fell),
     ]
 }
 
@@ -138,26 +148,29 @@ fn rounded(odds: f64) -> String {
     if odds >= 1_000.0 { "over 1000".to_owned() } else { format!("{odds:.1}") }
 }
 
-fn reason_evidence(finding: &Finding) -> Evidence {
+fn reason_evidence(finding: &Finding, of: Quantity) -> Evidence {
     let probability = finding.probability();
     match finding.reason {
-        Reason::KnownPlateau(level) => evidence(
-            "known_plateau_bytes",
+        Reason::KnownPlateau(level) => measured(
+            "known_plateau",
+            of,
             level,
-            format!("an earlier life settled at {}: this is the way there", text::bytes(level)),
+            format!("an earlier life settled at {}: this is the way there", of.amount(level)),
         ),
-        Reason::StoodHigher(level) => evidence(
-            "stood_higher_bytes",
+        Reason::StoodHigher(level) => measured(
+            "stood_higher",
+            of,
             level,
-            format!("it stood at {} before and came back", text::bytes(level)),
+            format!("it stood at {} before and came back", of.amount(level)),
         ),
-        Reason::Slowing { ceiling } => evidence(
-            "ceiling_bytes",
+        Reason::Slowing { ceiling } => measured(
+            "ceiling",
+            of,
             ceiling,
-            format!("growth slows down towards about {}", text::bytes(ceiling)),
+            format!("growth slows down towards about {}", of.amount(ceiling)),
         ),
         Reason::FollowsTraffic => {
-            evidence("follows_traffic", probability, "memory follows the load".to_owned())
+            evidence("follows_traffic", probability, "it follows the load".to_owned())
         }
         Reason::Part => evidence(
             "leak_probability",
@@ -186,15 +199,15 @@ fn reason_evidence(finding: &Finding) -> Evidence {
     }
 }
 
-fn traffic_evidence(rise: &Rise) -> Option<Evidence> {
+fn traffic_evidence(rise: &Rise, of: Quantity) -> Option<Evidence> {
     match rise.traffic {
         Traffic::Apart { transactions } if transactions > 0 => {
             let each = rise.growth / transactions as f64;
             let text = format!(
                 "{transactions} transactions passed in that time: {} kept for each, if it is they",
-                text::bytes(each)
+                of.amount(each)
             );
-            Some(evidence("bytes_per_transaction", each, text))
+            Some(evidence(&format!("{}_per_transaction", of.unit()), each, text))
         }
         Traffic::Apart { .. } => {
             let text = "no transaction finished in that time: traffic does not explain it";
@@ -210,10 +223,11 @@ fn heap_evidence(rise: &Rise) -> Option<Evidence> {
     Some(evidence("heap_growth_bytes", heap, text))
 }
 
-fn limit_evidence(seconds: f64, roof: f64) -> Evidence {
+fn limit_evidence(seconds: f64, roof: f64, of: Quantity) -> Evidence {
     let text = format!(
-        "at this rate the limit, {} of anonymous memory, is reached in {}",
-        text::bytes(roof),
+        "at this rate the limit, {}{}, is reached in {}",
+        of.amount(roof),
+        of.of_what(),
         text::duration(seconds)
     );
     evidence("seconds_to_limit", seconds, text)
@@ -221,4 +235,9 @@ fn limit_evidence(seconds: f64, roof: f64) -> Evidence {
 
 fn evidence(key: &str, value: f64, text: String) -> Evidence {
     Evidence { key: key.to_owned(), value, text }
+}
+
+/// Evidence whose key ends with the unit.
+fn measured(key: &str, of: Quantity, value: f64, text: String) -> Evidence {
+    evidence(&format!("{key}_{}", of.unit()), value, text)
 }

@@ -12,6 +12,7 @@
 use stent_contract::{LeakClass, VerdictLevel};
 
 use crate::fits::{Fit, Shape};
+use crate::quantity::Quantity;
 use crate::rise::{Rise, Traffic};
 
 /// Odds of a leak that page: 25 to 1 (natural logarithm).
@@ -25,12 +26,9 @@ const LEAK_Z: f64 = 6.0;
 /// An evenly filled thing is larger than a share `u` of the room with the probability
 /// `(1 - u)^p`. What fills for minutes is a start-up and small beside the room; what takes most of
 /// it (a heap that grows to its own limit, a job) takes about an hour; what fills for half a day is
-/// small again. Seconds, and the `p` there; in between on a logarithmic scale ...
+/// small again. Seconds, and the `p` there; in between on a logarithmic scale. (How it compares with
+/// what was there before, the quantity tells.)
 const ROOM_POWERS: [(f64, f64); 3] = [(300.0, 4.0), (3_600.0, 1.8), (12.0 * 3_600.0, 7.0)];
-/// ... and it is larger than `g` times what was there before with `(1 + g)^-SIZE_POWER`.
-const SIZE_POWER: f64 = 2.5;
-/// A process is at least so large in that comparison: small ones double on a whim. Bytes.
-const BASE_MIN: f64 = 48.0 * 1024.0 * 1024.0;
 /// The time that filling evenly takes is as probable on each logarithmic scale between these,
 /// seconds.
 const FILL_MIN_S: f64 = 60.0;
@@ -71,6 +69,8 @@ pub(super) struct Context {
     pub(super) growing_lives: (usize, f64),
     /// The level at which readings would be at the limit, bytes.
     pub(super) limit: Option<f64>,
+    /// What is watched.
+    pub(super) of: Quantity,
 }
 
 /// A rise and what it means.
@@ -205,7 +205,8 @@ fn evenly_filled(rise: &Rise, context: &Context) -> f64 {
         let used = rise.growth / (limit - rise.base).max(rise.growth);
         (1.0 - used).powf(power)
     });
-    let size = (1.0 + rise.growth / rise.base.max(BASE_MIN)).powf(-SIZE_POWER);
+    let size =
+        (1.0 + rise.growth / rise.base.max(context.of.small())).powf(-context.of.size_power());
     let longest = if is_late(rise, context) { FILL_MAX_LATE_S } else { FILL_MAX_S };
     let along = (rise.growing_s() / FILL_MIN_S).ln() / (longest / FILL_MIN_S).ln();
     let lasts = (1.0 - along).clamp(FILL_SHARE_MIN, 1.0);
