@@ -173,8 +173,8 @@ impl Judge {
                     detector.observe(&sample);
                 }
             }
-            let verdict = detectors.get(&target.name)?.verdict(now.steady_ms);
-            Some(Verdict { at_unix_ms: now.unix_ms, ..verdict })
+            let detector = detectors.get(&target.name)?;
+            Some(Verdict { at_unix_ms: now.unix_ms, ..detector.verdict(now.steady_ms) })
         })
     }
 }
@@ -306,7 +306,7 @@ mod tests {
             reading.file_descriptors = Some(30 + 3 * second as u32);
             reading.threads = Some(12);
             target.descriptors_max = Some(1_024);
-            last = Some(judge.judge(START_MS + second * 1_000, vec![target], None));
+            last = Some(judge.judge(at(START_MS + second * 1_000), vec![target], None));
         }
         let judged = last.unwrap();
         let target = &judged.targets[0];

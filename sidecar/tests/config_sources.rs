@@ -68,7 +68,8 @@ fn each_value_says_where_it_came_from() {
         reserve_pool_size = 0                                         # default
         idle_transaction_timeout = 0                                  # default
         server_lifetime = 3600                                        # default
-        server_idle_timeout = 2.5                                     # stent.toml:5"##]]
+        server_idle_timeout = 2.5                                     # stent.toml:5
+        heap_metrics_url = ""                                         # default"##]]
     .assert_eq(&lines.collect::<Vec<_>>().join("\n"));
 }
 

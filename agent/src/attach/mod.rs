@@ -154,6 +154,9 @@ impl Attacher {
             let (Some(reading), Some(verdict)) = (&target.reading, &target.memory) else {
                 continue;
             };
+            if reading.pid == 0 {
+                continue; // a container whose processes are out of sight
+            }
             let known = self.known.get(&target.name);
             let waits = known.is_some_and(|known| known.pid == reading.pid && now < known.due);
             if verdict.level >= VerdictLevel::Suspect && !waits {

@@ -194,7 +194,7 @@ fn of_container(
         memory,
         ..ProcessReading::default()
     };
-    TargetReading { name, charged: anon, reading: Some(reading) }
+    TargetReading { name, charged: anon, reading: Some(reading), ..TargetReading::default() }
 }
 
 /// Makes a watcher for each configured target.

@@ -173,23 +173,20 @@ pub enum CauseKind {
     PoolTooSmall,
     /// A target's memory grows.
     MemoryGrowth,
-    /// A target's descriptors pile up.
-    DescriptorGrowth,
-    /// A target's threads pile up.
-    ThreadGrowth,
+    /// A target's descriptors or threads grow in number.
+    HandleGrowth,
 }
 
 impl CauseKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::DatabaseAway,
         Self::ServersLost,
         Self::ForgottenTransactions,
         Self::Locks,
         Self::PoolTooSmall,
         Self::MemoryGrowth,
-        Self::DescriptorGrowth,
-        Self::ThreadGrowth,
+        Self::HandleGrowth,
     ];
 
     /// The value of the label `cause`, as in JSON.
@@ -201,8 +198,7 @@ impl CauseKind {
             Self::Locks => "locks",
             Self::PoolTooSmall => "pool_too_small",
             Self::MemoryGrowth => "memory_growth",
-            Self::DescriptorGrowth => "descriptor_growth",
-            Self::ThreadGrowth => "thread_growth",
+            Self::HandleGrowth => "handle_growth",
         }
     }
 }

@@ -175,7 +175,7 @@ metrics! {
         &["target", "kind"], Agent,
         "Memory of a target by kind: anon, file, shmem, swap, pss, and heap where the target's own runtime says it.";
     CauseConfidence: "stent_cause_confidence_ratio", None, Gauge, Ratio, &["cause"], Agent,
-        "How likely each kind of cause explains what is wrong (database_away, servers_lost, forgotten_transactions, locks, pool_too_small, memory_growth); 0 while it explains nothing.";
+        "How likely each kind of cause explains what is wrong (database_away, servers_lost, forgotten_transactions, locks, pool_too_small, memory_growth, handle_growth); 0 while it explains nothing.";
     ProcessFds: "process_unix_file_descriptors", Some("FileDescriptors"), Gauge, Count, &["target"], Agent,
         "Open file descriptors of a target.";
     ProcessThreads: "process_threads", None, Gauge, Count, &["target"], Agent, "Threads of a target.";

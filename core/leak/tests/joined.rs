@@ -114,8 +114,8 @@ fn descriptors_and_threads_that_pile_up_stand_beside_memory() {
     ];
     let of = Surroundings { now_unix_ms: NOW_MS, diagnoses: &diagnoses, ..Surroundings::default() };
     let explanation = explain_all(&of).unwrap();
-    use CauseKind::{DescriptorGrowth, MemoryGrowth, ThreadGrowth};
-    assert_eq!(kinds(&explanation), [DescriptorGrowth, MemoryGrowth, ThreadGrowth]);
+    use CauseKind::{HandleGrowth, MemoryGrowth};
+    assert_eq!(kinds(&explanation), [HandleGrowth, MemoryGrowth, HandleGrowth]);
     assert!(explanation.causes.iter().all(|cause| cause.next_step == "mend api"));
 }
 
@@ -169,6 +169,15 @@ fn growth_whose_place_is_known_is_not_put_down_to_the_queue() {
          perhaps of another build"
     );
     assert!(first.next_step.contains("rememberSession"));
+}
+
+#[test]
+fn descriptors_that_grow_are_a_cause_of_their_own() {
+    let diagnoses = [diagnosis(Resource::Descriptors, "api", 0.9)];
+    let of = Surroundings { diagnoses: &diagnoses, now_unix_ms: NOW_MS, ..Surroundings::default() };
+    let explanation = explain_all(&of).unwrap();
+    assert_eq!(kinds(&explanation), [CauseKind::HandleGrowth]);
+    assert_eq!(explanation.summary, "api leaks");
 }
 
 #[test]

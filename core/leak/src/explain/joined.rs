@@ -222,8 +222,7 @@ fn growth(of: &Surroundings<'_>, diagnosis: &Diagnosis, explained: bool) -> Opti
     let verdict = &diagnosis.verdict;
     let kind = match verdict.resource {
         Resource::Memory => CauseKind::MemoryGrowth,
-        Resource::Descriptors => CauseKind::DescriptorGrowth,
-        Resource::Threads => CauseKind::ThreadGrowth,
+        Resource::Descriptors | Resource::Threads => CauseKind::HandleGrowth,
         Resource::Connections => return None,
     };
     if verdict.level == VerdictLevel::Healthy {
@@ -234,8 +233,7 @@ fn growth(of: &Surroundings<'_>, diagnosis: &Diagnosis, explained: bool) -> Opti
     let mut text = diagnosis.summary.clone();
     let mut confidence = verdict.confidence;
     let target = of.targets.iter().find(|target| target.name == verdict.target);
-    let named = target.and_then(|target| target.attribution.as_ref()?.frames.first());
-    let named = named.filter(|_| is_memory);
+    let named = target.filter(|_| is_memory).and_then(|of| of.attribution.as_ref()?.frames.first());
     let mut next_step = diagnosis.causes.first().map(|cause| cause.next_step.clone())?;
     if let Some(frame) = named {
         let line = frame.line.map_or_else(String::new, |line| format!(":{line}"));
