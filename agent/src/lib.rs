@@ -7,8 +7,8 @@
 //! Invariant: nothing that is far away (PostgreSQL, the proxy, CloudWatch, a reader of the pages)
 //! can delay a round.
 
-mod attach_heap;
 mod attach;
+mod attach_heap;
 pub mod config;
 mod error;
 mod event;

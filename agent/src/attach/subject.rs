@@ -191,7 +191,9 @@ mod tests {
         let net = root.path().join("proc/7/net");
         std::fs::create_dir_all(&net).unwrap();
         let line = "0000000000000000: 00000002 00000000 00010000 0001 01 4711 ";
-        let list = format!("Num RefCount Protocol Flags Type St Inode Path\n{line}@stent-heap-17\n{line}/run/x\n");
+        let list = format!(
+            "Num RefCount Protocol Flags Type St Inode Path\n{line}@stent-heap-17\n{line}/run/x\n"
+        );
         std::fs::write(net.join("unix"), list).unwrap();
         assert!(place.serves_heap(17) && !place.serves_heap(1) && !place.serves_heap(7));
     }

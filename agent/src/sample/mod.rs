@@ -26,13 +26,13 @@ use stent_leak::{Surroundings, explain_all};
 pub(crate) use proc::cpu_seconds;
 pub(crate) use target::TargetReading;
 
+use crate::attach::Attacher;
+use crate::attach::event::Totals;
 use crate::config::{Attribution, Config, PostgresAccess};
 use crate::fetch::PageUrl;
 use crate::heap_source::{HeapMetrics, HeapWatch, page_of};
 use crate::judge::{Judge, Judged, Moment};
 use ecs::EcsWatch;
-use crate::attach::Attacher;
-use crate::attach::event::Totals;
 use peer::PeerFinder;
 use postgres::PostgresWatch;
 use proxy::ProxyClient;

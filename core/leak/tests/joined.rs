@@ -112,8 +112,7 @@ fn descriptors_and_threads_that_pile_up_stand_beside_memory() {
         diagnosis(Resource::Descriptors, "api", 0.99),
         diagnosis(Resource::Memory, "api", 0.95),
     ];
-    let of =
-        Surroundings { now_unix_ms: NOW_MS, diagnoses: &diagnoses, ..Surroundings::default() };
+    let of = Surroundings { now_unix_ms: NOW_MS, diagnoses: &diagnoses, ..Surroundings::default() };
     let explanation = explain_all(&of).unwrap();
     use CauseKind::{DescriptorGrowth, MemoryGrowth, ThreadGrowth};
     assert_eq!(kinds(&explanation), [DescriptorGrowth, MemoryGrowth, ThreadGrowth]);
