@@ -38,9 +38,9 @@ fn a_wrong_type() {
     file(
         "targets = [1]\n",
         expect![[r#"
-        1 problem in the configuration:
-        stent.toml:1: targets: is an array of something else than strings, which it cannot be
-          mend: write in quotes or as an array of strings: process names, process ids or name=id, with commas between them, such as bun,worker=4711"#]],
+            1 problem in the configuration:
+            stent.toml:1: targets: is an array of something else than strings, which it cannot be
+              mend: write in quotes or as an array of strings: process names, process ids, name=id or container:name, with commas between them, such as bun,worker=4711"#]],
     );
     file(
         "server_lifetime = \"1h\"\n",
@@ -219,7 +219,7 @@ fn a_bad_list() {
         expect![[r#"
             1 problem in the configuration:
             STENT_TARGETS: "bun=x" holds something that is not a process id
-              mend: write process names, process ids or name=id, with commas between them, such as bun,worker=4711"#]],
+              mend: write process names, process ids, name=id or container:name, with commas between them, such as bun,worker=4711"#]],
     );
     variable(
         "STENT_DIMENSIONS",
