@@ -1,12 +1,14 @@
-//! Fetches one page over HTTP, again and again: an application's metrics, a task's metadata.
+//! Fetches one page over HTTP, again and again: an application's metrics, a task's metadata, the
+//! proxy's snapshot.
 //!
-//! Owns: one kept-alive connection. Refuses: TLS and redirects: the page is in the same task or on the
-//! same machine.
+//! Owns: one kept-alive connection, over TCP or a unix socket. Refuses: TLS and redirects (the page is in
+//! the same task or on the same machine), and retrying within a round.
 //! Invariant: a page that is late or too long is an error, and the connection that it came on is not
 //! used again.
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -17,7 +19,10 @@ use hyper::header::{ACCEPT, HOST};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::config::Endpoint;
 
 /// Why there is no page. The next reading tries again.
 #[derive(Debug, Error)]
@@ -76,58 +81,105 @@ impl fmt::Display for PageUrl {
     }
 }
 
+/// Who is asked.
+enum Peer {
+    /// `host:port`.
+    Tcp(String),
+    Unix(PathBuf),
+}
+
 /// Asks for one page.
 pub(crate) struct Fetcher {
-    url: PageUrl,
+    peer: Peer,
+    /// What is asked for: path, host and media types as the request names them.
+    path: String,
+    host: String,
+    accept: &'static str,
     time_box: Duration,
     /// The longest page.
     longest: usize,
-    connection: Option<SendRequest<Empty<Bytes>>>,
+    connection: Option<Sender>,
 }
 
 impl Fetcher {
     pub(crate) fn new(url: PageUrl, time_box: Duration, longest: usize) -> Self {
-        Self { url, time_box, longest, connection: None }
+        let PageUrl { authority, path } = url;
+        Self {
+            peer: Peer::Tcp(authority.clone()),
+            path,
+            host: authority,
+            accept: "text/plain, application/json",
+            time_box,
+            longest,
+            connection: None,
+        }
     }
 
-    /// The page.
+    /// For a page of JSON on one of Stent's own endpoints.
+    pub(crate) fn of_ours(
+        endpoint: Endpoint,
+        path: &str,
+        time_box: Duration,
+        longest: usize,
+    ) -> Self {
+        let peer = match endpoint {
+            Endpoint::Tcp(address) => Peer::Tcp(address.to_string()),
+            Endpoint::Unix(path) => Peer::Unix(path),
+        };
+        Self {
+            peer,
+            path: path.to_owned(),
+            host: "localhost".to_owned(),
+            accept: "application/json",
+            time_box,
+            longest,
+            connection: None,
+        }
+    }
+
+    /// The page as text.
     pub(crate) async fn fetch(&mut self) -> Result<String, FetchError> {
+        Ok(String::from_utf8_lossy(&self.fetch_bytes().await?).into_owned())
+    }
+
+    /// The page, within the time box.
+    pub(crate) async fn fetch_bytes(&mut self) -> Result<Bytes, FetchError> {
         // Taken out: whatever goes wrong below, a connection in doubt is dropped.
         let kept = self.connection.take();
-        let work = fetch(&self.url, self.longest, kept);
-        let (page, sender) = match tokio::time::timeout(self.time_box, work).await {
+        let (page, sender) = match tokio::time::timeout(self.time_box, self.ask(kept)).await {
             Ok(answer) => answer?,
             Err(_elapsed) => return Err(FetchError::Late(self.time_box)),
         };
         self.connection = Some(sender);
         Ok(page)
     }
+
+    /// Drops the connection: what came on it makes no sense.
+    pub(crate) fn forget(&mut self) {
+        self.connection = None;
+    }
+
+    async fn ask(&self, kept: Option<Sender>) -> Result<(Bytes, Sender), FetchError> {
+        let mut sender = match reusable(kept).await {
+            Some(sender) => sender,
+            None => connect(&self.peer).await?,
+        };
+        let request = Request::get(self.path.as_str())
+            .header(HOST, self.host.as_str())
+            .header(ACCEPT, self.accept)
+            .body(Empty::new())
+            .map_err(|error| FetchError::Body(error.to_string()))?;
+        let response = sender.send_request(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status(response.status()));
+        }
+        let body = Limited::new(response.into_body(), self.longest).collect().await;
+        let bytes = body.map_err(|error| FetchError::Body(error.to_string()))?.to_bytes();
+        Ok((bytes, sender))
+    }
 }
 
 type Sender = SendRequest<Empty<Bytes>>;
-
-async fn fetch(
-    url: &PageUrl,
-    longest: usize,
-    kept: Option<Sender>,
-) -> Result<(String, Sender), FetchError> {
-    let mut sender = match reusable(kept).await {
-        Some(sender) => sender,
-        None => connect(url).await?,
-    };
-    let request = Request::get(url.path.as_str())
-        .header(HOST, url.authority.as_str())
-        .header(ACCEPT, "text/plain, application/json")
-        .body(Empty::new())
-        .map_err(|error| FetchError::Body(error.to_string()))?;
-    let response = sender.send_request(request).await?;
-    if response.status() != StatusCode::OK {
-        return Err(FetchError::Status(response.status()));
-    }
-    let body = Limited::new(response.into_body(), longest).collect().await;
-    let bytes = body.map_err(|error| FetchError::Body(error.to_string()))?.to_bytes();
-    Ok((String::from_utf8_lossy(&bytes).into_owned(), sender))
-}
 
 /// The kept connection, where the far side has not closed it meanwhile.
 async fn reusable(kept: Option<Sender>) -> Option<Sender> {
@@ -136,8 +188,18 @@ async fn reusable(kept: Option<Sender>) -> Option<Sender> {
     Some(sender)
 }
 
-async fn connect(url: &PageUrl) -> Result<Sender, FetchError> {
-    let stream = TcpStream::connect(url.authority.as_str()).await?;
+async fn connect(peer: &Peer) -> Result<Sender, FetchError> {
+    match peer {
+        Peer::Tcp(authority) => handshake(TcpStream::connect(authority.as_str()).await?).await,
+        // A path that begins with NUL is taken for the abstract namespace.
+        Peer::Unix(path) => handshake(UnixStream::connect(path).await?).await,
+    }
+}
+
+async fn handshake<S>(stream: S) -> Result<Sender, FetchError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // It ends when the sender is dropped; its error reaches the sender too.
     tokio::spawn(async move { drop(connection.await) });

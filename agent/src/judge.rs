@@ -136,8 +136,7 @@ impl Judge {
                 charged: target.charged,
                 limit: memory.limit,
                 heap: reading.heap,
-                // Of a proxy that nobody uses, nothing can be learnt about the traffic.
-                transactions: self.transactions.filter(|n| *n > 0).or(reading.requests),
+                transactions: traffic(self.transactions, reading),
             });
         }
         Verdict { at_unix_ms: now.unix_ms, ..detector.verdict(now.steady_ms) }
@@ -153,7 +152,7 @@ impl Judge {
                 started_unix_ms: reading.started_unix_ms,
                 count: of(reading)?,
                 limit,
-                transactions: self.transactions.filter(|n| *n > 0).or(reading.requests),
+                transactions: traffic(self.transactions, reading),
             })
         };
         let descriptors = count(|reading| reading.file_descriptors, target.descriptors_max);
@@ -164,19 +163,19 @@ impl Judge {
         ];
         counted.map(|(detectors, what, sample)| {
             if let Some(sample) = sample {
-                let name = &target.name;
-                if !detectors.contains_key(name) {
-                    let detector = CountDetector::new(name.clone(), what, self.interval);
-                    detectors.insert(name.clone(), detector);
-                }
-                if let Some(detector) = detectors.get_mut(name) {
-                    detector.observe(&sample);
-                }
+                let new = || CountDetector::new(target.name.clone(), what, self.interval);
+                detectors.entry(target.name.clone()).or_insert_with(new).observe(&sample);
             }
             let detector = detectors.get(&target.name)?;
             Some(Verdict { at_unix_ms: now.unix_ms, ..detector.verdict(now.steady_ms) })
         })
     }
+}
+
+/// Work done so far: the proxy's transactions, or what the target itself counts. Of a proxy that
+/// nobody uses, nothing can be learnt about the traffic.
+fn traffic(transactions: Option<u64>, reading: &ProcessReading) -> Option<u64> {
+    transactions.filter(|n| *n > 0).or(reading.requests)
 }
 
 #[cfg(test)]

@@ -48,20 +48,7 @@ struct Moments {
 /// Plays a row at an endpoint; the figures, and the endpoint's settings.
 pub(super) fn play(lab: &mut Lab, row: Row, kind: Kind) -> Result<(Values, Vec<String>)> {
     bank::open(&lab.postgres)?;
-    let standby = match row {
-        Row::Promotion => Some(lab.postgres.standby()?),
-        Row::KillBackend
-        | Row::KillPostmaster
-        | Row::StopPostmaster
-        | Row::StopAndTerminate
-        | Row::Terminate
-        | Row::Partition
-        | Row::ResetStorm
-        | Row::ConnectionsTaken
-        | Row::OffHours
-        | Row::Pause
-        | Row::Drain => None,
-    };
+    let standby = (row == Row::Promotion).then(|| lab.postgres.standby()).transpose()?;
     let place = Place::make(lab, row, kind, standby.as_ref())?;
     let setup =
         Setup { server: Some(place.server()), databases: 1, auth: Auth::Trust, tls: Tls::Off };
@@ -158,19 +145,10 @@ impl Load {
         scene.strike(row)?;
         let after = Look::at(scene.endpoint, scene.way)?;
         let lifted = self.began.elapsed();
-        let away = match row {
-            Row::OffHours => before.to(&after, scene.endpoint.kind()),
-            Row::KillBackend
-            | Row::KillPostmaster
-            | Row::StopPostmaster
-            | Row::StopAndTerminate
-            | Row::Terminate
-            | Row::Partition
-            | Row::ResetStorm
-            | Row::Promotion
-            | Row::ConnectionsTaken
-            | Row::Pause
-            | Row::Drain => Values::new(),
+        let away = if row == Row::OffHours {
+            before.to(&after, scene.endpoint.kind())
+        } else {
+            Values::new()
         };
         let mut moments = Moments { loaded, struck, lifted, whole: None, end: lifted };
         if row == Row::Drain {

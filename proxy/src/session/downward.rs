@@ -15,8 +15,9 @@ use stent_wire::report::{Fields, Severity, SqlState};
 use stent_wire::splice::Splice;
 
 use super::heal::{Hold, Said, as_stale};
+use super::leave::gone_end;
 use super::mail::Ready;
-use super::{End, Ended, Moved, Session, gone_end};
+use super::{End, Ended, Moved, Session};
 use crate::broker::is_role;
 use crate::config::PoolMode;
 use crate::link::{Definitions, Link, Suspicion, Writing};

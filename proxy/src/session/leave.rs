@@ -72,6 +72,12 @@ impl Session {
     }
 }
 
+/// The end of a client that closed its socket, or whose socket failed.
+pub(super) fn gone_end(error: Option<std::io::Error>) -> End {
+    let detail = error.map(|error| error.to_string()).unwrap_or_default();
+    End { cause: Cause::Gone, detail }
+}
+
 /// Whoever is polled while it panics is dropped by the runtime then, and in no other panic.
 impl Drop for Session {
     fn drop(&mut self) {

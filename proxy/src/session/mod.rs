@@ -56,6 +56,7 @@ use crate::stash;
 use crate::stream::Stream;
 
 use self::inspect::{Inspected, Verdict};
+use self::leave::gone_end;
 use self::mail::Ready;
 use self::order::Obeyed;
 use self::prepare::Prepared;
@@ -492,10 +493,4 @@ impl Future for Session {
             }
         }
     }
-}
-
-/// The end of a client that closed its socket, or whose socket failed.
-fn gone_end(error: Option<std::io::Error>) -> End {
-    let detail = error.map(|error| error.to_string()).unwrap_or_default();
-    End { cause: Cause::Gone, detail }
 }
