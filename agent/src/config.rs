@@ -39,10 +39,14 @@ pub struct Config {
     /// Pages of metrics on which targets say how large their heaps are. The others' sockets of
     /// `stent-heap` are looked for.
     pub heap_metrics: Vec<HeapMetrics>,
+    /// The variable in a target's environment that names its build; `None`: it is not looked for.
+    pub build_variable: Option<String>,
     /// ECS's task metadata endpoint, version 4; `None`: not in ECS.
     pub ecs_metadata: Option<PageUrl>,
     /// Whether targets under suspicion are looked into.
     pub attribution: Attribution,
+    /// How long siblings get to take a target's newcomers over before that; zero: there are none.
+    pub sibling_drain: Duration,
 }
 
 /// Whether targets under suspicion are looked into to say whose growth it is.

@@ -13,12 +13,15 @@ use crate::publish::counts::{Counts, Outcome};
 pub(crate) struct Started<'a> {
     pub(crate) admin: Option<&'a str>,
     pub(crate) targets: usize,
+    /// What it runs on.
+    pub(crate) host: &'a str,
 }
 
 impl Started<'_> {
     /// Logs it.
     pub(crate) fn emit(&self) {
-        info!(admin = self.admin, targets = self.targets, "the agent watches");
+        let Self { admin, targets, host } = self;
+        info!(admin, targets, host, "the agent watches");
     }
 }
 
@@ -137,5 +140,64 @@ impl WriteFailed<'_> {
         counts.add(Outcome::Failed, self.points);
         let Self { publisher, points, error } = self;
         warn!(publisher, points, %error, "cannot write metrics");
+    }
+}
+
+/// A reading, or a part of one, was left out because what was read cannot be right.
+pub(crate) struct ReadingSkipped<'a> {
+    /// Empty for what concerns all targets.
+    pub(crate) target: &'a str,
+    pub(crate) source: &'static str,
+    pub(crate) reason: &'static str,
+    pub(crate) what: &'a dyn Display,
+    /// So far.
+    pub(crate) times: u64,
+}
+
+impl ReadingSkipped<'_> {
+    /// Logs it: the first of each kind for people, the others for those who look for them.
+    pub(crate) fn emit(&self) {
+        let Self { target, source, reason, what, times } = self;
+        if *times == 1 {
+            warn!(target, source, reason, %what, "left out of the readings; counted from now on");
+        } else {
+            debug!(target, source, reason, %what, times, "left out of the readings");
+        }
+    }
+}
+
+/// The memory cgroup of a target was found, or is another one than before.
+pub(crate) struct CgroupFound<'a> {
+    pub(crate) target: &'a str,
+    pub(crate) tells_pressure: bool,
+}
+
+impl CgroupFound<'_> {
+    /// Says what cannot be known of it.
+    pub(crate) fn emit(&self) {
+        if self.tells_pressure {
+            debug!(target = self.target, "its cgroup says how it is pressed for memory");
+        } else {
+            info!(
+                target = self.target,
+                "its cgroup does not say how it is pressed for memory: version 1, or a kernel \
+                 without PSI"
+            );
+        }
+    }
+}
+
+/// A target runs another revision than before.
+pub(crate) struct RevisionChanged<'a> {
+    pub(crate) target: &'a str,
+    pub(crate) before: &'a str,
+    pub(crate) newest: &'a str,
+}
+
+impl RevisionChanged<'_> {
+    /// Logs it: what is known of the one before counts as such from here on.
+    pub(crate) fn emit(&self) {
+        let Self { target, before, newest } = self;
+        info!(target, before, newest, "another revision runs");
     }
 }

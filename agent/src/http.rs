@@ -40,7 +40,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const KNOWN: &str = "/metrics  Prometheus text format\n\
                      /livez    200 while the agent takes rounds\n\
-                     /readyz   200 once there is something to show\n\
+                     /readyz   200 once there is something to show, and no target is set aside\n\
                      /snapshot JSON of the last round\n";
 
 /// What the pages are made of.
@@ -134,10 +134,17 @@ impl Pages {
     }
 
     fn readyz(&self) -> Response<Full<Bytes>> {
-        if self.latest.borrow().is_some() {
-            page_of(StatusCode::OK, TEXT, "ready\n")
-        } else {
-            page_of(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the first round has not ended\n")
+        let latest = self.latest.borrow();
+        let set_aside = latest.as_ref().map(|latest| latest.snapshot.set_aside.as_deref());
+        match set_aside {
+            Some(None) => page_of(StatusCode::OK, TEXT, "ready\n"),
+            Some(Some(target)) => {
+                let text = format!("{target} is looked into: siblings take its newcomers\n");
+                page_of(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+            }
+            None => {
+                page_of(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the first round has not ended\n")
+            }
         }
     }
 

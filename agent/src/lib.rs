@@ -22,6 +22,7 @@ mod round;
 mod sample;
 #[cfg(test)]
 mod tests_support;
+mod told;
 
 use std::future::Future;
 
@@ -30,6 +31,9 @@ pub use config::Config;
 pub use error::Error;
 pub use fetch::{PageUrl, PageUrlError};
 pub use heap_source::{HeapMetrics, Selector, SelectorError};
+pub use told::{NEWS_MAX, Told};
+
+use tokio::sync::mpsc;
 
 use crate::round::Watch;
 use crate::sample::Sampler;
@@ -39,7 +43,16 @@ use crate::sample::Sampler;
 /// To be called on a tokio runtime with time and IO enabled; a current-thread one will do. Fails
 /// only at the start: an address that cannot be listened on.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let sampler = Sampler::new(&config);
+    run_told(config, None, shutdown).await
+}
+
+/// The same, told more than to end. See [`Told`].
+pub async fn run_told(
+    config: Config,
+    told: Option<mpsc::Receiver<Told>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let sampler = Sampler::new(&config, told);
     let watch = Watch::start(config, Box::new(std::io::stdout()))?;
     watch.run(sampler, shutdown).await;
     Ok(())

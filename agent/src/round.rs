@@ -116,7 +116,7 @@ impl Watch {
     /// Takes rounds until `shutdown` completes.
     pub(crate) async fn run(mut self, mut rounds: impl Rounds, shutdown: impl Future<Output = ()>) {
         let (admin, targets) = (self.address.as_deref(), self.config.targets.len());
-        event::Started { admin, targets }.emit();
+        event::Started { admin, targets, host: &crate::sample::host() }.emit();
         let mut shutdown = std::pin::pin!(shutdown);
         let mut ticks = tokio::time::interval(self.config.sample_interval.max(INTERVAL_MIN));
         // A round that took long is not made up for by a burst.

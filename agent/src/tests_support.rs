@@ -9,8 +9,9 @@ use stent_contract::snapshot::{
     ClientCounts, HeapSnapshot, PoolTotals, SNAPSHOT_VERSION, TargetSnapshot,
 };
 use stent_contract::{
-    AgentSnapshot, LeakClass, MemoryReading, PoolSnapshot, ProcessReading, ProxySnapshot, Resource,
-    Verdict, VerdictLevel,
+    AgentSnapshot, DescriptorKinds, LeakClass, MemoryPressure, MemoryReading, PoolSnapshot,
+    PressureReading, ProcessReading, ProxySnapshot, Resource, Skipped, SocketCounts, Verdict,
+    VerdictLevel,
 };
 
 use crate::config::Config;
@@ -33,8 +34,10 @@ pub(crate) fn config() -> Config {
         emf: None,
         memory_limit: None,
         heap_metrics: Vec::new(),
+        build_variable: None,
         ecs_metadata: None,
         attribution: crate::config::Attribution::Off,
+        sibling_drain: Duration::ZERO,
     }
 }
 
@@ -48,6 +51,7 @@ pub(crate) fn round() -> Round {
         swap: 0,
         cgroup_usage: Some(130 << 20),
         cgroup_anon: Some(100 << 20),
+        cgroup_swap: Some(0),
         limit: Some(512 << 20),
         oom_kills: Some(0),
     };
@@ -56,12 +60,25 @@ pub(crate) fn round() -> Round {
         pid: 42,
         command: "bun".to_owned(),
         started_unix_ms: AT_UNIX_MS - 3_600_000,
+        revision: Some("orders:42".to_owned()),
         memory,
         file_descriptors: Some(37),
         threads: Some(11),
         cpu_seconds: Some(12.34),
         heap: Some(7_340_032),
         requests: None,
+        descriptor_kinds: Some(DescriptorKinds {
+            files: 12,
+            sockets: 20,
+            pipes: 2,
+            events: 3,
+            others: 0,
+        }),
+        sockets: Some(SocketCounts { in_use: 31, orphaned: 1, time_wait: 7 }),
+        pressure: Some(PressureReading {
+            some: MemoryPressure { share: 0.25, total_seconds: 3.5 },
+            full: MemoryPressure { share: 0.125, total_seconds: 1.25 },
+        }),
     };
     let target = TargetSnapshot {
         name: "api".to_owned(),
@@ -70,8 +87,10 @@ pub(crate) fn round() -> Round {
         attribution: None,
         descriptors: None,
         threads: None,
+        rejuvenations: None,
     };
     let snapshot = AgentSnapshot {
+        set_aside: None,
         version: SNAPSHOT_VERSION,
         at_unix_ms: AT_UNIX_MS,
         uptime_ms: 60_000,
@@ -84,6 +103,12 @@ pub(crate) fn round() -> Round {
         task: None,
         postgres: None,
         heap: Some(HeapSnapshot { allocated: 1 << 20, active: 2 << 20, resident: 4 << 20 }),
+        skipped: vec![Skipped {
+            target: "api".to_owned(),
+            source: "pss".to_owned(),
+            reason: "unreadable".to_owned(),
+            count: 3,
+        }],
     };
     Round { snapshot, proxy: None, attaches: None }
 }

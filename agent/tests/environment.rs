@@ -47,8 +47,10 @@ async fn is_agent() -> Option<()> {
         emf: None,
         memory_limit: None,
         heap_metrics: Vec::new(),
+        build_variable: None,
         ecs_metadata: None,
         attribution: stent_agent::config::Attribution::Off,
+        sibling_drain: Duration::ZERO,
     };
     let mut term = signal(SignalKind::terminate()).expect("the runtime handles signals");
     let shutdown = async move {

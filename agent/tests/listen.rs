@@ -20,8 +20,10 @@ async fn refusal(admin: Endpoint) -> String {
         emf: None,
         memory_limit: None,
         heap_metrics: Vec::new(),
+        build_variable: None,
         ecs_metadata: None,
         attribution: stent_agent::config::Attribution::Off,
+        sibling_drain: Duration::ZERO,
     };
     let ended = stent_agent::run(config, std::future::pending()).await;
     ended.expect_err("the address cannot be had").to_string()

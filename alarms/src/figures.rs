@@ -39,6 +39,7 @@ const SOURCES: &[(MetricId, Source)] = &[
     (MetricId::LeakVerdict, Source::Gauge(verdict)),
     (MetricId::TimeToLimit, Source::Gauge(|_, now| time_to_limit(now))),
     (MetricId::OomKills, Source::Total(oom_kills)),
+    (MetricId::Rejuvenations, Source::Total(rejuvenations)),
     (MetricId::PostgresConnections, Source::Gauge(|_, now| postgres_connections(now))),
     (
         MetricId::PostgresUp,
@@ -104,6 +105,12 @@ fn oom_kills(now: &Snapshot) -> Option<f64> {
     let readings = now.agent.iter().flat_map(|agent| &agent.targets);
     let kills = readings.filter_map(|target| target.reading.as_ref()?.memory.oom_kills);
     Aggregation::Sum.fold(kills.map(|kills| kills as f64))
+}
+
+fn rejuvenations(now: &Snapshot) -> Option<f64> {
+    let targets = now.agent.iter().flat_map(|agent| &agent.targets);
+    let restarts = targets.filter_map(|target| target.rejuvenations);
+    Aggregation::Sum.fold(restarts.map(|restarts| restarts as f64))
 }
 
 fn postgres_connections(now: &Snapshot) -> Option<f64> {

@@ -72,6 +72,11 @@ fn cases() -> Vec<Case> {
             [healthy(0.0), flat(1.0, 1)].concat(),
             [healthy(0.0), nothing(10)].concat(),
         ),
+        case(
+            "StentRejuvenated",
+            [healthy(0.0), flat(1.0, 1)].concat(),
+            [healthy(0.0), nothing(10)].concat(),
+        ),
         case("StentPostgresConnectionsNearMax", flat(85.0, 5), flat(84.0, 30)),
         case(
             "StentPostgresUnreachable",
@@ -155,6 +160,7 @@ fn the_loss_of_all_data_calls_off_only_alarms_whose_silence_is_good_news() {
         "StentServerConnectFailing",
         "StentMemoryLimitNear",
         "StentOomKill",
+        "StentRejuvenated",
     ];
     assert_eq!(called_off, expected);
 }

@@ -55,8 +55,10 @@ fn healthy(second: u64) -> Snapshot {
         attribution: None,
         descriptors: None,
         threads: None,
+        rejuvenations: None,
     };
     let agent = AgentSnapshot {
+        set_aside: None,
         version: 1,
         at_unix_ms,
         uptime_ms: at_unix_ms,
@@ -69,6 +71,7 @@ fn healthy(second: u64) -> Snapshot {
         task: None,
         postgres: Some(postgres),
         heap: None,
+        skipped: Vec::new(),
     };
     Snapshot { proxy: Some(proxy), agent: Some(agent) }
 }
@@ -144,6 +147,7 @@ const TROUBLES: &[(Trouble, &[&str])] = &[
         },
         &["StentOomKill"],
     ),
+    (|second, now| agent(now).targets[0].rejuvenations = Some(second), &["StentRejuvenated"]),
     (
         |_, now| agent(now).postgres.as_mut().unwrap().connections[0].count = 43,
         &["StentPostgresConnectionsNearMax"],

@@ -85,14 +85,18 @@ impl<'a> Figures<'a> {
         (endpoint, to): (&str, &str),
         of: impl Fn(&Values) -> Option<f64>,
     ) -> Option<f64> {
-        let peers = self.of(cell, case, to);
-        let own = self.of(cell, case, endpoint).into_iter();
-        let ratios = own.filter_map(|own| {
-            let peer = peers.iter().find(|peer| peer.round == own.round)?;
-            let ratio = of(&own.values)? / of(&peer.values)?;
-            ratio.is_finite().then_some((ratio, own.others.max(peer.others)))
-        });
-        middle(ratios.collect())
+        ratio_by_round(&self.of(cell, case, endpoint), &self.of(cell, case, to), of)
+    }
+
+    /// The median of the ratios of two cases of an endpoint, taken as [`Figures::ratio`] does.
+    pub fn ratio_of_cases(
+        &self,
+        cell: &str,
+        (case, to): (&str, &str),
+        endpoint: &str,
+        of: impl Fn(&Values) -> Option<f64>,
+    ) -> Option<f64> {
+        ratio_by_round(&self.of(cell, case, endpoint), &self.of(cell, to, endpoint), of)
     }
 
     /// Cases of a kind of cell, in the order in which they were measured.
@@ -109,6 +113,19 @@ impl<'a> Figures<'a> {
         let wanted = |f: &&Figure| f.cell == cell && f.case == case && f.endpoint == endpoint;
         self.0.iter().filter(wanted).collect()
     }
+}
+
+fn ratio_by_round(
+    these: &[&Figure],
+    those: &[&Figure],
+    of: impl Fn(&Values) -> Option<f64>,
+) -> Option<f64> {
+    let ratios = these.iter().filter_map(|own| {
+        let peer = those.iter().find(|peer| peer.round == own.round)?;
+        let ratio = of(&own.values)? / of(&peer.values)?;
+        ratio.is_finite().then_some((ratio, own.others.max(peer.others)))
+    });
+    middle(ratios.collect())
 }
 
 /// The median of values with their disturbance.

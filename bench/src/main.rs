@@ -13,8 +13,8 @@ use stent_bench::{cells, curves};
 #[derive(Parser)]
 #[command(name = "stent-bench", about = "Stent against a direct connection and its peers")]
 struct Arguments {
-    /// Kinds of cells, commas between them: tps, latency, tls, streaming, connect, syscalls,
-    /// memory, storm. All without.
+    /// Kinds of cells, commas between them: tps, join, latency, tls, streaming, connect, syscalls,
+    /// memory, storm, workers. All without.
     #[arg(long, default_value = "")]
     cells: String,
     /// Cases, by how they begin: simple/16, extended, TLS.

@@ -7,8 +7,18 @@ use anyhow::{Context, Result, ensure};
 use crate::endpoint::Kind;
 
 /// The kinds of cells, in the order in which they are measured.
-pub const CELLS: [&str; 9] =
-    ["tps", "join", "latency", "tls", "streaming", "connect", "syscalls", "memory", "storm"];
+pub const CELLS: [&str; 10] = [
+    "tps",
+    "join",
+    "latency",
+    "tls",
+    "streaming",
+    "connect",
+    "syscalls",
+    "memory",
+    "storm",
+    "workers",
+];
 
 /// The three protocols, as pgbench names them.
 pub const PROTOCOLS: [&str; 3] = ["simple", "extended", "prepared"];

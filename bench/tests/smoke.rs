@@ -31,8 +31,11 @@ fn value(figures: &[Figure], place: (&str, &str), endpoint: &str, name: &str) ->
 
 #[test]
 fn e2e_a_small_run_has_every_figure_and_makes_its_tables() {
-    let mut session =
-        session("", "simple/1,prepared/16,select,copy,TLS,trust,SCRAM,20,connecting").unwrap();
+    let mut session = session(
+        "",
+        "simple/1,prepared/16,select,copy,TLS,trust,SCRAM,20,connecting,1 worker,2 workers",
+    )
+    .unwrap();
     cells::run(&mut session).unwrap();
     let raw = Raw::of(&session, &["--rounds".to_owned(), "1".to_owned()]);
     let figures = &raw.figures;
@@ -51,6 +54,8 @@ fn e2e_a_small_run_has_every_figure_and_makes_its_tables() {
         ("connect", "TLS, trust"),
         ("storm", "20 ms queries"),
         ("storm", "connecting at once"),
+        ("workers", "1 worker"),
+        ("workers", "2 workers"),
     ];
     for place in places {
         assert!(value(figures, place, "stent", "proxy_us") > 0.0, "{place:?}");

@@ -49,6 +49,9 @@ pub const ROWS: &[Row] = &[
             panel("Waits given up", &[M::Timeouts]),
             panel("Wait for a server", &[M::WaitTime]),
             panel("Time a server is held", &[M::UseTime]),
+            panel("Clients waiting, by class", &[M::ClassWaiting]),
+            panel("Longest wait, by class", &[M::ClassMaxWait]),
+            panel("Served and given up, by class", &[M::ClassServed, M::ClassTimeouts]),
         ],
     },
     Row {
@@ -83,9 +86,12 @@ pub const ROWS: &[Row] = &[
         panels: &[
             panel("Memory by kind", &[M::ProcessMemory]),
             panel("Container memory", &[M::ContainerMemory, M::ContainerMemoryLimit]),
+            panel("Memory pressure", &[M::MemoryPressure]),
             panel("File descriptors", &[M::ProcessFds]),
+            panel("File descriptors by kind", &[M::DescriptorKinds]),
+            panel("Sockets", &[M::TargetSockets]),
             panel("CPU", &[M::ProcessCpu]),
-            panel("Kills for want of memory", &[M::OomKills]),
+            panel("Kills for want of memory, restarts before", &[M::OomKills, M::Rejuvenations]),
         ],
     },
     Row {
@@ -103,6 +109,7 @@ pub const ROWS: &[Row] = &[
             panel("The agent's last round", &[M::Heartbeat]),
             panel("Restarts", &[M::Restarts]),
             panel("Heap", &[M::HeapAllocated, M::HeapResident]),
+            panel("Readings left out", &[M::ReadingsSkipped]),
             panel("Points published", &[M::PublishedPoints, M::PublishBacklog]),
         ],
     },

@@ -51,13 +51,14 @@ fn serve(stream: &UnixStream) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(stream);
+    let mut symbols = Symbols::default();
     loop {
         let mut line = String::new();
         if reader.by_ref().take(LINE_MAX).read_line(&mut line)? == 0 || !line.ends_with('\n') {
             return Ok(());
         }
         let mut writer = stream;
-        match answer(line.trim()) {
+        match answer(line.trim(), &mut symbols) {
             Ok(Answer { body, pause }) => {
                 writeln!(writer, "ok {} {}", body.len(), pause.as_micros())?;
                 writer.write_all(&body)?;
@@ -67,10 +68,10 @@ fn serve(stream: &UnixStream) -> io::Result<()> {
     }
 }
 
-fn answer(question: &str) -> Result<Answer, String> {
+fn answer(question: &str, symbols: &mut Symbols) -> Result<Answer, String> {
     match question {
         "stats" => stats(),
-        "profile" => profile(),
+        "profile" => profile(symbols),
         // jemalloc keeps its profile from the program's start on, so there is nothing to do.
         "start" | "stop" => Ok(Answer { body: Vec::new(), pause: Duration::ZERO }),
         _ => Err("the questions are stats, start, profile and stop".to_owned()),
@@ -92,13 +93,13 @@ fn stats() -> Result<Answer, String> {
     Ok(Answer { body: body.into_bytes(), pause: Duration::ZERO })
 }
 
-fn profile() -> Result<Answer, String> {
+fn profile(symbols: &mut Symbols) -> Result<Answer, String> {
     let (text, pause) = jemalloc::dump().map_err(|error| error.to_string())?;
     let profile = profile::parse(&text).map_err(|error| error.to_string())?;
     drop(text);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let symbols = Symbols;
     let nanos = u64::try_from(now.as_nanos()).unwrap_or_default();
     let body = pprof::encode(&profile, nanos, |address| symbols.of(address));
+    symbols.rest();
     Ok(Answer { body, pause })
 }

@@ -2,8 +2,10 @@
 //!
 //! Owns: asking the program's own debug information, through `backtrace`. Refuses: other programs.
 //! Invariant: when a profile is complete the debug information that was loaded for it is given
-//! back: looking for growth must not be growth.
+//! back: looking for growth must not be growth. What is kept for the next profile of the same
+//! connection is the names of at most [`KNOWN_MAX`] addresses.
 
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::path::Path;
 
@@ -14,12 +16,35 @@ const INLINED_MAX: usize = 32;
 /// The longest name; generic ones can be kilobytes.
 const NAME_MAX: usize = 256;
 
-/// Names addresses for one profile.
-pub(crate) struct Symbols;
+/// The most addresses whose names are kept from one profile to the next: a profile after the first has
+/// few new ones, and loading debug information is what costs.
+const KNOWN_MAX: usize = 4_096;
+
+/// Names addresses for the profiles of one connection.
+#[derive(Default)]
+pub(crate) struct Symbols {
+    known: BTreeMap<u64, Vec<Place>>,
+}
 
 impl Symbols {
     /// The functions at a return address, innermost first. None where nothing is known.
-    pub(crate) fn of(&self, return_address: u64) -> Vec<Place> {
+    pub(crate) fn of(&mut self, return_address: u64) -> Vec<Place> {
+        if let Some(places) = self.known.get(&return_address) {
+            return places.clone();
+        }
+        let places = Self::resolve(return_address);
+        if self.known.len() < KNOWN_MAX {
+            self.known.insert(return_address, places.clone());
+        }
+        places
+    }
+
+    /// A profile is complete.
+    pub(crate) fn rest(&self) {
+        backtrace::clear_symbol_cache();
+    }
+
+    fn resolve(return_address: u64) -> Vec<Place> {
         let mut places = Vec::new();
         // The call is before the address to which it returns.
         let Ok(address) = usize::try_from(return_address.saturating_sub(1)) else { return places };
@@ -36,12 +61,6 @@ impl Symbols {
             }
         });
         places
-    }
-}
-
-impl Drop for Symbols {
-    fn drop(&mut self) {
-        backtrace::clear_symbol_cache();
     }
 }
 
@@ -63,15 +82,33 @@ mod tests {
             !named(address)
         });
         assert!(named(address));
-        assert_eq!(Symbols.of(8), []);
+        assert_eq!(Symbols::default().of(8), []);
     }
 
     fn named(address: u64) -> bool {
-        Symbols.of(address).iter().any(|place| {
+        Symbols::default().of(address).iter().any(|place| {
             place.function.contains("the_address_of_a_call_is_named")
                 && place.file.ends_with("symbols.rs")
                 && place.line > 0
         })
+    }
+
+    #[test]
+    fn names_are_the_same_the_second_time_and_no_more_are_kept_than_allowed() {
+        let (mut symbols, mut address) = (Symbols::default(), 0);
+        backtrace::trace(|frame| {
+            address = frame.ip() as u64;
+            symbols.of(address).is_empty()
+        });
+        let first = symbols.of(address);
+        symbols.rest();
+        assert!(!first.is_empty());
+        assert_eq!(symbols.of(address), first);
+        for unknown in 0..2 * KNOWN_MAX as u64 {
+            symbols.of(unknown);
+        }
+        assert_eq!(symbols.known.len(), KNOWN_MAX);
+        assert_eq!(symbols.of(address), first, "the first ones stay");
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub mod fleet;
 pub mod passwords;
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use fleet::FleetBudget;
 use passwords::ServerPasswords;
 
 pub use crate::workers::WORKERS_MAX;
-pub use stent_pool::{CLASSES_MAX, Class, ClassRule, Hold, HoldRule, Stage};
+pub use stent_pool::{CLASSES_MAX, Class, ClassRule, Hold, HoldRule, SizeRule, Stage, Whom};
 
 /// Everything the proxy is told.
 #[derive(Clone, Debug)]
@@ -59,8 +59,12 @@ pub struct Config {
     pub reserve_pool_timeout: Option<Duration>,
     /// Servers that a used pool keeps open.
     pub min_pool_size: u32,
+    /// The pools that have sizes of their own, in the order in which they are tried.
+    pub pool_limits: Vec<SizeRule>,
     /// The most servers to one database, over all users; `None`: no limit.
     pub max_db_connections: Option<NonZeroU32>,
+    /// The most servers of one user, over all databases; `None`: no limit.
+    pub max_user_connections: Option<NonZeroU32>,
     /// The most servers of all databases together; `None`: no limit.
     pub max_server_connections: Option<NonZeroU32>,
     /// Whether PostgreSQL's connections are shared with other proxies (`fleet_budget`).
@@ -83,6 +87,11 @@ pub struct Config {
     pub server_lifetime: Option<Duration>,
     /// How many times a server is lent before it is replaced; `None`: without end.
     pub server_max_uses: Option<NonZeroU32>,
+    /// How much memory a server may have for its session, in bytes, before it is replaced; `None`:
+    /// nobody asks.
+    pub server_max_memory: Option<NonZeroU64>,
+    /// How often a server is asked for that at the most; not zero.
+    pub server_memory_interval: Duration,
     /// Idle time after which a server is closed; `None`: never.
     pub server_idle_timeout: Option<Duration>,
     /// A server idle for longer than this is probed before it is lent.

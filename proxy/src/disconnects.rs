@@ -56,6 +56,8 @@ pub(crate) enum Cause {
     Shutdown,
     /// Server: older than `server_lifetime`.
     Lifetime,
+    /// Server: its memory was above `server_max_memory`.
+    Memory,
     /// Server: idle for `server_idle_timeout`.
     IdleTimeout,
     /// Server: given back in a state that must not reach another client.
@@ -91,6 +93,7 @@ impl Cause {
             Self::Panicked => "panicked",
             Self::Shutdown => "shutdown",
             Self::Lifetime => "lifetime",
+            Self::Memory => "memory",
             Self::IdleTimeout => "idle_timeout",
             Self::Doubtful => "doubtful",
             Self::ProbeFailed => "probe_failed",
@@ -106,6 +109,7 @@ impl Cause {
     pub(crate) const fn of_close(cause: CloseCause) -> Self {
         match cause {
             CloseCause::Lifetime => Self::Lifetime,
+            CloseCause::Worn => Self::Memory,
             CloseCause::IdleTimeout => Self::IdleTimeout,
             CloseCause::Doubtful => Self::Doubtful,
             CloseCause::Broken => Self::ServerLost,

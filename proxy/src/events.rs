@@ -19,6 +19,10 @@ use crate::disconnects::{Cause, Disconnects, Side};
 use crate::exchange::ExchangeError;
 use crate::fleet::ControlError;
 
+mod memory;
+
+pub(crate) use memory::{MemoryHidden, Outgrown};
+
 /// How long a fingerprint may be.
 const FINGERPRINT_MAX: usize = 200;
 
@@ -219,6 +223,7 @@ impl Ended<'_> {
         match self.cause {
             Cause::Terminated
             | Cause::Lifetime
+            | Cause::Memory
             | Cause::IdleTimeout
             | Cause::MakeRoom
             | Cause::Restarted

@@ -6,7 +6,7 @@
 //! and leaves this file only as a fingerprint.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stent_contract::snapshot::HolderState;
 use stent_wire::cancel::CancelKey;
@@ -90,6 +90,42 @@ pub(crate) struct Checkout {
     /// When its transaction began, as far as it is known to be in one: a client may keep a server
     /// for several.
     pub(crate) transaction_since: Instant,
+    /// How long it has been at work in states before this one.
+    pub(crate) worked: Duration,
+    /// How long it has been in transactions before this one.
+    pub(crate) in_transactions: Duration,
+}
+
+impl Checkout {
+    /// Adds what has passed in the present state to the times.
+    fn add_up(&mut self, now: Instant) {
+        match self.state {
+            HolderState::Active => self.worked += now.saturating_duration_since(self.state_since),
+            HolderState::IdleInTransaction
+            | HolderState::IdleInFailedTransaction
+            | HolderState::Idle => {}
+        }
+    }
+
+    /// Adds the present transaction, which ends.
+    fn end_transaction(&mut self, now: Instant) {
+        self.in_transactions += now.saturating_duration_since(self.transaction_since);
+    }
+
+    /// Adds what has passed until the end, and says how long that was.
+    fn end(&mut self, now: Instant) -> Duration {
+        let held = now.saturating_duration_since(self.since);
+        if self.state_since == self.since {
+            // The usual one: a transaction and nothing else.
+            (self.worked, self.in_transactions) = (held, held);
+        } else {
+            self.add_up(now);
+            if self.state != HolderState::Idle {
+                self.end_transaction(now);
+            }
+        }
+        held
+    }
 }
 
 impl Facts {
@@ -119,9 +155,15 @@ impl Facts {
     pub(crate) fn take(&self, client: ClientId, now: Instant) {
         let mut held = self.held.lock();
         held.statement.clear();
-        let (state, state_since, transaction_since) = (HolderState::Active, now, now);
-        let since = now;
-        held.checkout = Some(Checkout { client, since, state, state_since, transaction_since });
+        held.checkout = Some(Checkout {
+            client,
+            since: now,
+            state: HolderState::Active,
+            state_since: now,
+            transaction_since: now,
+            worked: Duration::ZERO,
+            in_transactions: Duration::ZERO,
+        });
     }
 
     /// Tells the session of that checkout to do something; the caller wakes it. An order that it
@@ -193,14 +235,17 @@ impl Facts {
         self.held.lock().pins = pins;
     }
 
-    /// The client gives it back; returns the checkout that ends.
-    pub(crate) fn give_back(&self) -> Option<Checkout> {
+    /// The client gives it back; returns the checkout that ends, with its times added up, and how long
+    /// it was.
+    pub(crate) fn give_back(&self, now: Instant) -> Option<(Checkout, Duration)> {
         let mut held = self.held.lock();
         held.pins = Causes::NONE;
         if held.order.take().is_some() {
             self.ordered.store(false, Ordering::Release);
         }
-        held.checkout.take()
+        let mut checkout = held.checkout.take()?;
+        let length = checkout.end(now);
+        Some((checkout, length))
     }
 
     /// The client's checkout, if a client has the server.
@@ -213,8 +258,11 @@ impl Facts {
         if let Some(checkout) = &mut self.held.lock().checkout
             && checkout.state != state
         {
-            if checkout.state == HolderState::Idle {
-                checkout.transaction_since = now;
+            checkout.add_up(now);
+            match (checkout.state, state) {
+                (HolderState::Idle, _) => checkout.transaction_since = now,
+                (_, HolderState::Idle) => checkout.end_transaction(now),
+                (_, _) => {}
             }
             checkout.state = state;
             checkout.state_since = now;

@@ -33,8 +33,7 @@ impl Histogram {
         let seconds = duration.as_secs_f64();
         let bucket = self.bounds.iter().position(|bound| seconds <= *bound);
         self.counts[bucket.unwrap_or(self.bounds.len())].add(1);
-        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.sum_us.add(us);
+        self.sum_us.add_time(duration);
     }
 
     /// All of them together.

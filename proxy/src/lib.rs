@@ -53,6 +53,7 @@ mod strangers;
 mod stream;
 mod takeover;
 mod tls;
+mod totals;
 mod traces;
 #[cfg(test)]
 mod trap;
@@ -64,7 +65,7 @@ use std::future::Future;
 
 pub use config::Config;
 pub use error::Error;
-pub use steering::{ON_THE_WAY_MAX, Order, Steering, Wish};
+pub use steering::{Held, ON_THE_WAY_MAX, Order, Steering, Wish};
 
 /// Runs the proxy until `shutdown` completes and clients have finished their transactions.
 ///

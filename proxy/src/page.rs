@@ -14,6 +14,7 @@ use stent_contract::snapshot::ProxySnapshot;
 use stent_wire::prepared::Outcome;
 
 use crate::broker::Broker;
+use crate::clock;
 use crate::histogram::Histogram;
 use crate::pool_stats::PoolStats;
 use crate::strangers::Stranger;
@@ -30,6 +31,7 @@ pub(crate) fn render(broker: &Broker, snapshot: &ProxySnapshot) -> String {
     page.process(snapshot);
     page.clients(broker, snapshot);
     page.pools(broker, snapshot);
+    page.classes(broker);
     let mut text = recorder.handle().render();
     histograms(broker, &mut text);
     text
@@ -120,6 +122,21 @@ impl Page<'_> {
         ];
         for (outcome, count) in outcomes {
             self.set(MetricId::CancelRequests, &[outcome], count as f64);
+        }
+    }
+
+    /// Nothing where nobody waits behind others.
+    fn classes(&self, broker: &Broker) {
+        for (name, class) in broker.classes(clock::now()) {
+            let values = [
+                (MetricId::ClassWaiting, f64::from(class.waiting)),
+                (MetricId::ClassMaxWait, class.maxwait.as_secs_f64()),
+                (MetricId::ClassServed, class.served as f64),
+                (MetricId::ClassTimeouts, class.timeouts as f64),
+            ];
+            for (id, value) in values {
+                self.set(id, &[&name], value);
+            }
         }
     }
 

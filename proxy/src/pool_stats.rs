@@ -26,6 +26,18 @@ pub(crate) struct PoolStats {
     pub(crate) received: Tally,
     /// Bytes to clients.
     pub(crate) sent: Tally,
+    /// Microseconds that servers were with clients and at work for them.
+    pub(crate) work_us: Tally,
+    /// Microseconds that servers were with clients and in a transaction.
+    pub(crate) transaction_us: Tally,
+    /// Statements that clients have had parsed by name or without one, in the extended protocol.
+    pub(crate) client_parses: Tally,
+    /// Those that PostgreSQL has parsed for it.
+    pub(crate) server_parses: Tally,
+    /// Statements that clients have bound.
+    pub(crate) binds: Tally,
+    /// Clients that have logged in.
+    pub(crate) logins: Tally,
     /// From the request to the server.
     pub(crate) wait: Histogram,
     /// From the server to its return.
@@ -46,12 +58,27 @@ pub(crate) struct Stats {
 }
 
 impl PoolStats {
+    /// A client's message about a statement or portal goes its way.
+    pub(crate) fn count_named(&self, tag: u8) {
+        match tag {
+            b'P' => add(&self.client_parses, 1),
+            b'B' => add(&self.binds, 1),
+            _ => {}
+        }
+    }
+
     fn new(pins: &Arc<Lock<Pins>>) -> Self {
         Self {
             transactions: Tally::new(),
             queries: Tally::new(),
             received: Tally::new(),
             sent: Tally::new(),
+            work_us: Tally::new(),
+            transaction_us: Tally::new(),
+            client_parses: Tally::new(),
+            server_parses: Tally::new(),
+            binds: Tally::new(),
+            logins: Tally::new(),
             wait: Histogram::new(LATENCY_BUCKETS),
             hold: Histogram::new(LATENCY_BUCKETS),
             create: Histogram::new(CONNECT_BUCKETS),

@@ -8,7 +8,7 @@ use stent_contract::snapshot::{
     HOLDERS_MAX, HeapSnapshot, Holder, HolderState, PoolSnapshot, PoolTotals, ProxySnapshot,
     SNAPSHOT_VERSION,
 };
-use stent_pool::PoolId;
+use stent_pool::{Cap, PoolId};
 use tikv_jemalloc_ctl::{epoch, stats};
 
 use crate::broker::{Broker, Inner, PoolEntry, Slot, unix_ms};
@@ -17,7 +17,7 @@ impl Broker {
     /// Everything.
     pub(crate) fn snapshot(&self, listen: &[String]) -> ProxySnapshot {
         let now = Instant::now();
-        let mut holders = self.holders(now, None);
+        let mut holders = self.holders(now, |_, _| true);
         holders.truncate(HOLDERS_MAX);
         let inner = self.inner();
         ProxySnapshot {
@@ -36,15 +36,29 @@ impl Broker {
         }
     }
 
-    /// Who holds the servers of a pool, longest first.
-    pub(crate) fn holders_of(&self, pool: PoolId) -> Vec<Holder> {
-        self.holders(Instant::now(), Some(pool))
+    /// Who holds the servers of a pool, or all those below a cap that keeps it from growing, longest
+    /// first.
+    pub(crate) fn holders_of(&self, pool: PoolId, cap: Option<Cap>) -> Vec<Holder> {
+        self.holders(Instant::now(), |inner, of| {
+            let [one, other] = [pool, of].map(|pool| &inner.entries[pool.index()]);
+            match cap {
+                None => of == pool,
+                Some(Cap::User) => one.user == other.user,
+                Some(Cap::Database) => one.database == other.database,
+                Some(Cap::All) => true,
+            }
+        })
     }
 
-    fn holders(&self, now: Instant, of: Option<PoolId>) -> Vec<Holder> {
+    /// Who holds those servers whose pool is wanted, longest first.
+    pub(crate) fn holders(
+        &self,
+        now: Instant,
+        wanted: impl Fn(&Inner, PoolId) -> bool,
+    ) -> Vec<Holder> {
         let inner = self.inner();
         let slots = inner.servers.iter().flatten();
-        let wanted = slots.filter(|slot| of.is_none_or(|pool| pool == slot.pool));
+        let wanted = slots.filter(|slot| wanted(&inner, slot.pool));
         let mut holders: Vec<Holder> =
             wanted.filter_map(|slot| holder(&inner, slot, now)).collect();
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.held_ms));

@@ -27,6 +27,7 @@ use crate::listen::Listener;
 use crate::login;
 use crate::strangers::Stranger;
 use crate::stream::Stream;
+use crate::totals;
 
 /// The most workers.
 pub const WORKERS_MAX: u16 = 64;
@@ -70,6 +71,7 @@ impl Workers {
         HOME.set(Home(0));
         tokio::task::spawn_local(Arc::clone(broker).watch_idle(Home(0)));
         tokio::task::spawn_local(leftovers::give_back(Arc::clone(broker), Home(0)));
+        tokio::task::spawn_local(totals::keep(Arc::clone(broker)));
         let (says, ended) = mpsc::channel(usize::from(WORKERS_MAX));
         let (stop, stopped) = watch::channel(());
         let (mut doors, mut threads) = (Vec::new(), Vec::new());

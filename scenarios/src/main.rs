@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use stent_scenarios::demo::{Answer, Keep, demo};
 use stent_scenarios::footprint;
 use stent_scenarios::kill_time::{self, Plan};
+use stent_scenarios::leaks::record;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -36,6 +37,22 @@ enum Command {
         /// Only these kinds.
         #[arg(long = "kind")]
         kinds: Vec<String>,
+    },
+    /// Writes what the kernel says of one of them, once a second, with the right answer, to standard
+    /// output: a recording for `stent-traces score-recordings` and `stent replay`.
+    Record {
+        /// The manifest in scenarios/leaks, by name.
+        #[arg(long)]
+        runtime: String,
+        /// One of its kinds.
+        #[arg(long)]
+        kind: String,
+        /// What a request keeps, kB.
+        #[arg(long, default_value_t = 20)]
+        kilobytes: u64,
+        /// How long at most, seconds.
+        #[arg(long, default_value_t = 300)]
+        seconds: u64,
     },
     /// Leaks under real memory cgroups until the kernel kills: predicted against real. Needs root.
     KillTime {
@@ -88,6 +105,7 @@ fn run(command: &Command) -> Result<ExitCode> {
             Command::Demo { keep: true } => Keep::UntilInterrupted,
             Command::Demo { keep: false }
             | Command::Leaks { .. }
+            | Command::Record { .. }
             | Command::KillTime { .. }
             | Command::Footprint { .. }
             | Command::Grow { .. } => Keep::No,
@@ -116,6 +134,16 @@ async fn shown(command: &Command, keep: Keep) -> Result<ExitCode> {
             };
             let table = kill_time::kill_time(&plan, &mut say).await?;
             println!("{table}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Record { runtime, kind, kilobytes, seconds } => {
+            let plan = record::Plan {
+                runtime: runtime.clone(),
+                kind: kind.clone(),
+                kilobytes: *kilobytes,
+                length: Duration::from_secs(*seconds),
+            };
+            print!("{}", record::record(&plan).await?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Footprint { targets, seconds } => {

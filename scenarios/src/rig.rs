@@ -158,15 +158,17 @@ pub(crate) fn stent_program() -> Result<PathBuf> {
         ensure!(path.is_file(), "STENT_BIN names no file: {}", path.display());
         return Ok(path);
     }
+    beside("stent").context("or name it in STENT_BIN")
+}
+
+/// A program that cargo has built beside this one.
+pub(crate) fn beside(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("find this program")?;
     // A program lies in the profile's folder, a test in its subfolder `deps`.
-    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("stent"));
+    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     beside.into_iter().find(|path| path.is_file()).with_context(|| {
         let folder = own.parent().unwrap_or_else(|| Path::new("")).display();
-        format!(
-            "there is no program stent beside {folder}: run `cargo build -p stent` (same profile), \
-                 or name it in STENT_BIN"
-        )
+        format!("there is no {name} beside {folder}: run `cargo build --bins` (same profile)")
     })
 }
 

@@ -75,7 +75,10 @@ pub(crate) fn agent(flags: &Flags, parent: Option<Pid>) -> Exit {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
-    let ended = runtime.block_on(async { Ok(stent_agent::run(loaded.agent, shutdown()?).await) });
+    let ended = runtime.block_on(async {
+        let told = parent.map(|_| crate::told::hear());
+        Ok(stent_agent::run_told(loaded.agent, told, shutdown()?).await)
+    });
     finished(ended, |error| match error {
         stent_agent::Error::Listen { .. } => Exit::Listen,
         stent_agent::Error::Thread(_) => Exit::Failure,

@@ -18,6 +18,7 @@ pub mod logging;
 mod reload;
 mod replay;
 mod supervise;
+mod told;
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -33,6 +33,44 @@ fn pool_sizes_that_contradict_each_other() {
 }
 
 #[test]
+fn sizes_of_some_pools_that_cannot_be() {
+    file(
+        "pool_limits = [\"user=report pool_size=2\", \"user=api min_pool_size=21\"]\nmin_pool_size = 5\n",
+        expect![[r#"
+            2 problems in the configuration:
+            stent.toml:1: the rule "user=report pool_size=2" of pool_limits makes min_pool_size (5) more than pool_size (2)
+              mend: write both into the rule, the first no larger than the second
+            stent.toml:1: the rule "user=api min_pool_size=21" of pool_limits makes min_pool_size (21) more than pool_size (20)
+              mend: write both into the rule, the first no larger than the second"#]],
+    );
+    file(
+        "pool_limits = [\"user=report pool_size=30\"]\nmax_db_connections = 25\n",
+        expect![[r#"
+            1 problem in the configuration:
+            stent.toml:1: the pool_size of the rule "user=report pool_size=30" is more than max_db_connections (25)
+              mend: lower it or raise max_db_connections"#]],
+    );
+    file(
+        "pool_limits = [\"user=report size=2\"]\n",
+        expect![[r#"
+        1 problem in the configuration:
+        stent.toml:1: pool_limits: "user=report size=2" has "size=2", which is none of database=, user=, pool_size=, min_pool_size= and reserve_pool_size=
+          mend: write rules such as "database=shop user=report pool_size=2", with commas between them"#]],
+    );
+}
+
+#[test]
+fn a_memory_of_servers_that_no_server_could_keep_to() {
+    file(
+        "server_max_memory = \"2MiB\"\n",
+        expect![[r#"
+        1 problem in the configuration:
+        stent.toml:1: server_max_memory is under 4 MiB, and a session of PostgreSQL begins with about 2
+          mend: write 0, or much more, such as 64MiB"#]],
+    );
+}
+
+#[test]
 fn look_ups_that_cannot_be() {
     file(
         "auth_query = 'select usename, passwd from pg_shadow where usename = $1'\n",

@@ -246,3 +246,21 @@ fn a_bad_list() {
               mend: write http://host:port or https://host, or nothing for Amazon's own"#]],
     );
 }
+
+#[test]
+fn a_folder_without_the_module_for_python() {
+    file(
+        "heap_python = \"/nowhere\"\n",
+        expect![[r#"
+        1 problem in the configuration:
+        stent.toml:1: there is no sitecustomize.py in it
+          mend: name the folder of Stent's module for Python (/usr/share/stent/python in the image)"#]],
+    );
+    file(
+        "heap_python = \"/no:where\"\n",
+        expect![[r#"
+        1 problem in the configuration:
+        stent.toml:1: has a colon in it
+          mend: copy it to a folder without one: PYTHONPATH has colons between its folders"#]],
+    );
+}

@@ -198,3 +198,23 @@ fn run_without_a_command_is_a_usage_error() {
     assert_eq!(ended(&mut process), Some(2));
     assert!(process.stderr().contains("run: no command to run"), "{}", process.stderr());
 }
+
+#[test]
+fn a_python_command_is_led_to_the_module_that_serves_its_heap_and_keeps_its_own_path() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../heap/python");
+    let folder = folder.canonicalize().expect("it is there");
+    let mut stent = Stent::alone();
+    stent
+        .command
+        .env("STENT_HEAP_PYTHON", &folder)
+        .env("STENT_HEAP", "on")
+        .env("PYTHONPATH", "/its/own")
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let script =
+        "import sys, threading\nprint(sys.path[1:3], [t.name for t in threading.enumerate()])";
+    let mut process = stent.start(&["run", "--", "python3", "-c", script]);
+    assert_eq!(ended(&mut process), Some(0), "{}", process.output());
+    let path = folder.display();
+    let expected = format!("['{path}', '/its/own'] ['MainThread', 'stent-heap']\n");
+    assert_eq!(process.stdout(), expected);
+}

@@ -105,6 +105,13 @@ pub(crate) struct Budget {
 impl Budget {
     /// Takes the time of an attach out of the account.
     pub(crate) fn start(&mut self, now: Instant, planned: Duration) -> Result<(), Denied> {
+        self.allows(now, planned)?;
+        self.running = Some(planned);
+        Ok(())
+    }
+
+    /// Whether one may start.
+    pub(crate) fn allows(&mut self, now: Instant, planned: Duration) -> Result<(), Denied> {
         if self.running.is_some() {
             return Err(Denied::Busy);
         }
@@ -115,7 +122,6 @@ impl Budget {
         if spent + planned > ATTACHED_MAX {
             return Err(Denied::Spent);
         }
-        self.running = Some(planned);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! Invariant: one target at a time, within the budget; a target that dies, hangs or lies gives a
 //! note instead of names, never an error of the agent.
 
+mod aside;
 pub(crate) mod budget;
 mod bun;
 mod error;
@@ -32,6 +33,7 @@ use stent_contract::{
 use tokio::sync::oneshot;
 
 use crate::attach_heap::{HeapSocket, Pace, attribute};
+use aside::Aside;
 use budget::{ATTACHED_MAX, Budget, Limits, Plan};
 use error::AttachError;
 use event::{Outcome, Totals};
@@ -51,6 +53,7 @@ const EVIDENCE: &str = "attribution";
 pub(crate) struct Attacher {
     root: PathBuf,
     budget: Budget,
+    aside: Aside,
     running: Option<Running>,
     known: BTreeMap<String, Known>,
     totals: Totals,
@@ -85,10 +88,21 @@ impl Attacher {
         Self {
             root: root.to_owned(),
             budget: Budget::default(),
+            aside: Aside::default(),
             running: None,
             known: BTreeMap::new(),
             totals: Totals::default(),
         }
+    }
+
+    /// The same, with siblings that take a target's newcomers over within `lead`; zero: there are none.
+    pub(crate) fn with_siblings(self, lead: Duration) -> Self {
+        Self { aside: Aside::new(lead), ..self }
+    }
+
+    /// The target that is looked into, or will be, where siblings stand in for it.
+    pub(crate) fn set_aside(&self) -> Option<&str> {
+        self.aside.target()
     }
 
     /// Takes a round: picks up what has ended, starts what is due, and writes what is known into the
@@ -134,6 +148,7 @@ impl Attacher {
             },
         };
         let Some(running) = self.running.take() else { return };
+        self.aside.keep_due(std::iter::empty());
         self.budget.end(now, ended.attached);
         self.learn(running.target, running.pid, ended, now, at_unix_ms);
     }
@@ -163,6 +178,7 @@ impl Attacher {
                 due.push((verdict.level, &target.name, reading.pid, verdict.growth_per_hour));
             }
         }
+        self.aside.keep_due(due.iter().map(|(_, name, pid, _)| (*name, *pid)));
         due.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
         for (_, name, pid, growth) in due {
             let plan = Plan::for_growth(growth);
@@ -183,6 +199,10 @@ impl Attacher {
     ) -> Result<(), Option<Ended>> {
         let way =
             self.guarded(pid).map_err(|error| Some(failed(AttributionMeans::None, &error)))?;
+        self.budget.allows(now, plan.length()).map_err(|_| None)?;
+        if !self.aside.is_clear(name, pid, now) {
+            return Err(None);
+        }
         self.budget.start(now, plan.length()).map_err(|_| None)?;
         let means = means(&way);
         event::Begun { target: name, pid, means, planned: plan.length() }.emit();

@@ -86,6 +86,7 @@ fn suspected(pid: u32) -> TargetSnapshot {
         attribution: None,
         descriptors: None,
         threads: None,
+        rejuvenations: None,
     }
 }
 

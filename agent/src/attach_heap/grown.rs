@@ -143,12 +143,18 @@ fn own(places: &[Place]) -> Option<(&Place, Vec<String>)> {
     Some((own, via))
 }
 
-fn is_runtime(function: &Function) -> bool {
+pub(super) fn is_runtime(function: &Function) -> bool {
     RUNTIME_FUNCTIONS.iter().any(|start| function.name.starts_with(start))
-        || RUNTIME_FILES.iter().any(|part| function.file.contains(part))
+        || is_runtime_file(&function.file)
 }
 
-fn shown(place: &Place) -> String {
+/// Whether a file is a runtime's or a library's.
+pub(super) fn is_runtime_file(file: &str) -> bool {
+    RUNTIME_FILES.iter().any(|part| file.contains(part))
+}
+
+/// A place for people.
+pub(super) fn shown(place: &Place) -> String {
     let Function { name, file } = &*place.function;
     match place.line {
         0 => name.clone(),

@@ -8,6 +8,7 @@
 //! Invariant: an attach ends: each answer has a time box, and a target that stood still for longer
 //! than allowed is not asked again. The target stops measuring when the connection is gone.
 
+mod callers;
 mod grown;
 mod pprof;
 mod socket;
@@ -34,7 +35,8 @@ pub struct Pace {
     pub windows: u32,
     /// The longest time for which the target may stand still; after one that was longer, no more.
     pub pause_max: Duration,
-    /// The CPU that the target may take more than before, in cores; after more, no more windows.
+    /// The CPU that the target may take more than before, in cores, over the time that the windows are to
+    /// take; after more, no more of them.
     pub cpu_share_max: f64,
     /// The longest time for one answer.
     pub time_box: Duration,
@@ -53,6 +55,9 @@ impl Default for Pace {
         }
     }
 }
+
+/// The longest time for which a target is asked for whole stacks.
+const STACKS_MAX: Duration = Duration::from_secs(5);
 
 /// Why an attach ended before its time.
 #[derive(Debug, Error)]
@@ -76,6 +81,8 @@ enum AttachError {
 struct Seen {
     means: AttributionMeans,
     profiles: Vec<Vec<pprof::Sample>>,
+    /// One more profile, with whole stacks, where they say more.
+    stacks: Vec<pprof::Sample>,
     largest_pause: Duration,
     cpu_seconds: Option<f64>,
 }
@@ -87,11 +94,13 @@ pub async fn attribute(pid: u32, socket: &HeapSocket, pace: &Pace) -> Attributio
     let mut seen = Seen {
         means: AttributionMeans::None,
         profiles: Vec::new(),
+        stacks: Vec::new(),
         largest_pause: Duration::ZERO,
         cpu_seconds: None,
     };
     let end = look(pid, socket, pace, &mut seen).await;
     let (frames, persistence) = grown::rank(&seen.profiles);
+    let frames = callers::name(frames, &seen.stacks);
     let note = note(&end, &seen, frames.is_empty(), persistence);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -138,9 +147,12 @@ async fn look(
     if stat(&stats, "profiling") == Some("off") {
         return Err(AttachError::NotProfiling);
     }
-    let cpu = Cpu::watch(pid, pace.before).await;
+    let cpu = Cpu::watch(pid, pace).await;
     connection.ask("start").await?;
-    let windows = windows(&mut connection, pace, cpu.as_ref(), seen).await;
+    let mut windows = windows(&mut connection, pace, cpu.as_ref(), seen).await;
+    if windows.is_ok() && callers::are_wanted(&grown::rank(&seen.profiles).0) {
+        windows = stacks(&mut connection, pace, cpu.as_ref(), seen).await;
+    }
     seen.cpu_seconds = cpu.and_then(|cpu| cpu.taken());
     // After an error there may be nobody who listens: the closed connection says it too.
     let stopped = connection.ask("stop").await;
@@ -157,7 +169,8 @@ async fn windows(
 ) -> Result<(), AttachError> {
     for window in 0..=pace.windows {
         if window > 0 {
-            tokio::time::sleep(pace.window).await;
+            let part = f64::from(window) / f64::from(pace.windows.max(1));
+            wait(connection, pace.window, part, pace, cpu, seen.means).await?;
         }
         let answer = connection.ask("profile").await?;
         seen.profiles.push(pprof::decode(&answer.body)?);
@@ -165,12 +178,68 @@ async fn windows(
         if answer.pause > pace.pause_max && window < pace.windows {
             return Err(AttachError::Pause(answer.pause));
         }
-        // The first profile comes at once: what it cost is no share of anything yet.
-        let share = cpu.and_then(Cpu::share).filter(|_| window > 0 && window < pace.windows);
-        if let Some(share) = share.filter(|share| *share > pace.cpu_share_max) {
-            return Err(AttachError::Cpu(share));
+        if window < pace.windows {
+            check(cpu, pace)?;
         }
     }
+    Ok(())
+}
+
+/// Waits for a window, or until what a tracer has recorded fills this part of what a profile may hold: where
+/// much is allocated, growth is seen soon, and a profile of all of it would be a long stop.
+async fn wait(
+    connection: &mut Connection,
+    window: Duration,
+    part: f64,
+    pace: &Pace,
+    cpu: Option<&Cpu>,
+    means: AttributionMeans,
+) -> Result<(), AttachError> {
+    let end = Instant::now() + window;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        if means != AttributionMeans::Tracemalloc {
+            tokio::time::sleep(left).await;
+            continue;
+        }
+        tokio::time::sleep(left.min(LOOK_EVERY)).await;
+        check(cpu, pace)?;
+        let stats = connection.ask("stats").await?;
+        let stats = String::from_utf8_lossy(&stats.body);
+        let figure = |key| stat(&stats, key).and_then(|text| text.parse::<f64>().ok());
+        if let (Some(traces), Some(most)) = (figure("traces"), figure("traces_max"))
+            && traces >= ROOM * part * most
+        {
+            return Ok(());
+        }
+    }
+}
+
+/// How often a tracer is asked how much it has recorded.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How much of what a profile may hold is used: more comes between two such questions.
+const ROOM: f64 = 0.75;
+
+/// Takes a profile with whole stacks, which cost more: over a short time, and at the end.
+async fn stacks(
+    connection: &mut Connection,
+    pace: &Pace,
+    cpu: Option<&Cpu>,
+    seen: &mut Seen,
+) -> Result<(), AttachError> {
+    match connection.ask("callers").await {
+        Ok(_) => {}
+        // It always has whole stacks, or is of an older version.
+        Err(SocketError::Refused(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    wait(connection, pace.window.min(STACKS_MAX), 1.0, pace, cpu, seen.means).await?;
+    let answer = connection.ask("profile").await?;
+    seen.stacks = pprof::decode(&answer.body)?;
+    seen.largest_pause = seen.largest_pause.max(answer.pause);
     Ok(())
 }
 
@@ -201,9 +270,19 @@ fn note(
     }
 }
 
+/// Whether the target has taken too much more than before.
+fn check(cpu: Option<&Cpu>, pace: &Pace) -> Result<(), AttachError> {
+    match cpu.and_then(Cpu::share) {
+        Some(share) if share > pace.cpu_share_max => Err(AttachError::Cpu(share)),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// The target's CPU time before the attach and during it.
 struct Cpu {
     pid: u32,
+    /// The time that shares are of: what is taken in a look that ends early counts as over all of it.
+    planned: Duration,
     /// Seconds of CPU a second, before.
     usual: f64,
     at_start: f64,
@@ -211,19 +290,21 @@ struct Cpu {
 }
 
 impl Cpu {
-    async fn watch(pid: u32, before: Duration) -> Option<Self> {
+    async fn watch(pid: u32, pace: &Pace) -> Option<Self> {
         let (first, began) = (cpu_seconds(Path::new("/"), pid)?, Instant::now());
-        tokio::time::sleep(before).await;
+        tokio::time::sleep(pace.before).await;
         let at_start = cpu_seconds(Path::new("/"), pid)?;
         let started = Instant::now();
         let span = started.saturating_duration_since(began).as_secs_f64();
         let usual = if span > 0.0 { (at_start - first) / span } else { 0.0 };
-        Some(Self { pid, usual, at_start, started })
+        let planned = pace.window.saturating_mul(pace.windows);
+        Some(Self { pid, planned, usual, at_start, started })
     }
 
     /// What it takes more than before, cores.
     fn share(&self) -> Option<f64> {
-        Some(self.taken()? / self.started.elapsed().as_secs_f64().max(f64::EPSILON))
+        let lasted = self.started.elapsed().max(self.planned);
+        Some(self.taken()? / lasted.as_secs_f64().max(f64::EPSILON))
     }
 
     fn taken(&self) -> Option<f64> {

@@ -93,6 +93,10 @@ impl List {
             self.add(MetricId::HeapAllocated, &[COMPONENT], heap.allocated as f64);
             self.add(MetricId::HeapResident, &[COMPONENT], heap.resident as f64);
         }
+        for skipped in &agent.skipped {
+            let labels = [&*skipped.target, &*skipped.source, &*skipped.reason];
+            self.add(MetricId::ReadingsSkipped, &labels, skipped.count as f64);
+        }
     }
 
     fn causes(&mut self, agent: &AgentSnapshot) {
@@ -108,6 +112,8 @@ impl List {
         if let Some(reading) = &target.reading {
             self.reading(&target.name, reading);
         }
+        let rejuvenations = target.rejuvenations.map(|count| count as f64);
+        self.maybe(MetricId::Rejuvenations, &[&target.name], rejuvenations);
         for verdict in target.descriptors.iter().chain(&target.threads) {
             self.verdict(verdict);
         }
@@ -138,7 +144,37 @@ impl List {
         self.maybe(MetricId::ProcessCpu, &[target], reading.cpu_seconds);
         self.maybe(MetricId::ContainerMemory, &[target], bytes(memory.cgroup_usage));
         self.maybe(MetricId::ContainerMemoryLimit, &[target], bytes(memory.limit));
+        self.maybe(MetricId::ContainerSwap, &[target], bytes(memory.cgroup_swap));
         self.maybe(MetricId::OomKills, &[target], bytes(memory.oom_kills));
+        self.kinds(target, reading);
+    }
+
+    fn kinds(&mut self, target: &str, reading: &ProcessReading) {
+        if let Some(of) = reading.descriptor_kinds {
+            let kinds = [
+                ("file", of.files),
+                ("socket", of.sockets),
+                ("pipe", of.pipes),
+                ("event", of.events),
+                ("other", of.others),
+            ];
+            for (kind, count) in kinds {
+                self.add(MetricId::DescriptorKinds, &[target, kind], f64::from(count));
+            }
+        }
+        if let Some(of) = reading.sockets {
+            let states =
+                [("in_use", of.in_use), ("orphaned", of.orphaned), ("time_wait", of.time_wait)];
+            for (state, count) in states {
+                self.add(MetricId::TargetSockets, &[target, state], f64::from(count));
+            }
+        }
+        if let Some(of) = reading.pressure {
+            for (kind, pressure) in [("some", of.some), ("full", of.full)] {
+                self.add(MetricId::MemoryPressure, &[target, kind], pressure.share);
+                self.add(MetricId::MemoryPressureTime, &[target, kind], pressure.total_seconds);
+            }
+        }
     }
 
     fn verdict(&mut self, verdict: &Verdict) {

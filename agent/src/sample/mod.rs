@@ -5,14 +5,21 @@
 //! Invariant: a part that cannot be read is `None`, and a round always ends: the proxy is given a
 //! time box, PostgreSQL is asked by a task of its own.
 
+mod build;
 mod cgroup;
 mod discover;
 mod ecs;
 mod heap;
+mod host;
+mod kernel_file;
+mod kinds;
+mod moment;
 mod peer;
 mod postgres;
+mod pressure;
 mod proc;
 mod proxy;
+mod skipped;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -20,9 +27,11 @@ pub(crate) mod tests;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stent_contract::snapshot::SNAPSHOT_VERSION;
-use stent_contract::{AgentSnapshot, EcsTask, ProxySnapshot};
+use stent_contract::{AgentSnapshot, EcsTask, ProxySnapshot, Skipped};
 use stent_leak::{Surroundings, explain_all};
+use tokio::sync::mpsc;
 
+pub(crate) use host::host;
 pub(crate) use proc::cpu_seconds;
 pub(crate) use target::TargetReading;
 
@@ -31,11 +40,14 @@ use crate::attach::event::Totals;
 use crate::config::{Attribution, Config, PostgresAccess};
 use crate::fetch::PageUrl;
 use crate::heap_source::{HeapMetrics, HeapWatch, page_of};
-use crate::judge::{Judge, Judged, Moment};
+use crate::judge::{Judge, Judged};
+use crate::told::Told;
 use ecs::EcsWatch;
+use moment::Clocks;
 use peer::PeerFinder;
 use postgres::PostgresWatch;
-use proxy::ProxyClient;
+use proxy::{Error as ProxyError, ProxyClient};
+use skipped::{Skips, Source};
 use target::Watched;
 
 /// The most time that the proxy's answer may take; less where readings are more frequent.
@@ -53,9 +65,12 @@ pub(crate) struct Round {
 
 /// Takes rounds.
 pub(crate) struct Sampler {
-    started: Instant,
-    started_unix_ms: u64,
+    clocks: Clocks,
+    /// What concerns all targets.
+    skips: Skips,
     watched: Vec<Watched>,
+    /// What the program around us tells.
+    told: Option<mpsc::Receiver<Told>>,
     /// What the targets' runtimes say, in the order of `watched`; `None` before the first round.
     heaps: Option<Vec<HeapWatch>>,
     heap_metrics: Vec<HeapMetrics>,
@@ -82,13 +97,14 @@ enum ProxyState {
 
 impl Sampler {
     /// A sampler of what `config` names. Nothing is opened and nobody asked yet.
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, told: Option<mpsc::Receiver<Told>>) -> Self {
         let time_box = PROXY_TIME_BOX.min(config.sample_interval);
         let endpoint = config.proxy_admin.clone();
         Self {
-            started: Instant::now(),
-            started_unix_ms: unix_ms(),
+            clocks: Clocks::new(Instant::now(), unix_ms()),
+            skips: Skips::default(),
             watched: target::watch_all(config),
+            told,
             heaps: None,
             heap_metrics: config.heap_metrics.clone(),
             ecs_metadata: config.ecs_metadata.clone(),
@@ -101,7 +117,9 @@ impl Sampler {
             postgres: None,
             judge: Judge::new(config.sample_interval),
             attacher: match config.attribution {
-                Attribution::On => Some(Attacher::new(&config.root)),
+                Attribution::On => {
+                    Some(Attacher::new(&config.root).with_siblings(config.sibling_drain))
+                }
                 Attribution::Off => None,
             },
         }
@@ -112,8 +130,10 @@ impl Sampler {
         if let Some((access, interval)) = self.postgres_access.take() {
             self.postgres = Some(PostgresWatch::start(access, interval));
         }
+        self.hear();
         let now = Instant::now();
         let at_unix_ms = unix_ms();
+        let moment = self.clocks.read(now, at_unix_ms, &mut self.skips);
         if let Some(base) = self.ecs_metadata.take() {
             self.ecs = Some(EcsWatch::start(&base, ecs::INTERVAL));
         }
@@ -130,7 +150,12 @@ impl Sampler {
             self.peers.fill(snapshot, &target::pids(&self.watched), now).await;
         }
         let Judged { mut targets, connections, mut diagnoses } =
-            self.judge.judge(self.moment(now, at_unix_ms), readings, proxy.as_ref());
+            self.judge.judge(moment, readings, proxy.as_ref());
+        target::look_closely(&mut self.watched, &targets);
+        for target in &mut targets {
+            let watched = self.watched.iter().find(|watched| watched.name() == target.name);
+            target.rejuvenations = watched.and_then(Watched::rejuvenations);
+        }
         if let Some(attacher) = &mut self.attacher {
             attacher.round(now, at_unix_ms, &mut targets, &mut diagnoses);
         }
@@ -142,10 +167,12 @@ impl Sampler {
             proxy: proxy.as_ref(),
             postgres: postgres.as_ref(),
         });
+        let set_aside = self.attacher.as_ref().and_then(Attacher::set_aside);
         let snapshot = AgentSnapshot {
+            set_aside: set_aside.map(str::to_owned),
             version: SNAPSHOT_VERSION,
             at_unix_ms,
-            uptime_ms: millis(self.started.elapsed()),
+            uptime_ms: self.clocks.uptime_ms(now),
             pid: std::process::id(),
             proxy_reachable: proxy.is_some(),
             targets,
@@ -155,14 +182,27 @@ impl Sampler {
             task,
             postgres,
             heap: heap::read(),
+            skipped: self.skipped(),
         };
         let attaches = self.attacher.as_ref().map(|attacher| attacher.totals().clone());
         Round { snapshot, proxy, attaches }
     }
 
-    fn moment(&self, now: Instant, unix_ms: u64) -> Moment {
-        let lasted = millis(now.saturating_duration_since(self.started));
-        Moment { unix_ms, steady_ms: self.started_unix_ms.saturating_add(lasted) }
+    fn skipped(&self) -> Vec<Skipped> {
+        self.skips.told().chain(self.watched.iter().flat_map(Watched::skipped)).collect()
+    }
+
+    /// Takes what has been told since the last round.
+    fn hear(&mut self) {
+        let Some(told) = &mut self.told else { return };
+        while let Ok(Told { target, pid, rejuvenations }) = told.try_recv() {
+            match self.watched.iter_mut().find(|watched| watched.name() == target) {
+                Some(watched) => watched.follow(pid, rejuvenations),
+                None => {
+                    tracing::debug!(target_name = target, "told of a target that is not watched")
+                }
+            }
+        }
     }
 
     fn start_heaps(&mut self) {
@@ -187,7 +227,7 @@ impl Sampler {
             let mut of = watched.read_in(now, at_unix_ms, task);
             let runtime = heap.read(of.reading.as_ref().map(|reading| reading.pid), now);
             if let Some(reading) = &mut of.reading {
-                (reading.heap, reading.requests) = (runtime.heap, runtime.requests);
+                watched.hear(reading, runtime);
             }
             of
         };
@@ -196,6 +236,9 @@ impl Sampler {
 
     async fn ask_proxy(&mut self) -> Option<ProxySnapshot> {
         let answer = self.proxy.as_mut()?.fetch().await;
+        if let Some((reason, error)) = answer.as_ref().err().and_then(ProxyError::broken) {
+            self.skips.count(Source::Proxy, reason, error);
+        }
         match (&answer, self.proxy_state) {
             (Err(error), ProxyState::Unknown | ProxyState::Answers) => {
                 tracing::warn!(%error, "the proxy does not answer the agent");

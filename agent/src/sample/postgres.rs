@@ -77,12 +77,10 @@ impl PostgresWatch {
     }
 
     /// The process that is the proxy. When it is another one the connection through the old one is
-    /// given up: that process may be waiting for its last clients to leave.
+    /// given up: that process may be waiting for its last clients to leave. So it is when none was
+    /// known: the connection may have been opened through one that was never heard of.
     pub(crate) fn leads_through(&self, pid: u32) {
-        self.through.send_if_modified(|known| {
-            let before = known.replace(pid);
-            before.is_some_and(|before| before != pid)
-        });
+        self.through.send_if_modified(|known| known.replace(pid) != Some(pid));
     }
 
     /// The newest answer that is not too old. Never waits.

@@ -3,20 +3,25 @@
 //! Owns: open descriptors of `/proc/PID/status` and `stat`. They stay bound to the process they
 //! were opened for, so that a reused pid can never be read by mistake.
 //! Refuses: finding processes ([`super::discover`]) and cgroups ([`super::cgroup`]).
-//! Invariant: a process that is gone or a zombie reads as `None`; what the kernel does not let us
-//! read is `None`, never zero.
+//! Invariant: a process that is gone or a zombie reads as [`Missing::Gone`]; what the kernel does not
+//! let us read is `None`, never zero, and counted.
 //! Source: proc_pid_status(5), proc_pid_stat(5), proc_pid_smaps(5).
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use stent_contract::{MemoryReading, ProcessReading};
+use stent_contract::{DescriptorKinds, MemoryReading, ProcessReading, SocketCounts};
 
-/// `smaps_rollup` walks every mapping in the kernel: it is read this seldom.
-const PSS_INTERVAL: Duration = Duration::from_secs(60);
+use super::kernel_file::{Flaw, field, kilobytes, read_again, read_whole};
+use super::kinds;
+use super::skipped::{Reason, Skips, Source};
+
+/// `smaps_rollup` walks every mapping in the kernel, and each descriptor's link is a question of its
+/// own: they are read this seldom, and of few.
+const DEAR_INTERVAL: Duration = Duration::from_secs(60);
+/// Sockets come and go by the thousand, and their counts are summed over the processors.
+const SOCKETS_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest file that is read from `/proc` for a process; `status` has about 1.5 kB.
 const FILE_MAX: usize = 16 * 1024;
 /// The most descriptors counted: above it the figure stays there.
@@ -31,39 +36,66 @@ pub(crate) struct Process {
     stat: File,
     started_ticks: u64,
     started_unix_ms: u64,
+    cpu_ticks: u64,
     descriptors_max: Option<u64>,
     threads_max: Option<u64>,
+    limits_due: Option<Instant>,
     pss: Option<u64>,
-    pss_due: Option<Instant>,
+    kinds: Option<DescriptorKinds>,
+    dear_due: Option<Instant>,
+    sockets: Option<SocketCounts>,
+    sockets_due: Option<Instant>,
     buffer: Vec<u8>,
+}
+
+/// How closely a process is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// What is cheap.
+    Plain,
+    /// What is dear too, once a minute.
+    #[default]
+    Close,
+}
+
+/// Why there is no reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// The process has ended.
+    Gone,
+    /// What was read cannot be right: this reading is left out, and the process is still there.
+    Skipped,
 }
 
 impl Process {
     /// Opens the process; fails where it is not there.
-    pub(crate) fn open(root: &Path, pid: u32) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path, pid: u32) -> Result<Self, Flaw> {
         let folder = root.join("proc").join(pid.to_string());
-        let status = File::open(folder.join("status"))?;
-        let stat = File::open(folder.join("stat"))?;
+        let status = File::open(folder.join("status")).map_err(Flaw::of)?;
+        let stat = File::open(folder.join("stat")).map_err(Flaw::of)?;
         let mut buffer = vec![0; FILE_MAX];
-        let started_ticks = parse_stat(read_whole(&stat, &mut buffer)?)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no start time in stat"))?
-            .started_ticks;
-        let started_unix_ms = boot_unix_ms(root)? + ticks_to_ms(started_ticks);
-        let (pss, pss_due) = (None, None);
-        let own = Self {
+        let of_stat = parse_stat(read_again(&stat, &mut buffer)?);
+        let of_stat = of_stat.ok_or(Flaw::Malformed("no start time in stat"))?;
+        let (started_ticks, cpu_ticks) = (of_stat.started_ticks, of_stat.cpu_ticks);
+        let started_unix_ms = boot_unix_ms(root)?.saturating_add(ticks_to_ms(started_ticks));
+        Ok(Self {
             pid,
             folder,
             status,
             stat,
             started_ticks,
             started_unix_ms,
+            cpu_ticks,
             descriptors_max: None,
             threads_max: None,
-            pss,
-            pss_due,
+            limits_due: None,
+            pss: None,
+            kinds: None,
+            dear_due: None,
+            sockets: None,
+            sockets_due: None,
             buffer,
-        };
-        Ok(own)
+        })
     }
 
     /// The process id.
@@ -76,6 +108,11 @@ impl Process {
         self.started_ticks
     }
 
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// How many descriptors it may have open; `None`: not known, or no limit.
     pub(crate) fn descriptors_max(&self) -> Option<u64> {
         self.descriptors_max
@@ -86,53 +123,124 @@ impl Process {
         self.threads_max
     }
 
-    /// Takes a reading, without the figures of the cgroup. `None`: the process is gone.
-    pub(crate) fn read(&mut self, now: Instant, at_unix_ms: u64) -> Option<ProcessReading> {
-        let stat = parse_stat(read_whole(&self.stat, &mut self.buffer).ok()?)?;
+    /// Takes a reading, without the figures of the cgroup.
+    pub(crate) fn read(
+        &mut self,
+        now: Instant,
+        at_unix_ms: u64,
+        look: Look,
+        skips: &mut Skips,
+    ) -> Result<ProcessReading, Missing> {
+        let stat = read_again(&self.stat, &mut self.buffer);
+        let stat = stat.and_then(|text| parse_stat(text).ok_or(Flaw::Malformed("too few fields")));
+        let stat = stat.map_err(|flaw| missing(&flaw, "stat", skips))?;
         if stat.started_ticks != self.started_ticks {
-            return None; // another process under the same number
+            return Err(Missing::Gone); // another process under the same number
         }
-        let (cpu_seconds, command) = (Some(stat.cpu_seconds()), stat.command.to_owned());
-        let status = parse_status(read_whole(&self.status, &mut self.buffer).ok()?)?;
-        if self.pss_due.is_none_or(|due| now >= due) {
-            self.pss = self.read_pss();
-            self.read_limits();
-            self.pss_due = Some(now + PSS_INTERVAL);
-        }
-        Some(ProcessReading {
+        let (cpu_ticks, command) = (stat.cpu_ticks, stat.command.to_owned());
+        let status = read_again(&self.status, &mut self.buffer).and_then(parse_status);
+        let status = status.map_err(|flaw| missing(&flaw, "status", skips))?;
+        self.read_seldom(now, look, skips);
+        Ok(ProcessReading {
             at_unix_ms,
             pid: self.pid,
             command,
             started_unix_ms: self.started_unix_ms,
+            revision: None, // the same for a whole life
             memory: MemoryReading { pss: self.pss, ..status.memory },
-            file_descriptors: self.count_descriptors(),
+            file_descriptors: self.count_descriptors(skips),
             threads: status.threads,
-            cpu_seconds,
+            cpu_seconds: self.cpu_seconds(cpu_ticks, skips),
             // Said by the target itself, if at all.
             heap: None,
             requests: None,
+            descriptor_kinds: self.kinds,
+            sockets: self.sockets,
+            // The cgroup's.
+            pressure: None,
         })
     }
 
+    fn read_seldom(&mut self, now: Instant, look: Look, skips: &mut Skips) {
+        let is_due = |due: &mut Option<Instant>, interval| {
+            let is_due = due.is_none_or(|due| now >= due);
+            if is_due {
+                *due = Some(now + interval);
+            }
+            is_due
+        };
+        if is_due(&mut self.limits_due, DEAR_INTERVAL) {
+            self.read_limits(skips);
+        }
+        if is_due(&mut self.sockets_due, SOCKETS_INTERVAL) {
+            let sockets = kinds::sockets(&self.folder);
+            self.sockets =
+                sockets.inspect_err(|flaw| skips.flaw(Source::Sockets, flaw, "net/sockstat")).ok();
+        }
+        match look {
+            Look::Plain => (self.pss, self.kinds, self.dear_due) = (None, None, None),
+            Look::Close if is_due(&mut self.dear_due, DEAR_INTERVAL) => {
+                self.pss = self.read_pss(skips);
+                // That the folder may not be read is counted with the number of descriptors.
+                self.kinds = kinds::descriptor_kinds(&self.folder).ok().flatten();
+            }
+            Look::Close => {}
+        }
+    }
+
+    /// A time that went back is left out, and the next one is compared with it.
+    fn cpu_seconds(&mut self, ticks: u64, skips: &mut Skips) -> Option<f64> {
+        let before = std::mem::replace(&mut self.cpu_ticks, ticks);
+        if ticks < before {
+            let what = format_args!("{ticks} clock ticks after {before}");
+            skips.count(Source::Cpu, Reason::WentBack, &what);
+            return None;
+        }
+        Some(cpu_seconds_of(ticks))
+    }
+
     /// `None` where the kernel refuses: another user's process, without SYS_PTRACE.
-    fn read_pss(&mut self) -> Option<u64> {
-        let file = File::open(self.folder.join("smaps_rollup")).ok()?;
-        let text = read_whole(&file, &mut self.buffer).ok()?;
-        kilobytes(text, "Pss:")
+    fn read_pss(&mut self, skips: &mut Skips) -> Option<u64> {
+        self.dear("smaps_rollup", Source::Pss, skips, |text| {
+            kilobytes(text, "Pss:").ok_or(Flaw::Malformed("no Pss"))
+        })
     }
 
     /// Limits may be changed while a process runs (prlimit).
     /// Source: proc_pid_limits(5); threads count against the processes of their user.
-    fn read_limits(&mut self) {
-        let text = File::open(self.folder.join("limits")).ok();
-        let text = text.as_ref().and_then(|file| read_whole(file, &mut self.buffer).ok());
-        let soft = |name: &str| field(text?, name)?.split_ascii_whitespace().next()?.parse().ok();
-        (self.descriptors_max, self.threads_max) = (soft("Max open files"), soft("Max processes"));
+    fn read_limits(&mut self, skips: &mut Skips) {
+        let limits = self.dear("limits", Source::Limits, skips, |text| {
+            let soft = |name| field(text, name)?.split_ascii_whitespace().next()?.parse().ok();
+            Ok((soft("Max open files"), soft("Max processes"))) // `unlimited` is no number
+        });
+        (self.descriptors_max, self.threads_max) = limits.unwrap_or_default();
     }
 
-    fn count_descriptors(&self) -> Option<u32> {
-        let entries = std::fs::read_dir(self.folder.join("fd")).ok()?;
-        u32::try_from(entries.take(DESCRIPTORS_MAX).count()).ok()
+    /// A file that is not kept open.
+    fn dear<T>(
+        &mut self,
+        name: &str,
+        source: Source,
+        skips: &mut Skips,
+        parse: impl Fn(&str) -> Result<T, Flaw>,
+    ) -> Option<T> {
+        let file = File::open(self.folder.join(name)).map_err(Flaw::of);
+        let value = file.and_then(|file| parse(read_again(&file, &mut self.buffer)?));
+        value.inspect_err(|flaw| skips.flaw(source, flaw, name)).ok()
+    }
+
+    fn count_descriptors(&self, skips: &mut Skips) -> Option<u32> {
+        let entries = std::fs::read_dir(self.folder.join("fd")).map_err(Flaw::of);
+        let entries = entries.inspect_err(|flaw| skips.flaw(Source::Descriptors, flaw, "fd"));
+        u32::try_from(entries.ok()?.take(DESCRIPTORS_MAX).count()).ok()
+    }
+}
+
+fn missing(flaw: &Flaw, file: &str, skips: &mut Skips) -> Missing {
+    skips.flaw(Source::Process, flaw, file);
+    match flaw {
+        Flaw::Absent => Missing::Gone,
+        Flaw::Unreadable(_) | Flaw::CutOff | Flaw::Malformed(_) => Missing::Skipped,
     }
 }
 
@@ -140,35 +248,22 @@ impl Process {
 pub(crate) fn cpu_seconds(root: &Path, pid: u32) -> Option<f64> {
     let stat = File::open(root.join("proc").join(pid.to_string()).join("stat")).ok()?;
     let mut buffer = vec![0; FILE_MAX];
-    Some(parse_stat(read_whole(&stat, &mut buffer).ok()?)?.cpu_seconds())
+    Some(cpu_seconds_of(parse_stat(read_again(&stat, &mut buffer).ok()?)?.cpu_ticks))
 }
 
 /// The moment of the boot, from `/proc/stat`. Milliseconds since the Unix epoch.
-fn boot_unix_ms(root: &Path) -> io::Result<u64> {
-    let text = std::fs::read_to_string(root.join("proc/stat"))?;
-    let seconds = text.lines().find_map(|line| line.strip_prefix("btime "));
-    let seconds: Option<u64> = seconds.and_then(|value| value.trim().parse().ok());
-    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "no btime in /proc/stat");
-    Ok(seconds.ok_or_else(invalid)?.saturating_mul(1_000))
+fn boot_unix_ms(root: &Path) -> Result<u64, Flaw> {
+    let text = read_whole(&root.join("proc/stat"))?;
+    let seconds: Option<u64> = field(&text, "btime ").and_then(|value| value.parse().ok());
+    Ok(seconds.ok_or(Flaw::Malformed("no btime in /proc/stat"))?.saturating_mul(1_000))
 }
 
 fn ticks_to_ms(ticks: u64) -> u64 {
     ticks.saturating_mul(1_000) / rustix::param::clock_ticks_per_second().max(1)
 }
 
-/// Reads a file of `/proc` from its beginning: the kernel makes it anew for each such read. One that
-/// ends in the middle of a line is an error: its last figure would be a smaller one.
-fn read_whole<'a>(file: &File, buffer: &'a mut [u8]) -> io::Result<&'a str> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match file.read_at(&mut buffer[length..], length as u64)? {
-            0 => break,
-            more => length += more,
-        }
-    }
-    let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
-    let text = std::str::from_utf8(&buffer[..length]).map_err(|_| invalid("not text"))?;
-    if text.ends_with('\n') { Ok(text) } else { Err(invalid("cut off")) }
+fn cpu_seconds_of(ticks: u64) -> f64 {
+    ticks_to_ms(ticks) as f64 / 1_000.0
 }
 
 /// The fields of `/proc/PID/stat` that are used.
@@ -176,12 +271,6 @@ struct Stat<'a> {
     command: &'a str,
     cpu_ticks: u64,
     started_ticks: u64,
-}
-
-impl Stat<'_> {
-    fn cpu_seconds(&self) -> f64 {
-        ticks_to_ms(self.cpu_ticks) as f64 / 1_000.0
-    }
 }
 
 /// The command may hold spaces and parentheses: it ends at the last `)`.
@@ -202,25 +291,19 @@ struct Status {
     threads: Option<u32>,
 }
 
-/// `None` for a zombie, which has no memory any more.
-fn parse_status(text: &str) -> Option<Status> {
+/// Absent is a zombie, which has no memory any more.
+fn parse_status(text: &str) -> Result<Status, Flaw> {
+    let Some(rss_anon) = kilobytes(text, "RssAnon:") else {
+        let ended = field(text, "State:").is_some_and(|state| state.starts_with(['Z', 'X']));
+        return Err(if ended { Flaw::Absent } else { Flaw::Malformed("no RssAnon") });
+    };
     let memory = MemoryReading {
-        rss_anon: kilobytes(text, "RssAnon:")?,
+        rss_anon,
         rss_file: kilobytes(text, "RssFile:").unwrap_or(0),
         rss_shmem: kilobytes(text, "RssShmem:").unwrap_or(0),
         swap: kilobytes(text, "VmSwap:").unwrap_or(0),
         ..MemoryReading::default()
     };
     let threads = field(text, "Threads:").and_then(|value| value.parse().ok());
-    Some(Status { memory, threads })
-}
-
-/// The value of `KEY   123 kB`, in bytes.
-fn kilobytes(text: &str, key: &str) -> Option<u64> {
-    let value: u64 = field(text, key)?.trim_end_matches("kB").trim_end().parse().ok()?;
-    Some(value.saturating_mul(1_024))
-}
-
-fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
+    Ok(Status { memory, threads })
 }

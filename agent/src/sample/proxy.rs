@@ -10,6 +10,7 @@ use hyper::StatusCode;
 use stent_contract::{ProxySnapshot, Snapshot};
 use thiserror::Error;
 
+use super::skipped::Reason;
 use crate::config::Endpoint;
 use crate::fetch::{FetchError, Fetcher};
 
@@ -41,6 +42,17 @@ pub(crate) enum Error {
     /// No answer in time.
     #[error("no answer from the proxy within {0:?}")]
     Late(Duration),
+}
+
+impl Error {
+    /// What was wrong with an answer, where there was one.
+    pub(super) fn broken(&self) -> Option<(Reason, &Self)> {
+        match self {
+            Self::Body(_) => Some((Reason::CutOff, self)),
+            Self::Json(_) | Self::Empty => Some((Reason::Malformed, self)),
+            Self::Connect(_) | Self::Http(_) | Self::Status(_) | Self::Late(_) => None,
+        }
+    }
 }
 
 impl From<FetchError> for Error {

@@ -174,6 +174,20 @@ pub const CASES: &[Case] = &[
         fires: &[],
     },
     Case {
+        alarm: "StentRejuvenated",
+        story: "the command was restarted once",
+        series: &[of(Rejuvenations, TARGET, "0+0x8 1+0x40")],
+        minute: 4,
+        fires: &[TARGET_ALERT],
+    },
+    Case {
+        alarm: "StentRejuvenated",
+        story: "a restart of long ago",
+        series: &[of(Rejuvenations, TARGET, "3+0x80")],
+        minute: 15,
+        fires: &[],
+    },
+    Case {
         alarm: "StentPostgresConnectionsNearMax",
         story: "two applications together take 90 of 100",
         series: &[
@@ -268,6 +282,7 @@ pub const HEALTHY: &[Series] = &[
     of(LeakVerdict, MEMORY, "0+0x200"),
     of(LeakVerdict, CONNECTIONS, "0+0x200"),
     of(OomKills, TARGET, "0+0x200"),
+    of(Rejuvenations, TARGET, "0+0x200"),
     of(PostgresConnections, IDLE, "20+0x200"),
     of(PostgresMaxConnections, NONE, "100+0x200"),
     of(PostgresUp, NONE, "1+0x200"),

@@ -10,6 +10,7 @@ mod storm;
 mod streaming;
 mod syscalls;
 mod throughput;
+pub mod workers;
 
 use anyhow::Result;
 
@@ -32,6 +33,7 @@ pub fn run(session: &mut Session) -> Result<()> {
             "syscalls" => syscalls::run(session)?,
             "memory" => memory::run(session)?,
             "storm" => storm::run(session)?,
+            "workers" => workers::run(session)?,
             other => anyhow::bail!("no cell {other}"),
         }
     }

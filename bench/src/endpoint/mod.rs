@@ -158,6 +158,8 @@ pub struct Setup {
     pub server: Option<Server>,
     /// Databases besides `postgres`, `d1` and so on, for poolers that must be told.
     pub databases: u32,
+    /// Threads of ours that serve clients.
+    pub workers: u16,
 }
 
 impl Setup {
@@ -166,7 +168,8 @@ impl Setup {
     }
 
     /// Trust, no TLS.
-    pub const PLAIN: Self = Self { auth: Auth::Trust, tls: Tls::Off, server: None, databases: 0 };
+    pub const PLAIN: Self =
+        Self { auth: Auth::Trust, tls: Tls::Off, server: None, databases: 0, workers: 1 };
     /// SCRAM, no TLS.
     pub const SCRAM: Self = Self { auth: Auth::Scram, ..Self::PLAIN };
     /// Trust over TLS.

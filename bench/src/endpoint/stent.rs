@@ -44,6 +44,9 @@ pub(super) fn command(kind: Kind, setup: Setup, port: u16, lab: &Lab) -> Result<
     if setup.auth == Auth::Scram {
         settings[0].1 = "scram-sha-256".to_owned();
     }
+    if setup.workers != 1 {
+        settings.push(("STENT_WORKERS", setup.workers.to_string()));
+    }
     settings.extend(cache(kind).map(|cache| (CACHE, cache.to_owned())));
     let mut command = Command::new(&program);
     if setup.tls == Tls::Require {

@@ -17,7 +17,7 @@ use super::place::Place;
 use super::row::{Row, Scene};
 use super::worker::{Failed, Phase, ReadOnly, Record, Worker};
 use super::{WORKERS, gauge};
-use crate::endpoint::{Auth, Kind, Running, Setup, Tls};
+use crate::endpoint::{Kind, Running, Setup};
 use crate::figure::{Values, values};
 use crate::lab::Lab;
 
@@ -50,8 +50,7 @@ pub(super) fn play(lab: &mut Lab, row: Row, kind: Kind) -> Result<(Values, Vec<S
     bank::open(&lab.postgres)?;
     let standby = (row == Row::Promotion).then(|| lab.postgres.standby()).transpose()?;
     let place = Place::make(lab, row, kind, standby.as_ref())?;
-    let setup =
-        Setup { server: Some(place.server()), databases: 1, auth: Auth::Trust, tls: Tls::Off };
+    let setup = Setup { server: Some(place.server()), databases: 1, ..Setup::PLAIN };
     let within = |mut command: Command| {
         if row == Row::OffHours {
             command.env(LOG_LEVEL.0, LOG_LEVEL.1);

@@ -6,6 +6,7 @@
 
 pub mod cpu;
 pub mod machine;
+pub mod slow;
 pub mod syscalls;
 
 use std::time::Instant;

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::table::{both, get, proxy, tps};
+use crate::cells::workers;
 use crate::figure::{Figures, Values};
 
 /// A limit.
@@ -57,7 +58,21 @@ pub fn limits(figures: Figures<'_>) -> Vec<Limit> {
     let mut all = of_a_transaction(figures);
     all.extend(of_the_rest(figures));
     all.extend(of_the_cache(figures));
+    all.extend(of_workers(figures));
     all
+}
+
+/// What a second worker adds, where it has a core for itself, and what it costs.
+fn of_workers(figures: Figures<'_>) -> [Limit; 2] {
+    let ratio = |[one, two]: [&str; 2], of: fn(&Values) -> Option<f64>| {
+        let ratio = figures.ratio_of_cases(workers::CELL, (two, one), OWN, of)?;
+        Some((ratio, two.to_owned()))
+    };
+    let of_one = "of two workers, ratio to one";
+    [
+        at_least(&format!("transactions a second {of_one}"), 1.7, ratio(workers::SLOW, tps)),
+        at_most(&format!("CPU a transaction {of_one}"), 1.1, ratio(workers::WHOLE, proxy)),
+    ]
 }
 
 fn of_a_transaction(figures: Figures<'_>) -> Vec<Limit> {

@@ -17,7 +17,7 @@ struct Table {
     to: &'static str,
 }
 
-const TABLES: [Table; 19] = [
+const TABLES: [Table; 21] = [
     table("tps", "CPU of the proxy, us a transaction", proxy, 1, "pgbouncer"),
     table("tps", "CPU of proxy and server, us a transaction", both, 1, "pgbouncer"),
     table("tps", "Transactions a second", tps, 0, "direct"),
@@ -37,6 +37,14 @@ const TABLES: [Table; 19] = [
     table("memory", "The same after 100 kB each", |v| get(v, "after_result_bytes"), 0, "pgbouncer"),
     table("storm", "500 clients, 20 servers: longest wait, ms", longest, 0, "pgbouncer"),
     table("storm", "The same: Jain's index", |v| get(v, "jain"), 4, "pgbouncer"),
+    table(
+        "workers",
+        "Before a server that answers at once: transactions a second",
+        tps,
+        0,
+        "stent",
+    ),
+    table("workers", "The same: CPU of the proxy, us a transaction", proxy, 1, "stent"),
 ];
 
 const fn table(
@@ -118,7 +126,11 @@ impl Table {
         if cases.is_empty() {
             return;
         }
-        let _ = write!(page, "\n## {} (ratio to {})\n\n| |", self.title, self.to);
+        let _ = write!(page, "\n## {}", self.title);
+        if endpoints.iter().any(|name| *name != self.to) {
+            let _ = write!(page, " (ratio to {})", self.to);
+        }
+        page.push_str("\n\n| |");
         for name in &endpoints {
             let _ = write!(page, " {name} |");
         }

@@ -203,6 +203,7 @@ pub const ROLLUPS: &[Rollup] = &[
     Rollup { metric: MetricId::LeakVerdict, aggregation: Aggregation::Max, keep: &["resource"] },
     rolled(MetricId::TimeToLimit, Aggregation::Min),
     rolled(MetricId::OomKills, Aggregation::Sum),
+    rolled(MetricId::Rejuvenations, Aggregation::Sum),
     rolled(MetricId::PostgresConnections, Aggregation::Sum),
 ];
 

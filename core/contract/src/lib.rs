@@ -20,8 +20,12 @@ pub use diagnosis::{
     VerdictLevel,
 };
 pub use metric::{METRICS, Metric, MetricId, MetricKind};
-pub use reading::{EcsContainer, EcsTask, MemoryReading, PostgresReading, ProcessReading};
+pub use reading::{
+    DescriptorKinds, EcsContainer, EcsTask, MemoryPressure, MemoryReading, PostgresReading,
+    PressureReading, ProcessReading, SocketCounts,
+};
 pub use snapshot::{
-    AgentSnapshot, Holder, HolderState, PoolSnapshot, ProxySnapshot, Snapshot, TargetSnapshot,
+    AgentSnapshot, Holder, HolderState, PoolSnapshot, ProxySnapshot, Skipped, Snapshot,
+    TargetSnapshot,
 };
 pub use unit::Unit;

@@ -102,6 +102,14 @@ metrics! {
         POOL, Proxy, "Time to open a server connection, login included.";
     Timeouts: "db_client_connection_timeouts_total", Some("ClientWaitTimeouts"), Counter, Count,
         POOL, Proxy, "Clients that gave up waiting at query_wait_timeout.";
+    ClassWaiting: "stent_class_clients_waiting", None, Gauge, Count, &["class"], Proxy,
+        "Clients of a class queued for a server connection, over all pools; with two or more queue_classes.";
+    ClassMaxWait: "stent_class_maxwait_seconds", None, Gauge, Seconds, &["class"], Proxy,
+        "How long the client of a class that has waited for longest has been waiting.";
+    ClassServed: "stent_class_checkouts_total", None, Counter, Count, &["class"], Proxy,
+        "Times a client of a class got a server connection, at once or after a wait.";
+    ClassTimeouts: "stent_class_timeouts_total", None, Counter, Count, &["class"], Proxy,
+        "Clients of a class that gave up waiting at query_wait_timeout, or were told at once that they would.";
     IdleInTransactionMax: "stent_idle_in_transaction_max_seconds", Some("IdleInTransactionMax"), Gauge,
         Seconds, POOL, Proxy,
         "The longest time for which a client has been holding a server in an open transaction without a word.";
@@ -178,6 +186,10 @@ metrics! {
         "How likely each kind of cause explains what is wrong (database_away, servers_lost, forgotten_transactions, locks, pool_too_small, memory_growth, handle_growth); 0 while it explains nothing.";
     ProcessFds: "process_unix_file_descriptors", Some("FileDescriptors"), Gauge, Count, &["target"], Agent,
         "Open file descriptors of a target.";
+    DescriptorKinds: "stent_target_descriptors", None, Gauge, Count, &["target", "kind"], Agent,
+        "Open file descriptors of a target by kind: file, socket, pipe, event (epoll, timers, eventfd), other. Once a minute, of four targets at most, those under suspicion first.";
+    TargetSockets: "stent_target_sockets", None, Gauge, Count, &["target", "state"], Agent,
+        "TCP sockets of a target's network namespace by state: in_use, orphaned, time_wait.";
     ProcessThreads: "process_threads", None, Gauge, Count, &["target"], Agent, "Threads of a target.";
     ProcessCpu: "process_cpu_time_seconds_total", None, Counter, Seconds, &["target"], Agent,
         "CPU time of a target, user and system.";
@@ -185,6 +197,12 @@ metrics! {
         &["target"], Agent, "Memory charged to the target's cgroup.";
     ContainerMemoryLimit: "container_memory_limit_bytes", None, Gauge, Bytes, &["target"], Agent,
         "The memory limit that ends the target: its cgroup's, or the machine's.";
+    ContainerSwap: "container_memory_swap_bytes", None, Gauge, Bytes, &["target"], Agent,
+        "Swap charged to the target's cgroup, where the kernel accounts for it.";
+    MemoryPressure: "container_memory_pressure_ratio", None, Gauge, Ratio, &["target", "kind"], Agent,
+        "Share of the last ten seconds in which tasks of the target's cgroup stood still for want of memory: some (at least one of them), full (all). Absent with cgroup version 1, which does not say.";
+    MemoryPressureTime: "container_memory_pressure_seconds_total", None, Counter, Seconds, &["target", "kind"], Agent,
+        "Time for which tasks of the target's cgroup stood still for want of memory: some, full.";
     OomKills: "container_oom_kills_total", Some("OomKills"), Counter, Count, &["target"], Agent,
         "Processes that the kernel killed in the target's cgroup for want of memory.";
     // The agent: verdicts.
@@ -196,6 +214,8 @@ metrics! {
         &["target"], Agent, "Growth of the target's memory floor; 0 while no growth is established.";
     TimeToLimit: "stent_memory_time_to_limit_seconds", Some("MemoryTimeToLimit"), Gauge, Seconds,
         &["target"], Agent, "Forecast time until the target meets its memory limit; absent while it does not grow.";
+    Rejuvenations: "stent_rejuvenations_total", Some("Rejuvenations"), Counter, Count, &["target"], Agent,
+        "Times that `stent run` restarted the target because its memory limit was near (rejuvenate).";
     StuckConnections: "stent_stuck_connections", Some("StuckConnections"), Gauge, Count, POOL, Agent,
         "Server connections held by clients judged to have leaked them.";
     // The agent: looks into targets.
@@ -217,6 +237,8 @@ metrics! {
     // The agent about itself.
     Heartbeat: "stent_agent_heartbeat_timestamp_seconds", Some("AgentHeartbeat"), Gauge, Seconds, &[], Agent,
         "Unix time of the agent's last complete round (CloudWatch: 1 a round).";
+    ReadingsSkipped: "stent_readings_skipped_total", None, Counter, Count, &["target", "source", "reason"], Agent,
+        "Readings, or parts of one, left out because what was read cannot be right, by what it was read from (process, cpu, pss, cgroup, ...) and reason (cut_off, malformed, unreadable, went_back, jumped_ahead, too_many); source clock: the wall clock was set. No target: it concerns them all.";
     PublishedPoints: "stent_published_points_total", None, Counter, Count, &["publisher", "outcome"], Agent,
         "Points handed to a publisher, by outcome: sent, dropped, failed.";
     PublishBacklog: "stent_publish_backlog_points", None, Gauge, Count, &["publisher"], Agent,

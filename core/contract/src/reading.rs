@@ -16,6 +16,10 @@ pub struct ProcessReading {
     pub command: String,
     /// When the process started, milliseconds since the Unix epoch: tells one life from the next.
     pub started_unix_ms: u64,
+    /// Which build it is: the value of the variable `build_variable`, or the ECS task's family and
+    /// revision. Tells a restart from a new revision.
+    #[serde(default)]
+    pub revision: Option<String>,
     /// Memory.
     pub memory: MemoryReading,
     /// Open file descriptors.
@@ -30,6 +34,59 @@ pub struct ProcessReading {
     /// Requests served so far, as the target's own metrics say, where they say so.
     #[serde(default)]
     pub requests: Option<u64>,
+    /// What its descriptors are, as of the last minute; only of a few targets.
+    #[serde(default)]
+    pub descriptor_kinds: Option<DescriptorKinds>,
+    /// The sockets of its network namespace.
+    #[serde(default)]
+    pub sockets: Option<SocketCounts>,
+    /// Memory pressure of its cgroup; version 1 has none.
+    #[serde(default)]
+    pub pressure: Option<PressureReading>,
+}
+
+/// Open descriptors by what they lead to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescriptorKinds {
+    /// Files, folders and devices: what has a path.
+    pub files: u32,
+    /// Sockets, also those that are not connected.
+    pub sockets: u32,
+    /// Pipes.
+    pub pipes: u32,
+    /// What only the process has: epoll, timers, eventfd, inotify.
+    pub events: u32,
+    /// Anything else.
+    pub others: u32,
+}
+
+/// TCP sockets of a network namespace, IPv4 and IPv6.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketCounts {
+    /// Sockets in use, listening ones included.
+    pub in_use: u32,
+    /// Closed by their process, and not yet by the other side.
+    pub orphaned: u32,
+    /// Waiting after their end; each keeps its port from the same peer for a minute.
+    pub time_wait: u32,
+}
+
+/// Memory pressure of a cgroup (PSI).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PressureReading {
+    /// At least one of its tasks stood still for want of memory.
+    pub some: MemoryPressure,
+    /// All of them did.
+    pub full: MemoryPressure,
+}
+
+/// One kind of pressure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryPressure {
+    /// Share of the last ten seconds, 0 to 1.
+    pub share: f64,
+    /// Seconds in all.
+    pub total_seconds: f64,
 }
 
 /// Memory of a process and of its cgroup. Bytes.
@@ -49,6 +106,9 @@ pub struct MemoryReading {
     pub cgroup_usage: Option<u64>,
     /// Anonymous memory of the cgroup.
     pub cgroup_anon: Option<u64>,
+    /// Swap charged to the cgroup, where it is accounted.
+    #[serde(default)]
+    pub cgroup_swap: Option<u64>,
     /// The limit that ends the target: its cgroup's if set, else the machine's memory.
     pub limit: Option<u64>,
     /// Processes that the kernel killed in this cgroup so far.

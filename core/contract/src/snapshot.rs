@@ -189,6 +189,18 @@ pub enum HolderState {
     Idle,
 }
 
+impl HolderState {
+    /// As PostgreSQL would say it.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::IdleInTransaction => "idle in transaction",
+            Self::IdleInFailedTransaction => "idle in failed transaction",
+            Self::Idle => "idle",
+        }
+    }
+}
+
 /// A client that holds a server: who, since when, and with what last word.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Holder {
@@ -276,10 +288,30 @@ pub struct AgentSnapshot {
     /// The ECS task that it runs in, where there is one.
     #[serde(default)]
     pub task: Option<EcsTask>,
+    /// The target that is looked into, or will be, where siblings stand in for it meanwhile.
+    #[serde(default)]
+    pub set_aside: Option<String>,
     /// PostgreSQL's own side, where it answered.
     pub postgres: Option<PostgresReading>,
     /// The agent's own heap.
     pub heap: Option<HeapSnapshot>,
+    /// Readings, and parts of them, that were left out since the agent's start.
+    #[serde(default)]
+    pub skipped: Vec<Skipped>,
+}
+
+/// How often something was left out because what was read cannot be right.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The target, empty where it concerns them all.
+    pub target: String,
+    /// What was read: process, cpu, pss, limits, descriptors, sockets, cgroup, pressure, machine,
+    /// search, build, requests, proxy, clock.
+    pub source: String,
+    /// What was wrong: cut_off, malformed, unreadable, went_back, jumped_ahead, too_many.
+    pub reason: String,
+    /// How often so far.
+    pub count: u64,
 }
 
 /// A watched process.
@@ -300,4 +332,7 @@ pub struct TargetSnapshot {
     /// The newest verdict on its threads; `None` while they cannot be counted.
     #[serde(default)]
     pub threads: Option<Verdict>,
+    /// How often `stent run` has restarted it before its memory limit; `None` where that is off.
+    #[serde(default)]
+    pub rejuvenations: Option<u64>,
 }

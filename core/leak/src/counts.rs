@@ -78,6 +78,11 @@ impl CountDetector {
         });
     }
 
+    /// As [`MemoryDetector::change_revision`].
+    pub fn change_revision(&mut self) {
+        self.0.change_revision();
+    }
+
     /// How bad it is at `now_ms`: what [`CountDetector::verdict`] says, without its sentences.
     pub fn level(&self, now_ms: u64) -> VerdictLevel {
         self.0.level(now_ms)

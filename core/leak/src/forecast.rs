@@ -99,6 +99,7 @@ pub(crate) struct Forecast {
 /// When a rise reaches the level `roof`, seen at `now_ms`. `None`: beyond the horizon.
 pub(crate) fn forecast(rise: &Rise, roof: f64, profile: &Profile, now_ms: u64) -> Option<Forecast> {
     let window_s = rise.seconds();
+    // Of what lives have in common the end may lie in the future.
     let passed_s = now_ms.saturating_sub(rise.start_ms) as f64 / 1_000.0 - window_s;
     let left = (roof - rise.last).max(0.0);
     let from_end = match rise.unbounded.shape {
@@ -123,7 +124,7 @@ pub(crate) fn forecast(rise: &Rise, roof: f64, profile: &Profile, now_ms: u64) -
         | crate::rise::Traffic::Unknown
         | crate::rise::Traffic::Explains => None,
     };
-    let seconds = by_requests.unwrap_or_else(|| from_end - passed_s.max(0.0)).max(0.0);
+    let seconds = by_requests.unwrap_or(from_end - passed_s).max(0.0);
     if !seconds.is_finite() || seconds > HORIZON_S {
         return None;
     }

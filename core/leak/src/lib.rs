@@ -8,6 +8,7 @@
 //! whatever the readings say, and the same readings give the same text.
 
 pub mod counts;
+mod course;
 mod explain;
 mod fits;
 mod forecast;

@@ -39,6 +39,24 @@ pub(crate) enum Ending {
     Unknown,
 }
 
+/// A level that is known from the past.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Plateau {
+    /// Bytes.
+    pub(crate) level: f64,
+    /// Who stood there.
+    pub(crate) of: Past,
+}
+
+/// Whose past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// An earlier life of the present revision.
+    Life,
+    /// The revision before.
+    Revision,
+}
+
 /// The newest lives, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
@@ -61,6 +79,14 @@ impl Lives {
         self.before = Some(life);
     }
 
+    /// What comes next is of another revision. Where this one settled is remembered of it, and where the
+    /// one before did if this one never has; that it grew is forgotten: what grew is its own code's.
+    pub(crate) fn change_revision(&mut self) {
+        let before = self.longest_settled().or(self.before);
+        *self = Self { before, ..Self::default() };
+        assert!(self.growing_in_a_row().0 == 0, "a revision begins without a past of its own");
+    }
+
     /// The settled life of this revision that was watched longest.
     pub(crate) fn longest_settled(&self) -> Option<Life> {
         let settled = self.lives.iter().flatten().filter(|life| life.ending == Ending::Settled);
@@ -69,14 +95,13 @@ impl Lives {
 
     /// The level at which an earlier, settled life stood that was watched for at least
     /// `watched_ms`: growth below it is the way to a known plateau.
-    pub(crate) fn known_plateau(&self, watched_ms: u64) -> Option<f64> {
-        self.lives
-            .iter()
-            .chain([&self.before])
-            .flatten()
-            .filter(|life| life.ending == Ending::Settled && life.watched_ms >= watched_ms)
-            .map(|life| life.highest_floor)
-            .reduce(f64::max)
+    pub(crate) fn known_plateau(&self, watched_ms: u64) -> Option<Plateau> {
+        let own = self.lives.iter().flatten().map(|life| (life, Past::Life));
+        let known = own.chain(self.before.iter().map(|life| (life, Past::Revision)));
+        known
+            .filter(|(life, _)| life.ending == Ending::Settled && life.watched_ms >= watched_ms)
+            .map(|(life, of)| Plateau { level: life.highest_floor, of })
+            .reduce(|highest, other| if other.level > highest.level { other } else { highest })
     }
 
     /// How many of the newest lives in a row ended growing, and what they add to the odds.
@@ -112,8 +137,26 @@ mod tests {
         for _ in 0..LIVES_MAX {
             lives.push(life(100.0, Ending::Settled));
         }
-        assert_eq!(lives.known_plateau(60_000), Some(100.0));
+        let known = Plateau { level: 100.0, of: Past::Life };
+        assert_eq!(lives.known_plateau(60_000), Some(known));
         assert_eq!(lives.known_plateau(60_001), None, "none was watched that long");
+    }
+
+    #[test]
+    fn another_revision_keeps_the_level_of_the_one_before_and_none_of_its_growth() {
+        let mut lives = Lives::default();
+        lives.push(life(70.0, Ending::Settled));
+        lives.push(life(300.0, Ending::Growing { bytes_per_hour: 9.0, odds: 1.0 }));
+        lives.change_revision();
+        let before = Some(Plateau { level: 70.0, of: Past::Revision });
+        assert_eq!((lives.known_plateau(60_000), lives.growing_in_a_row().0), (before, 0));
+        // One that only grew leaves the level of the one before it.
+        lives.push(life(900.0, Ending::Growing { bytes_per_hour: 9.0, odds: 1.0 }));
+        lives.change_revision();
+        assert_eq!((lives.known_plateau(60_000), lives.growing_in_a_row().0), (before, 0));
+        lives.push(life(80.0, Ending::Settled));
+        let own = Some(Plateau { level: 80.0, of: Past::Life });
+        assert_eq!(lives.known_plateau(60_000), own);
     }
 
     #[test]

@@ -189,13 +189,7 @@ impl Ring {
             self.len -= 1;
         }
         let slot = (self.head + self.len) % BUCKETS;
-        self.buckets[slot] = Bucket {
-            start_ms,
-            floor: point.value,
-            ceiling: point.value,
-            heap: point.heap,
-            traffic: point.traffic,
-        };
+        self.buckets[slot] = Bucket::first(start_ms, point);
         self.len += 1;
         assert!(self.len <= BUCKETS, "a ring is bounded");
         self.len > 1
@@ -208,14 +202,26 @@ impl Ring {
 }
 
 impl Bucket {
-    fn absorb(&mut self, point: Point) {
-        self.floor = self.floor.min(point.value);
-        self.ceiling = self.ceiling.max(point.value);
-        self.heap = match (self.heap, point.heap) {
+    /// The bucket from `start_ms` on with its first reading.
+    pub(crate) fn first(start_ms: u64, point: Point) -> Self {
+        let Point { value, heap, traffic, .. } = point;
+        Self { start_ms, floor: value, ceiling: value, heap, traffic }
+    }
+
+    /// Takes a reading of its time.
+    pub(crate) fn absorb(&mut self, point: Point) {
+        self.join(&Self::first(self.start_ms, point));
+    }
+
+    /// Takes the bucket after it.
+    pub(crate) fn join(&mut self, next: &Self) {
+        self.floor = self.floor.min(next.floor);
+        self.ceiling = self.ceiling.max(next.ceiling);
+        self.heap = match (self.heap, next.heap) {
             (Some(old), Some(new)) => Some(old.min(new)),
             (old, new) => new.or(old),
         };
-        self.traffic = point.traffic.or(self.traffic);
+        self.traffic = next.traffic.or(self.traffic);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use stent_contract::{LeakClass, Resource, Verdict, VerdictLevel};
+use stent_contract::{DescriptorKinds, LeakClass, ProcessReading, Resource, Verdict, VerdictLevel};
 use stent_leak::{CountDetector, CountSample, Counted, explain_count};
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -56,8 +56,14 @@ fn a_descriptor_left_open_now_and_then_is_a_leak_long_before_the_limit() {
     assert!((1_000.0..1_400.0).contains(&heard.last.growth_per_hour), "1200 an hour");
     let left = heard.last.seconds_to_limit.expect("there is a limit");
     assert!((200.0..500.0).contains(&left), "about 300 s are left: {left}");
-    let diagnosis = explain_count(&heard.last, Some(7)).expect("a leak is explained");
+    let kinds = DescriptorKinds { files: 40, sockets: 700, pipes: 2, events: 9, others: 0 };
+    let reading =
+        ProcessReading { pid: 7, descriptor_kinds: Some(kinds), ..ProcessReading::default() };
+    let diagnosis = explain_count(&heard.last, Some(&reading)).expect("a leak is explained");
     assert!(diagnosis.causes[0].next_step.contains("/proc/7/fd"));
+    assert!(diagnosis.causes[0].text.ends_with("; 700 of 751 are sockets"));
+    let unread = explain_count(&heard.last, None).expect("a leak is explained");
+    assert!(unread.causes[0].next_step.contains("/proc/PID/fd"));
     let keys: Vec<&str> = heard.last.evidence.iter().map(|entry| entry.key.as_str()).collect();
     assert!(keys.contains(&"floor_growth_count"), "{keys:?}");
 }

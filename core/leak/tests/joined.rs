@@ -151,6 +151,7 @@ fn growth_whose_place_is_known_is_not_put_down_to_the_queue() {
         attribution: Some(attribution),
         descriptors: None,
         threads: None,
+        rejuvenations: None,
     };
     let proxy = proxy(pool(6), Vec::new());
     let of = Surroundings {

@@ -24,6 +24,7 @@ impl Pools {
         self.allowance = most;
         self.shed_over_all(now, out);
         self.replenish_all(now, out);
+        self.make_room_for_users(now, out);
         self.end();
     }
 
@@ -47,6 +48,11 @@ impl Pools {
             let reserve = self.slots.total(pool).saturating_add(self.at(pool).hunger);
             used.min(self.size(pool).max(reserve))
         };
-        self.all_pools().map(of).fold(0, u32::saturating_add)
+        let most = self.limits.max_user_connections.map_or(u32::MAX, NonZeroU32::get);
+        let of_user = |pools: &Vec<PoolId>| {
+            let own = pools.iter().map(|&pool| of(pool)).fold(0, u32::saturating_add);
+            own.min(most)
+        };
+        self.users.iter().map(of_user).fold(0, u32::saturating_add)
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::id::PoolId;
+use crate::id::{PoolId, WaiterId};
 use crate::pools::Pools;
 use crate::slots::State;
 
@@ -67,6 +67,11 @@ impl Pools {
     pub fn waiting_room(&self) -> (usize, usize, usize) {
         let (free, len) = self.waiters.room();
         (self.waiters.len(), free, len)
+    }
+
+    /// When a client that waits has asked; `None` where it does not wait.
+    pub fn asked_at(&self, waiter: WaiterId) -> Option<Instant> {
+        self.waiters.asked_at(waiter)
     }
 
     /// Frees the places of waiters and servers that were there at a peak, as far as nobody has a later

@@ -23,6 +23,7 @@ impl Pools {
             self.check_database(number);
         }
         self.check_whole();
+        self.check_tallies();
     }
 
     fn check_pool(&self, number: PoolId) {
@@ -39,6 +40,12 @@ impl Pools {
             "nobody waits beside an idle server, unless one is being probed for him"
         );
         assert!(pool.hunger <= unserved, "hunger is for the unserved");
+        assert!(pool.hunger <= self.room_of_user(number), "and for those within the user's cap");
+        assert!(
+            !self.is_user_crowded(number) || self.slots.user_idle(pool.owner) == 0,
+            "above a max_user_connections that was lowered nothing is kept"
+        );
+        let no_room = self.room_of_user(number) == 0;
         let retry = self.retries.key(number.0);
         if self.is_paused(number) {
             assert_eq!(retry, None, "a paused pool tries nothing");
@@ -48,12 +55,14 @@ impl Pools {
         }
         match pool.backoff {
             Backoff::Well if self.outage.failures() == 0 && retry.is_none() => {
-                let full = self.slots.total(number) >= self.size(number)
+                let full = no_room
+                    || self.slots.total(number) >= self.size(number)
                     || count(State::Opening) >= limits.opening_max;
                 assert!(unserved == 0 || pool.hunger > 0 || full, "the unserved have a reason");
             }
             Backoff::Well | Backoff::Failing { .. } => {
-                let stuck = self.slots.total(number) >= self.size(number)
+                let stuck = no_room
+                    || self.slots.total(number) >= self.size(number)
                     || count(State::Opening) >= limits.opening_max;
                 assert!(
                     unserved == 0 || pool.hunger > 0 || retry.is_some() || stuck,

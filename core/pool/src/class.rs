@@ -4,6 +4,8 @@
 //! by the weights of [`crate::Limits::class_weights`]).
 //! Invariant: every client is of exactly one class; whom no rule fits is of [`Class::USUAL`].
 
+use crate::whom::Whom;
+
 /// The most classes, the usual one included.
 pub const CLASSES_MAX: usize = 8;
 
@@ -21,23 +23,14 @@ impl Class {
 pub struct ClassRule {
     /// Which class.
     pub class: Class,
-    /// Only clients of this database; `None`: of any.
-    pub database: Option<String>,
-    /// Only this user's.
-    pub user: Option<String>,
-    /// Only those with this `application_name`.
-    pub application_name: Option<String>,
+    /// Who is of it.
+    pub whom: Whom,
 }
 
 impl ClassRule {
     /// Whether a client is of the rule's class.
     pub fn fits(&self, database: &str, user: &str, application_name: &str) -> bool {
-        let fits = |wanted: &Option<String>, is: &str| {
-            wanted.as_ref().is_none_or(|pattern| matches(pattern, is))
-        };
-        fits(&self.database, database)
-            && fits(&self.user, user)
-            && fits(&self.application_name, application_name)
+        self.whom.fits([database, user, application_name], matches)
     }
 }
 
@@ -67,7 +60,7 @@ mod tests {
     fn rule(class: u8, user: Option<&str>, application_name: Option<&str>) -> ClassRule {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let (user, application_name) = (owned(user), owned(application_name));
-        ClassRule { class: Class(class), database: None, user, application_name }
+        ClassRule { class: Class(class), whom: Whom { database: None, user, application_name } }
     }
 
     #[test]

@@ -122,6 +122,9 @@ pub enum ProbeResult {
 pub enum Condition {
     /// Ready for the next client: idle, no transaction, nothing owed.
     Clean,
+    /// The same, but its memory has grown too large: it is replaced as if its `server_lifetime`
+    /// were over.
+    Worn,
     /// Open transaction, COPY, outstanding replies, protocol error: never lent again.
     Doubtful,
     /// The socket is gone.
@@ -177,6 +180,8 @@ pub enum Decision {
 pub enum CloseCause {
     /// Older than its `server_lifetime`, or lent `server_max_uses` times.
     Lifetime,
+    /// Given back [`Condition::Worn`], then or later.
+    Worn,
     /// Idle for `server_idle_timeout`.
     IdleTimeout,
     /// Given back in a state that must not reach another client.

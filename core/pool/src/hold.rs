@@ -13,6 +13,8 @@
 
 use std::time::Duration;
 
+use crate::whom::Whom;
+
 /// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hold {
@@ -71,12 +73,8 @@ impl Stage {
 pub struct HoldRule {
     /// What is limited.
     pub hold: Hold,
-    /// Only holders of servers of this database; `None`: of any.
-    pub database: Option<String>,
-    /// Only this user's.
-    pub user: Option<String>,
-    /// Only those with this `application_name`.
-    pub application_name: Option<String>,
+    /// Whose: the server's database and user, and what the client calls itself.
+    pub whom: Whom,
     /// At which age which stage is due, in the order of [`Stage::ALL`]; `None`: never.
     pub stages: [Option<Duration>; 4],
 }
@@ -85,15 +83,12 @@ impl HoldRule {
     /// A rule for all that closes at that age.
     pub const fn close_all(hold: Hold, at: Duration) -> Self {
         let stages = [None, None, None, Some(at)];
-        Self { hold, database: None, user: None, application_name: None, stages }
+        Self { hold, whom: Whom::EVERYBODY, stages }
     }
 
     fn fits(&self, holder: &Holder<'_>) -> bool {
-        let fits =
-            |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
-        fits(&self.database, holder.database)
-            && fits(&self.user, holder.user)
-            && fits(&self.application_name, holder.application_name)
+        let who = [holder.database, holder.user, holder.application_name];
+        self.whom.fits(who, |wanted, is| wanted == is)
     }
 }
 
@@ -227,7 +222,7 @@ mod tests {
     #[test]
     fn the_first_rule_that_fits_is_the_only_one() {
         let mut special = rule(Hold::Query, [None; 4]);
-        special.application_name = Some("worker".to_owned());
+        special.whom.application_name = Some("worker".to_owned());
         let general = rule(Hold::Query, [None, None, Some(1), None]);
         let due = |rules: &[HoldRule], name: &'static str| {
             let holder = Holder { application_name: name, ..holder([None, None, Some(s(60))]) };
@@ -249,7 +244,7 @@ mod tests {
             (Some("shop"), Some("admin"), false),
         ] {
             let mut rule = rule(Hold::Query, [Some(1), None, None, None]);
-            (rule.database, rule.user) = (database.map(Into::into), user.map(Into::into));
+            (rule.whom.database, rule.whom.user) = (database.map(Into::into), user.map(Into::into));
             let due = due_stages(&[rule], &holder([None, None, Some(s(1))]), &mut Done::default());
             assert_eq!(due.len(), usize::from(fits), "{database:?} {user:?}");
         }

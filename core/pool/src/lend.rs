@@ -11,7 +11,7 @@ use crate::class::Class;
 use crate::event::{CloseCause, Condition, Decision, ProbeResult, Refusal};
 use crate::id::{Home, PoolId, ServerId, WaiterId};
 use crate::pools::{Minimum, Pools};
-use crate::slots::{Age, State};
+use crate::slots::State;
 use crate::waiters::Waiter;
 
 impl Pools {
@@ -30,18 +30,18 @@ impl Pools {
             && self.is_fresh(server, now)
             && !self.waiters.contains(waiter)
         {
-            return self.grant(server, waiter, home, Duration::ZERO, now, out);
+            return self.grant(server, waiter, (home, class), Duration::ZERO, now, out);
         }
         if self.waiters.contains(waiter) {
             return self.misfit();
         }
         if waiting >= self.limits.waiters_max {
-            return self.refuse(pool, waiter, Refusal::QueueFull, Duration::ZERO, out);
+            return self.refuse((pool, class), waiter, Refusal::QueueFull, Duration::ZERO, out);
         }
         let class = self.limits.class_in_force(class);
         if let Some(forecast) = self.hopeless_wait(pool, class, now) {
             let refusal = Refusal::Overloaded { forecast };
-            return self.refuse(pool, waiter, refusal, Duration::ZERO, out);
+            return self.refuse((pool, class), waiter, refusal, Duration::ZERO, out);
         }
         self.waiters.push(pool, waiter, (home, class), now);
         assert!(self.waiters.count(pool) <= self.limits.waiters_max, "waiters_max is kept");
@@ -71,6 +71,10 @@ impl Pools {
         let Some(at) = self.expect_in(server, State::Lent) else { return };
         let unfit = match condition {
             Condition::Clean => self.reason_to_end(at, now),
+            Condition::Worn => {
+                self.slots.wear_out(at);
+                self.reason_to_end(at, now)
+            }
             Condition::Doubtful => Some(CloseCause::Doubtful),
             Condition::Broken => {
                 self.suspect_at = Some(now);
@@ -104,7 +108,7 @@ impl Pools {
         match self.next_waiter(pool, home) {
             Some(waiter) => {
                 self.grant_waiter(at, &waiter, now, out);
-                if self.limits.reserve_pool_size > 0 && self.waiters.count(pool) > 0 {
+                if self.at(pool).sizes.reserve_pool_size > 0 && self.waiters.count(pool) > 0 {
                     // It may not have been the first, who is late now.
                     self.replenish(pool, now, out);
                 } else {
@@ -152,7 +156,7 @@ impl Pools {
     ) {
         while let Some(waiter) = self.waiters.pop(pool) {
             let waited = now.saturating_duration_since(waiter.asked);
-            self.refuse(pool, waiter.id, refusal, waited, out);
+            self.refuse((pool, waiter.class), waiter.id, refusal, waited, out);
         }
         self.rest_pace(pool);
         self.appease(pool, now);
@@ -190,7 +194,8 @@ impl Pools {
             let id = self.waiters.oldest().expect("a deadline is somebody's").id;
             let waiter = self.waiters.remove(id).expect("the oldest waits");
             let waited = now.saturating_duration_since(waiter.asked);
-            self.refuse(waiter.pool, waiter.id, Refusal::WaitTimeout, waited, out);
+            let of = (waiter.pool, waiter.class);
+            self.refuse(of, waiter.id, Refusal::WaitTimeout, waited, out);
             self.rest_pace(waiter.pool);
             self.appease(waiter.pool, now);
         }
@@ -208,14 +213,14 @@ impl Pools {
         let timeout = self.limits.query_wait_timeout;
         self.at_mut(waiter.pool).pace.serve(timeout, now);
         self.rest_pace(waiter.pool);
-        self.grant(at, waiter.id, waiter.home, waited, now, out);
+        self.grant(at, waiter.id, (waiter.home, waiter.class), waited, now, out);
     }
 
     fn grant(
         &mut self,
         at: u32,
         waiter: WaiterId,
-        home: Home,
+        (home, class): (Home, Class),
         waited: Duration,
         now: Instant,
         out: &mut Vec<Decision>,
@@ -225,14 +230,16 @@ impl Pools {
         let slot = self.slots.get(at);
         assert!(!self.is_paused(slot.pool), "a paused pool lends nothing");
         out.push(Decision::Grant { waiter, server: slot.id, waited });
-        let totals = &mut self.pools[slot.pool.index()].totals;
+        let pool = slot.pool;
+        let totals = &mut self.at_mut(pool).totals;
         totals.checkouts += 1;
         totals.waited = totals.waited.saturating_add(waited);
+        self.tally_served(pool, class);
     }
 
     fn refuse(
         &mut self,
-        pool: PoolId,
+        (pool, class): (PoolId, Class),
         waiter: WaiterId,
         refusal: Refusal,
         waited: Duration,
@@ -246,6 +253,10 @@ impl Pools {
             Refusal::OpenFailed => totals.refused_open_failed += 1,
             Refusal::QueueFull => totals.refused_queue_full += 1,
             Refusal::Overloaded { .. } => totals.refused_overloaded += 1,
+        }
+        match refusal {
+            Refusal::WaitTimeout | Refusal::Overloaded { .. } => self.tally_timeout(pool, class),
+            Refusal::OpenFailed | Refusal::QueueFull => {}
         }
     }
 
@@ -266,7 +277,7 @@ impl Pools {
     ) {
         let pool = self.slots.get(at).pool;
         let Some(cause) = unfit else {
-            let old = self.slots.get(at).age() == Age::Over;
+            let old = self.slots.get(at).age().over().is_some();
             self.offer(at, now, out);
             if old {
                 self.replace(pool, now, out);
@@ -295,12 +306,13 @@ impl Pools {
         }
         let pool = self.slots.get(at).pool;
         let uses = self.limits.server_max_uses;
-        if self.slots.ripen(at, uses, now) == Age::Over
+        if let Some(over) = self.slots.ripen(at, uses, now).over()
             && (self.is_succeeded(pool) || self.is_overdue(at, now))
             && self.can_spare(pool)
         {
-            return Some(CloseCause::Lifetime);
+            return Some(over.cause());
         }
-        self.is_owed_elsewhere(pool).then_some(CloseCause::MakeRoom)
+        let owed = self.is_owed_elsewhere(pool) || self.is_owed_to_user(pool, now);
+        owed.then_some(CloseCause::MakeRoom)
     }
 }

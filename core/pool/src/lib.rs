@@ -34,6 +34,7 @@
 //! - Each [`Decision::Close`] is answered by one [`Event::Closed`], once the socket is closed.
 //! - [`Event::Tick`] is sent when [`Pools::next_deadline`] has come.
 
+mod age;
 mod allowance;
 mod backoff;
 mod census;
@@ -59,8 +60,12 @@ mod reserve;
 mod resize;
 mod room;
 mod seed;
+mod sizes;
 mod slots;
+mod tally;
+mod user_room;
 mod waiters;
+mod whom;
 
 pub use census::{Census, Totals};
 pub use class::{CLASSES_MAX, Class, ClassRule, class_of};
@@ -74,3 +79,7 @@ pub use limits::{
     SWITCH_MARGIN,
 };
 pub use pools::{Pools, TooManyPools};
+pub use room::Cap;
+pub use sizes::{SizeRule, Sizes};
+pub use tally::ClassCensus;
+pub use whom::Whom;

@@ -7,6 +7,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use crate::class::{CLASSES_MAX, Class};
+use crate::sizes::SizeRule;
 
 /// The most pools (pairs of database and user). A pool is never removed: it costs some 300 bytes.
 pub const POOLS_MAX: usize = 4_096;
@@ -47,8 +48,12 @@ pub struct Limits {
     pub reserve_pool_timeout: Option<Duration>,
     /// How many servers a pool that has been used keeps open. Above `pool_size` it is `pool_size`.
     pub min_pool_size: u32,
+    /// The pools that have sizes of their own, in the order in which they are tried.
+    pub size_rules: Vec<SizeRule>,
     /// The most servers of one database over all users, in whatever state.
     pub max_db_connections: Option<NonZeroU32>,
+    /// The most servers of one user over all databases, in whatever state.
+    pub max_user_connections: Option<NonZeroU32>,
     /// The most servers of all databases together, in whatever state.
     pub max_server_connections: Option<NonZeroU32>,
     /// How long a waiter waits before it is refused; `None`: for ever.

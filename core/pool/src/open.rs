@@ -102,7 +102,7 @@ impl Pools {
             OpenFailure::Unreachable => self.unreachable(slot.since, now, out),
         }
         self.spare_overage(number, now, out);
-        self.replenish(number, now, out);
+        self.replenish_user(number, now, out);
     }
 
     /// An attempt that began at `begun` found nobody: so would those of all other pools.
@@ -165,6 +165,8 @@ impl Pools {
         assert!(opening <= self.limits.opening_max, "opening_max is kept");
         assert!(!self.is_database_crowded(self.at(number).database), "max_db_connections is kept");
         assert!(!self.is_crowded_over_all(), "max_server_connections is kept");
+        assert!(!self.is_user_crowded(number), "max_user_connections is kept");
+        self.appease_user(number, now);
     }
 
     /// Whether the pool has fewer servers than `min_pool_size`, not counting those that have
@@ -206,6 +208,16 @@ impl Pools {
 
     /// How many logins the pool may begin now; where a pause forbids it, a retry is put down.
     fn openings_left(&mut self, pool: PoolId, whom: For, now: Instant) -> u32 {
+        let room = self.room_of_user(pool);
+        if room == 0 { 0 } else { self.openings_beside_user(pool, whom, now).min(room) }
+    }
+
+    /// How many it would begin for waiters, were its user without a cap.
+    pub(crate) fn openings_wished(&mut self, pool: PoolId, now: Instant) -> u32 {
+        self.openings_beside_user(pool, For::Waiters, now)
+    }
+
+    fn openings_beside_user(&mut self, pool: PoolId, whom: For, now: Instant) -> u32 {
         if self.is_paused(pool) {
             return 0;
         }

@@ -99,7 +99,11 @@ impl Pools {
         let pool = self.slots.get(at).pool;
         assert!(!self.is_paused(pool), "a paused pool has retired all servers and opens none");
         let others = self.is_database_crowded(self.at(pool).database) || self.is_crowded_over_all();
-        if others { Some(CloseCause::Shrunk) } else { self.surplus(at) }
+        if others || self.is_user_crowded(pool) {
+            Some(CloseCause::Shrunk)
+        } else {
+            self.surplus(at)
+        }
     }
 
     fn stand_still(&mut self, pool: PoolId) {

@@ -15,7 +15,9 @@ use crate::limits::{Limits, POOLS_MAX};
 use crate::pace::Pace;
 use crate::pause::Standing;
 use crate::seed::Seed;
+use crate::sizes::Sizes;
 use crate::slots::{Slots, State};
+use crate::tally::Tallies;
 use crate::waiters::{Place, Waiters};
 
 /// No further pool can be created: the proxy's limit, not the client's fault.
@@ -32,6 +34,8 @@ pub struct Pools {
     pub(crate) seed: Seed,
     pub(crate) pools: Vec<Pool>,
     pub(crate) databases: Vec<Database>,
+    /// The pools of each user, over all databases.
+    pub(crate) users: Vec<Vec<PoolId>>,
     /// The databases that want servers and have room for them under their own cap, by the first
     /// waiter that nothing under way will serve.
     pub(crate) hungry: Heap<Place>,
@@ -39,6 +43,7 @@ pub struct Pools {
     pub(crate) wanted: u32,
     pub(crate) slots: Slots,
     pub(crate) waiters: Waiters,
+    pub(crate) tallies: Tallies,
     /// Pools that want a server and may not try before then.
     pub(crate) retries: Heap<Instant>,
     /// The luck with reaching PostgreSQL at all, which is one for all pools.
@@ -51,6 +56,7 @@ pub struct Pools {
     pub(crate) sweep_at: Option<Instant>,
     pub(crate) swept_at: Option<Instant>,
     names: BTreeMap<Box<str>, u32>,
+    user_names: BTreeMap<Box<str>, u32>,
     now: Option<Instant>,
     events: u64,
     misfits: u64,
@@ -63,7 +69,11 @@ pub(crate) struct Pool {
     /// The pool's place among the pools of its database.
     pub(crate) member: u32,
     user: Box<str>,
+    /// The user's place in [`Pools::users`].
+    pub(crate) owner: u32,
     pub(crate) kind: Kind,
+    /// As the limits say for it.
+    pub(crate) sizes: Sizes,
     /// The pool of its listening connection, once there is one.
     pub(crate) listening: Option<PoolId>,
     pub(crate) standing: Standing,
@@ -121,10 +131,12 @@ impl Pools {
             seed: Seed::new(seed),
             pools: Vec::new(),
             databases: Vec::new(),
+            users: Vec::new(),
             hungry: Heap::new(),
             wanted: 0,
             slots: Slots::new(),
             waiters: Waiters::new(),
+            tallies: Tallies::default(),
             retries: Heap::new(),
             outage: Backoff::Well,
             reached: false,
@@ -132,6 +144,7 @@ impl Pools {
             sweep_at: None,
             swept_at: None,
             names: BTreeMap::new(),
+            user_names: BTreeMap::new(),
             now: None,
             events: 0,
             misfits: 0,
@@ -199,6 +212,7 @@ impl Pools {
             Event::Resume { pool } => self.resume(pool, now, out),
             Event::Tick => self.tick(now, out),
         }
+        self.make_room_for_users(now, out);
         self.end();
     }
 
@@ -233,10 +247,18 @@ impl Pools {
         })
     }
 
+    /// Other limits hold: each pool has the sizes that they say.
+    pub(crate) fn size_anew(&mut self) {
+        let Self { pools, databases, limits, .. } = self;
+        for pool in pools {
+            pool.sizes = limits.sizes(&databases[pool.database as usize].name, &pool.user);
+        }
+    }
+
     /// The most servers of a pool.
     pub(crate) fn size(&self, pool: PoolId) -> u32 {
         match self.at(pool).kind {
-            Kind::Lending => self.limits.pool_size.get(),
+            Kind::Lending => self.at(pool).sizes.pool_size.get(),
             Kind::Listening => 1,
         }
     }
@@ -244,7 +266,7 @@ impl Pools {
     /// The fewest that a pool in use keeps.
     pub(crate) fn size_min(&self, pool: PoolId) -> u32 {
         match self.at(pool).kind {
-            Kind::Lending => self.limits.min_pool_size,
+            Kind::Lending => self.at(pool).sizes.min_pool_size,
             Kind::Listening => 0,
         }
     }
@@ -299,6 +321,9 @@ impl Pools {
 
     fn add_pool(&mut self, database: u32, user: &str, kind: Kind) -> PoolId {
         let id = PoolId(u32::try_from(self.pools.len()).expect("pools are at most POOLS_MAX"));
+        let owner = self.owner(user);
+        self.users[owner as usize].push(id);
+        let sizes = self.limits.sizes(&self.databases[database as usize].name, user);
         let siblings = &mut self.databases[database as usize];
         let member = u32::try_from(siblings.members.len()).expect("pools are at most POOLS_MAX");
         siblings.members.push(id);
@@ -310,7 +335,9 @@ impl Pools {
             database,
             member,
             user: user.into(),
+            owner,
             kind,
+            sizes,
             listening: None,
             standing: Standing::Working,
             epoch: 0,
@@ -320,10 +347,21 @@ impl Pools {
             pace: Pace::default(),
             totals: Totals::default(),
         });
-        self.slots.add_pool(database);
+        self.slots.add_pool(database, owner);
         self.waiters.add_pool();
         self.retries.add_member();
         id
+    }
+
+    fn owner(&mut self, user: &str) -> u32 {
+        if let Some(&known) = self.user_names.get(user) {
+            return known;
+        }
+        let at = u32::try_from(self.users.len()).expect("users are at most POOLS_MAX");
+        self.users.push(Vec::new());
+        self.slots.add_user();
+        self.user_names.insert(user.into(), at);
+        at
     }
 
     /// Checks everything after few events of a crowd and after each event of a few, so that

@@ -8,11 +8,12 @@
 
 use std::time::Instant;
 
+use crate::age::Age;
 use crate::event::{CloseCause, Decision};
 use crate::id::{PoolId, ServerId};
 use crate::limits::SWEEP_EVERY;
 use crate::pools::{Minimum, Pools};
-use crate::slots::{Age, State};
+use crate::slots::State;
 
 /// How many of its lifetimes a server in use lives at the most while its successor cannot be had.
 const SUCCESSION: f64 = 1.1;
@@ -44,7 +45,7 @@ impl Pools {
         let Some(at) = self.expect_in(server, State::Closing) else { return };
         let pool = self.slots.dismiss(at).pool;
         self.at_mut(pool).totals.closed += 1;
-        self.replenish(pool, now, out);
+        self.replenish_user(pool, now, out);
         self.spare_overage(pool, now, out);
     }
 
@@ -77,7 +78,9 @@ impl Pools {
 
     /// Whether there is no room for one server more in the pool, under whichever cap.
     pub(crate) fn is_full(&self, pool: PoolId) -> bool {
-        self.slots.total(pool) >= self.size(pool) || !self.has_room(self.at(pool).database)
+        self.slots.total(pool) >= self.size(pool)
+            || !self.has_room(self.at(pool).database)
+            || self.room_of_user(pool) == 0
     }
 
     /// Whether the pool can do without one of its live servers.
@@ -121,8 +124,10 @@ impl Pools {
         let mut next = self.slots.idle_longest(pool);
         while let Some(at) = next {
             next = self.slots.idle_after(at);
-            if self.slots.get(at).age() == Age::Over && self.can_spare_old(at, now) {
-                self.close(at, CloseCause::Lifetime, now, out);
+            if let Some(over) = self.slots.get(at).age().over()
+                && self.can_spare_old(at, now)
+            {
+                self.close(at, over.cause(), now, out);
             }
         }
         self.replenish(pool, now, out);
@@ -133,7 +138,7 @@ impl Pools {
         for expiry in self.expiries(at).into_iter().flatten() {
             self.note_sweep(if expiry > now { expiry } else { now + SWEEP_EVERY });
         }
-        if self.slots.get(at).age() == Age::Over {
+        if self.slots.get(at).age().over().is_some() {
             self.note_sweep(now + SWEEP_EVERY);
         }
     }
@@ -157,10 +162,12 @@ impl Pools {
         let mut next = self.slots.idle_longest(pool);
         while let Some(at) = next {
             next = self.slots.idle_after(at);
-            let aged = self.slots.ripen(at, self.limits.server_max_uses, now) == Age::Over;
+            let over = self.slots.ripen(at, self.limits.server_max_uses, now).over();
             let [rested, _] = self.expiries(at);
-            if aged && self.can_spare_old(at, now) {
-                self.close(at, CloseCause::Lifetime, now, out);
+            if let Some(over) = over
+                && self.can_spare_old(at, now)
+            {
+                self.close(at, over.cause(), now, out);
             } else if rested.is_some_and(|end| end <= now)
                 && self.slots.live(pool) > self.least(pool)
             {
@@ -182,7 +189,7 @@ impl Pools {
         let rested = self.limits.server_idle_timeout.and_then(|rest| slot.since.checked_add(rest));
         match slot.age() {
             Age::Due(due) => [rested, due],
-            Age::Over => [rested, self.overdue(at)],
+            Age::Over(_) => [rested, self.overdue(at)],
         }
     }
 

@@ -17,7 +17,7 @@ impl Pools {
     /// The most servers of a pool, those of its reserve included.
     pub(crate) fn size_with_reserve(&self, pool: PoolId) -> u32 {
         match self.at(pool).kind {
-            Kind::Lending => self.size(pool).saturating_add(self.limits.reserve_pool_size),
+            Kind::Lending => self.size(pool).saturating_add(self.at(pool).sizes.reserve_pool_size),
             Kind::Listening => self.size(pool),
         }
     }

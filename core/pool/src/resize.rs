@@ -7,11 +7,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::age::Over;
 use crate::event::{CloseCause, Decision};
 use crate::id::PoolId;
 use crate::limits::Limits;
 use crate::pools::Pools;
-use crate::slots::{Age, State};
+use crate::slots::State;
 
 impl Pools {
     /// The limits that hold.
@@ -33,6 +34,7 @@ impl Pools {
             self.waiters.forget_turns();
         }
         self.limits = limits;
+        self.size_anew();
         if lives(&self.limits) != before {
             self.renew_lifetimes(now);
         }
@@ -40,6 +42,7 @@ impl Pools {
             self.shed(pool, now, out);
         }
         self.replenish_all(now, out);
+        self.make_room_for_users(now, out);
         self.note_sweep(now);
         self.end();
     }
@@ -78,6 +81,7 @@ impl Pools {
         {
             self.close(at, CloseCause::Shrunk, now, out);
         }
+        self.shed_user(pool, now, out);
         self.shed_over_all(now, out);
     }
 
@@ -113,7 +117,8 @@ impl Pools {
                 Some(if due > now { due } else { now.checked_add(soon)? })
             });
             self.slots.renew_due(at, due);
-            assert!(self.slots.get(at).age() == Age::Due(due), "its life is not over yet");
+            let over = self.slots.get(at).age().over();
+            assert!(over.is_none_or(|over| over == Over::Worn), "by age its life is not over yet");
         }
     }
 }

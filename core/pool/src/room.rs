@@ -20,7 +20,32 @@ use crate::pools::Pools;
 use crate::slots::State;
 use crate::waiters::Place;
 
+/// A cap over several pools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cap {
+    /// [`crate::Limits::max_user_connections`].
+    User,
+    /// [`crate::Limits::max_db_connections`].
+    Database,
+    /// [`crate::Limits::max_server_connections`], or what [`Pools::allow`] says.
+    All,
+}
+
 impl Pools {
+    /// Which cap keeps a pool from growing to its size at present; `None`: none does, or its size is
+    /// reached.
+    pub fn cap_reached(&self, pool: PoolId) -> Option<Cap> {
+        if self.slots.total(pool) >= self.size(pool) {
+            None
+        } else if self.room_of_user(pool) == 0 {
+            Some(Cap::User)
+        } else if self.room_in(self.at(pool).database) == 0 {
+            Some(Cap::Database)
+        } else {
+            (!self.has_room_over_all()).then_some(Cap::All)
+        }
+    }
+
     /// Brings a pool's hunger up to date with its waiters and servers.
     pub(crate) fn rate_hunger(&mut self, pool: PoolId, now: Instant) {
         let hunger = self.appetite(pool, now);
@@ -112,7 +137,7 @@ impl Pools {
         database.hunger - database.wanted
     }
 
-    fn close_for_the_hungry(&mut self, at: u32, now: Instant, out: &mut Vec<Decision>) {
+    pub(crate) fn close_for_the_hungry(&mut self, at: u32, now: Instant, out: &mut Vec<Decision>) {
         let owner = self.slots.get(at).pool;
         assert_eq!(self.at(owner).hunger, 0, "a hungry pool has lent what it has");
         self.close(at, CloseCause::MakeRoom, now, out);
@@ -128,7 +153,7 @@ impl Pools {
     }
 
     /// How many servers fit below the database's own cap.
-    fn room_in(&self, database: u32) -> u32 {
+    pub(crate) fn room_in(&self, database: u32) -> u32 {
         let most = self.limits.max_db_connections.map_or(u32::MAX, NonZeroU32::get);
         most.saturating_sub(self.slots.database_total(database))
     }

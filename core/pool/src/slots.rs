@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use crate::age::{Age, Over};
 use crate::id::{Home, PoolId, ServerId};
 use crate::list::{Lane, Linked, Links, List};
 use crate::waiters::enough;
@@ -26,14 +27,6 @@ pub(crate) enum State {
 }
 
 const STATES: usize = 5;
-
-/// Whether a server has outlived its `server_lifetime`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Age {
-    Due(Option<Instant>),
-    /// It is to be closed as soon as the pool can spare it.
-    Over,
-}
 
 /// A server.
 #[derive(Clone, Debug)]
@@ -60,6 +53,7 @@ pub(crate) struct Slots {
     entries: Slab<Slot>,
     by_pool: Vec<PoolSlots>,
     by_database: Vec<DatabaseSlots>,
+    by_user: Vec<UserSlots>,
     idle: u32,
     opening: u32,
     closing: u32,
@@ -69,6 +63,7 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 struct PoolSlots {
     database: u32,
+    user: u32,
     lists: [List; STATES],
     total: u32,
     overage: u32,
@@ -78,6 +73,13 @@ struct PoolSlots {
 struct DatabaseSlots {
     idle: List,
     total: u32,
+    closing: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct UserSlots {
+    total: u32,
+    idle: u32,
     closing: u32,
 }
 
@@ -108,6 +110,7 @@ impl Slots {
             entries: Slab::new(),
             by_pool: Vec::new(),
             by_database: Vec::new(),
+            by_user: Vec::new(),
             idle: 0,
             opening: 0,
             closing: 0,
@@ -120,10 +123,15 @@ impl Slots {
         self.by_database.push(DatabaseSlots { idle, total: 0, closing: 0 });
     }
 
-    pub(crate) fn add_pool(&mut self, database: u32) {
+    pub(crate) fn add_user(&mut self) {
+        self.by_user.push(UserSlots::default());
+    }
+
+    pub(crate) fn add_pool(&mut self, database: u32, user: u32) {
         assert!((database as usize) < self.by_database.len(), "a pool's database exists");
+        assert!((user as usize) < self.by_user.len(), "so does its user");
         let lists = [List::new(Lane::Own); STATES];
-        self.by_pool.push(PoolSlots { database, lists, total: 0, overage: 0 });
+        self.by_pool.push(PoolSlots { database, user, lists, total: 0, overage: 0 });
     }
 
     /// Frees places behind the last that is taken.
@@ -160,6 +168,7 @@ impl Slots {
         self.opening += 1;
         self.list(pool, State::Opening).push_head(index);
         self.by_database[database as usize].total += 1;
+        self.user_of(pool).total += 1;
         self.by_pool[pool.index()].total += 1;
         id
     }
@@ -173,7 +182,7 @@ impl Slots {
         slot.since = now;
         slot.uses = slot.uses.saturating_add(u32::from(to == State::Lent));
         let (pool, database) = (slot.pool, slot.database as usize);
-        if to == State::Closing && slot.age == Age::Over {
+        if to == State::Closing && slot.age.over().is_some() {
             slot.age = Age::Due(None);
             self.by_pool[pool.index()].overage -= 1;
         }
@@ -184,14 +193,17 @@ impl Slots {
         }
         if from == State::Idle {
             self.by_database[database].idle.unlink(&mut self.entries, index);
+            self.user_of(pool).idle -= 1;
             self.idle -= 1;
         }
         if to == State::Idle {
             self.by_database[database].idle.push_head(&mut self.entries, index);
+            self.user_of(pool).idle += 1;
             self.idle += 1;
         }
         if to == State::Closing {
             self.by_database[database].closing += 1;
+            self.user_of(pool).closing += 1;
             self.closing += 1;
         }
     }
@@ -202,6 +214,9 @@ impl Slots {
         self.list(pool, state).unlink(index);
         let slot = self.entries.remove(index as usize);
         self.by_pool[pool.index()].total -= 1;
+        let user = self.user_of(pool);
+        user.total -= 1;
+        user.closing -= u32::from(state == State::Closing);
         let database = &mut self.by_database[slot.database as usize];
         database.total -= 1;
         match state {
@@ -231,14 +246,27 @@ impl Slots {
         slot.age = Age::Due(due);
     }
 
-    /// Gives a server another last day, also where its old one has come.
+    /// Gives a server another last day, also where its old one has come. One that is worn out has
+    /// none to come.
     pub(crate) fn renew_due(&mut self, index: u32, due: Option<Instant>) {
         let slot = &mut self.entries[index as usize];
         assert!(slot.opened.is_some(), "its first is drawn when it is opened");
-        if slot.age == Age::Over {
-            self.by_pool[slot.pool.index()].overage -= 1;
+        match slot.age {
+            Age::Due(_) => {}
+            Age::Over(Over::Old) => self.by_pool[slot.pool.index()].overage -= 1,
+            Age::Over(Over::Worn) => return,
         }
         slot.age = Age::Due(due);
+    }
+
+    /// A server's life is over, whatever its age.
+    pub(crate) fn wear_out(&mut self, index: u32) {
+        let slot = &mut self.entries[index as usize];
+        assert_eq!(slot.state, State::Lent, "it is found out when it is given back");
+        if slot.age.over().is_none() {
+            self.by_pool[slot.pool.index()].overage += 1;
+        }
+        slot.age = Age::Over(Over::Worn);
     }
 
     /// Every server that is open and not being closed.
@@ -259,7 +287,7 @@ impl Slots {
         if let Age::Due(due) = slot.age
             && (worn || due.is_some_and(|due| due <= now))
         {
-            slot.age = Age::Over;
+            slot.age = Age::Over(Over::Old);
             self.by_pool[slot.pool.index()].overage += 1;
         }
         self.entries[index as usize].age
@@ -326,6 +354,23 @@ impl Slots {
         self.by_database[database as usize].idle.tail()
     }
 
+    /// Servers of a user over all databases, in whatever state.
+    pub(crate) fn user_total(&self, user: u32) -> u32 {
+        self.by_user[user as usize].total
+    }
+
+    pub(crate) fn user_idle(&self, user: u32) -> u32 {
+        self.by_user[user as usize].idle
+    }
+
+    pub(crate) fn user_closing(&self, user: u32) -> u32 {
+        self.by_user[user as usize].closing
+    }
+
+    fn user_of(&mut self, pool: PoolId) -> &mut UserSlots {
+        &mut self.by_user[self.by_pool[pool.index()].user as usize]
+    }
+
     /// The server of any database that has been idle for longest. Walks over the databases.
     pub(crate) fn all_idle_longest(&self) -> Option<u32> {
         if self.idle == 0 {
@@ -342,7 +387,7 @@ impl Slots {
         if self.overage(pool) == 0 {
             return idle;
         }
-        let old = self.idle_from_newest(pool).filter(|&at| self.get(at).age == Age::Over);
+        let old = self.idle_from_newest(pool).filter(|&at| self.get(at).age.over().is_some());
         idle - u32::try_from(old.count()).expect("they are among the idle")
     }
 
@@ -377,7 +422,7 @@ impl Slots {
                     assert_eq!(slot.id.index, at, "an id leads to its slot");
                     assert_eq!(slot.state as usize, state, "a slot is in the list of its state");
                     assert_eq!(slot.pool.index(), number, "a slot is in a list of its pool");
-                    overage += u32::from(slot.age == Age::Over);
+                    overage += u32::from(slot.age.over().is_some());
                 }
                 listed += list.len() as usize;
             }
@@ -391,6 +436,13 @@ impl Slots {
         assert_eq!(self.opening as usize, opening, "servers being opened are counted");
         assert_eq!(self.idle, of_all(|database| database.idle.len()), "idle servers are counted");
         assert_eq!(self.closing, of_all(|database| database.closing), "closing ones are too");
+        for (number, &user) in self.by_user.iter().enumerate() {
+            let own = || self.by_pool.iter().filter(|pool| pool.user as usize == number);
+            let count = |state| own().map(|pool| pool.lists[state as usize].len()).sum();
+            let total = own().map(|pool| pool.total).sum();
+            let (idle, closing) = (count(State::Idle), count(State::Closing));
+            assert_eq!(user, UserSlots { total, idle, closing }, "a user's servers are counted");
+        }
         for (number, database) in self.by_database.iter().enumerate() {
             database.idle.check(&self.entries);
             let since = |at: u32| self.get(at).since;

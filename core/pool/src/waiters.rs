@@ -94,6 +94,10 @@ impl Waiters {
         self.index.contains_key(&id)
     }
 
+    pub(crate) fn asked_at(&self, id: WaiterId) -> Option<Instant> {
+        self.index.get(&id).map(|&at| self.entries[at as usize].asked)
+    }
+
     pub(crate) fn pool_of(&self, id: WaiterId) -> Option<PoolId> {
         self.index.get(&id).map(|&at| self.entries[at as usize].pool)
     }
@@ -136,6 +140,14 @@ impl Waiters {
     /// The one that has waited for longest.
     pub(crate) fn first(&self, pool: PoolId) -> Option<&Waiter> {
         self.nth(pool, 0)
+    }
+
+    /// The one of a class that has waited for longest.
+    pub(crate) fn first_of(&self, pool: PoolId, class: Class) -> Option<&Waiter> {
+        let lines = &self.by_pool[pool.index()].lines;
+        let some = lines.len_of(class) > 0;
+        let at = some.then(|| lines.walk(class, &self.entries).next()).flatten()?;
+        Some(&self.entries[at as usize])
     }
 
     /// The waiter with `before` others of its pool ahead of it in the order of arrival. Walks over

@@ -13,9 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::auth::secret::{Password, SecretError};
 
-mod time;
-
-pub use time::{BadTime, parse_time};
+use crate::time;
+pub use crate::time::{BadTime, parse_time};
 
 /// How long RDS takes a token. The connection that was opened with it lives on.
 pub const TOKEN_SECONDS: u64 = 900;

@@ -27,4 +27,5 @@ pub mod report;
 pub mod retry;
 pub mod splice;
 pub mod startup;
+pub mod time;
 pub mod userlist;

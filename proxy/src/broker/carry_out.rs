@@ -116,6 +116,7 @@ impl Broker {
         match opened {
             Ok(Opened { mut link, welcome, .. }) => {
                 let silent = Self::is_silent(&mut link);
+                let scale = self.scale();
                 let mut inner = self.inner();
                 inner.unreachable = None;
                 let entry = &mut inner.entries[pool.index()];
@@ -124,6 +125,7 @@ impl Broker {
                 entry.welcomes.set_base(welcome);
                 let slot = inner.slot(server).expect("a server being opened keeps its place");
                 slot.facts = Some(Arc::clone(&link.facts));
+                slot.scale = Some(scale);
                 inner.put_idle(link);
                 let now = clock::now();
                 inner.decide(Event::Opened { server, home: workers::home() }, now);

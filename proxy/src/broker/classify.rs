@@ -1,12 +1,13 @@
 //! Of which class each client is, for the queue.
 //!
-//! Owns: keeping that up to date with a client's parameters and with the rules. Refuses: whose turn it is
-//! (that is `stent_pool`'s).
+//! Owns: keeping that up to date with a client's parameters and with the rules, and the classes' names.
+//! Refuses: whose turn it is, and counting (those are `stent_pool`'s).
 //! Invariant: the class is worked out where a name or a rule changes, and never on the way of a query.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use stent_pool::{Class, class_of};
+use stent_pool::{Class, ClassCensus, class_of};
 use stent_wire::params::Params;
 
 use super::{Broker, Inner};
@@ -21,6 +22,13 @@ impl Broker {
         inner.clients.get_mut(client).params = Some(params);
         inner.classify(client, &present.config.queue_classes);
     }
+
+    /// The classes with their names; none where there are fewer than two.
+    pub(crate) fn classes(&self, now: Instant) -> Vec<(String, ClassCensus)> {
+        let present = self.present();
+        let classes = self.inner().pools.classes(now);
+        present.config.queue_classes.names.iter().cloned().zip(classes).collect()
+    }
 }
 
 impl Inner {
@@ -33,8 +41,12 @@ impl Inner {
         self.clients.get_mut(client).class = class.unwrap_or_default();
     }
 
-    /// The same for all, by other rules.
-    pub(super) fn classify_all(&mut self, classes: &QueueClasses) {
+    /// The same for all, by other rules. Where classes have other names, they are others and begin at
+    /// zero.
+    pub(super) fn classify_all(&mut self, before: &QueueClasses, classes: &QueueClasses) {
+        if before.names != classes.names {
+            self.pools.count_classes_anew();
+        }
         let rated = self.clients.iter().map(|client| (client.id, self.class_of(client, classes)));
         for (client, class) in rated.collect::<Vec<_>>() {
             self.clients.get_mut(client).class = class;

@@ -172,6 +172,7 @@ impl Inner {
                     idle: None,
                     facts: None,
                     custody: Custody::Kept,
+                    scale: None,
                 });
                 self.queues.dues.push(Due::Open { pool, server });
             }
@@ -243,9 +244,11 @@ impl Inner {
     /// The books of a checkout's end. From here on no cancel request of the client reaches the
     /// server.
     pub(super) fn let_go(&mut self, client: ClientId, link: &Link, now: Instant) {
-        if let Some(checkout) = link.facts.give_back() {
-            let held = now.saturating_duration_since(checkout.since);
-            self.entries[link.pool.index()].stats.own().hold.record(held);
+        if let Some((checkout, held)) = link.facts.give_back(now) {
+            let stats = self.entries[link.pool.index()].stats.own();
+            stats.hold.record(held);
+            stats.work_us.add_time(checkout.worked);
+            stats.transaction_us.add_time(checkout.in_transactions);
         }
         if self.clients.get(client).is_some() {
             self.clients.get_mut(client).holds = None;

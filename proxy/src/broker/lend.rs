@@ -96,6 +96,10 @@ impl Broker {
         if link.suspicion == Suspicion::ReadOnly {
             return self.ask_role(client, link);
         }
+        if self.is_to_be_weighed(&link) {
+            self.client_lets_go(client, &link);
+            return self.weigh(link);
+        }
         let silent = Self::is_silent(&mut link);
         link.rest();
         let now = clock::now();
@@ -160,7 +164,7 @@ impl Broker {
                 }
                 Ok(Err(_)) | Err(_) => Condition::Doubtful,
             };
-            broker.hand_back(link, condition);
+            broker.hand_back_weighed(link, condition).await;
         });
     }
 
@@ -202,7 +206,7 @@ impl Broker {
                 link.statements.clear();
             }
             link.traces.clear();
-            broker.hand_back(link, condition);
+            broker.hand_back_weighed(link, condition).await;
         });
     }
 
@@ -213,7 +217,7 @@ impl Broker {
         tokio::task::spawn_local(async move {
             let _keeper = keeper;
             let condition = grow_quiet(&mut link).await;
-            broker.hand_back(link, condition);
+            broker.hand_back_weighed(link, condition).await;
         });
     }
 
@@ -221,9 +225,11 @@ impl Broker {
     pub(super) fn hand_back(self: &Arc<Self>, mut link: Box<Link>, condition: Condition) {
         let server = link.server;
         let condition = match condition {
-            Condition::Clean if !link.is_clean() => Condition::Doubtful,
-            Condition::Clean if !Self::is_silent(&mut link) => Condition::Broken,
-            Condition::Clean | Condition::Doubtful | Condition::Broken => condition,
+            Condition::Clean | Condition::Worn if !link.is_clean() => Condition::Doubtful,
+            Condition::Clean | Condition::Worn if !Self::is_silent(&mut link) => Condition::Broken,
+            Condition::Clean | Condition::Worn | Condition::Doubtful | Condition::Broken => {
+                condition
+            }
         };
         link.rest();
         let mut inner = self.inner();
@@ -249,7 +255,7 @@ fn at_home(mut outcome: Option<Outcome>) -> Option<Outcome> {
 /// Waits until a server that was sent a cancel request has been delivered it and has proved quiet:
 /// PostgreSQL up to 15 delivers one request as two signals, and the second may hit the statement
 /// after the one that was meant.
-async fn grow_quiet(link: &mut Link) -> Condition {
+pub(super) async fn grow_quiet(link: &mut Link) -> Condition {
     if !link.facts.was_cancelled() {
         return Condition::Clean;
     }

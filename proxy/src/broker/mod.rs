@@ -21,6 +21,7 @@ mod present;
 mod role;
 mod unwound;
 mod warm;
+mod weigh;
 mod welcome;
 
 use std::collections::VecDeque;
@@ -54,6 +55,7 @@ use crate::pool_stats::{PoolStats, Stats};
 use crate::shared::{Guard, Lock};
 use crate::steering::Wish;
 use crate::strangers::Strangers;
+use crate::totals::Periods;
 use crate::twins::Twins;
 
 use decide::Queues;
@@ -91,6 +93,8 @@ pub(crate) struct Broker {
     /// The other proxies of the port, with `so_reuseport`.
     pub(crate) twins: OnceLock<Twins>,
     inner: Lock<Inner>,
+    /// What servers may have of memory, as of the present configuration.
+    memory: weigh::Memory,
     /// Statement texts of all clients.
     pub(crate) texts: Lock<Texts>,
     draining: AtomicU8,
@@ -145,6 +149,8 @@ pub(crate) struct Inner {
     pub(crate) unreachable: Option<Arc<OpenError>>,
     /// What is paused.
     pauses: maintain::Pauses,
+    /// What pools had done at the last moments that were kept.
+    pub(crate) periods: Periods,
     queues: Queues,
 }
 
@@ -231,6 +237,8 @@ pub(crate) struct Slot {
     pub(crate) facts: Option<Arc<Facts>>,
     /// Whether its link can come back.
     custody: Custody,
+    /// When it is asked how much memory it has; `None` while it is being opened.
+    scale: Option<weigh::Scale>,
 }
 
 /// Whether somebody has a server's link.
@@ -250,6 +258,7 @@ impl Broker {
         let mock = MockSecret::new(entropy.bytes().map_err(Error::Entropy)?);
         let seed = u64::from_ne_bytes(entropy.bytes().map_err(Error::Entropy)?);
         let limits = present.limits();
+        let memory = weigh::Memory::new(&present.config);
         let started = Instant::now();
         Ok(Arc::new(Self {
             config,
@@ -276,8 +285,10 @@ impl Broker {
                 held_too_long: HoldCounts::default(),
                 failover: Failover::default(),
                 pauses: maintain::Pauses::default(),
+                periods: Periods::begin(started),
                 queues: Queues::new(started),
             }),
+            memory,
             texts: Lock::default(),
             fleet: Lock::default(),
             draining: AtomicU8::new(0),

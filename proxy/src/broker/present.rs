@@ -65,7 +65,9 @@ impl Present {
             reserve_pool_size: config.reserve_pool_size,
             reserve_pool_timeout: config.reserve_pool_timeout,
             min_pool_size: config.min_pool_size,
+            size_rules: config.pool_limits.clone(),
             max_db_connections: config.max_db_connections,
+            max_user_connections: config.max_user_connections,
             max_server_connections: config.max_server_connections,
             query_wait_timeout: config.query_wait_timeout,
             server_lifetime: config.server_lifetime,
@@ -105,12 +107,14 @@ impl Broker {
             fresh.auth_query.clone_from(&before.auth_query);
         }
         let (limits, moved) = (fresh.limits(), fresh.leads_elsewhere(&before));
+        self.memory.set(&fresh.config);
         *self.present.lock() = Arc::new(fresh);
         self.keys.forget();
         let now = clock::now();
         let mut inner = self.inner();
         inner.set_limits(limits, now);
-        inner.classify_all(&self.present().config.queue_classes);
+        let classes = &self.present().config.queue_classes;
+        inner.classify_all(&before.config.queue_classes, classes);
         if moved {
             for pool in inner.pools_with_servers() {
                 inner.retire(pool, now);
@@ -126,6 +130,7 @@ impl Broker {
     pub(crate) fn give_servers_up(self: &Arc<Self>) {
         let mut limits = self.present().limits();
         limits.min_pool_size = 0;
+        limits.size_rules.iter_mut().for_each(|rule| rule.min_pool_size = None);
         let rest = limits.server_idle_timeout.unwrap_or(REST_MAX).min(REST_MAX);
         limits.server_idle_timeout = Some(rest);
         let mut inner = self.inner();

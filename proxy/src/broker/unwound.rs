@@ -96,7 +96,7 @@ impl Broker {
         let held = self.inner().clients.get_mut(client).holds.take();
         if let Some(facts) = held {
             self.inner().clients.set_state(client, ClientState::Idle);
-            facts.give_back();
+            facts.give_back(clock::now());
             let keeper = self.keeper_of_lost(facts);
             keeper.iter().for_each(|keeper| self.server_unwound(keeper));
         }

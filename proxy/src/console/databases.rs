@@ -47,6 +47,8 @@ pub(super) fn table(view: &View<'_>) -> Table {
     let mut table = Table::new(COLUMNS);
     for (name, counts) in databases(view) {
         let paused = u64::from(view.broker.is_database_paused(&name));
+        // Those of a user for whom there is no rule of its own.
+        let sizes = limits.sizes(&name, "");
         let read = config.upstream.readers.as_ref().zip(config.upstream.read_database(&name));
         let (hosts, port, database) = match read {
             Some((readers, database)) => {
@@ -60,9 +62,9 @@ pub(super) fn table(view: &View<'_>) -> Table {
             u64::from(port).into(),
             database.into(),
             Value::Null,
-            limits.pool_size.get().into(),
-            limits.min_pool_size.into(),
-            limits.reserve_pool_size.into(),
+            sizes.pool_size.get().into(),
+            sizes.min_pool_size.into(),
+            sizes.reserve_pool_size.into(),
             limits.server_lifetime.map_or(0, |life| life.as_secs()).into(),
             config.pool_mode.as_str().into(),
             Value::Null,

@@ -10,14 +10,19 @@
 
 mod access;
 mod act;
+mod classes;
 mod command;
+mod connections;
 mod databases;
 mod ends;
 mod fleet;
+mod holders;
+mod lists;
 mod mem;
 mod pools;
 mod show;
 mod statements;
+mod stats;
 mod table;
 
 use std::io;

@@ -11,7 +11,9 @@ use stent_wire::report::Report;
 
 use super::command::{CHANGES, unknown, upper};
 use super::table::{Table, text};
-use super::{databases, ends, fleet, mem, pools, statements};
+use super::{
+    classes, connections, databases, ends, fleet, holders, lists, mem, pools, statements, stats,
+};
 use crate::broker::Broker;
 
 /// What tables are made from.
@@ -33,6 +35,16 @@ pub(crate) struct Show {
 /// Every command.
 const SHOWS: &[Show] = &[
     Show {
+        name: "CLASSES",
+        about: "with queue_classes, who waits in each class, and what it got",
+        table: classes::table,
+    },
+    Show {
+        name: "CLIENTS",
+        about: "connections with clients: what each does, since when, and its server",
+        table: connections::clients,
+    },
+    Show {
         name: "DATABASES",
         about: "servers, clients and limits of each database, and whether it is paused",
         table: databases::table,
@@ -48,13 +60,32 @@ const SHOWS: &[Show] = &[
         table: fleet::table,
     },
     Show { name: "HELP", about: "this list", table: help },
+    Show {
+        name: "HOLDERS",
+        about: "who has the servers, longest first, and the last statement",
+        table: holders::table,
+    },
+    Show { name: "LISTS", about: "how many there are of everything", table: lists::table },
     Show { name: "MEM", about: "memory by what it is for, in bytes", table: mem::table },
     Show { name: "POOLS", about: "clients and servers of each pool", table: pools::table },
+    Show {
+        name: "SERVERS",
+        about: "connections with PostgreSQL: what each does, since when, and for whom",
+        table: connections::servers,
+    },
     Show {
         name: "STATEMENTS",
         about: "the busiest unnamed statements that servers keep, with statement_cache = all",
         table: statements::table,
     },
+    Show {
+        name: "STATS",
+        about: "what each database's pools have done: totals and averages of the last minutes",
+        table: stats::stats,
+    },
+    Show { name: "STATS_AVERAGES", about: "the averages of SHOW STATS", table: stats::averages },
+    Show { name: "STATS_TOTALS", about: "the totals of SHOW STATS", table: stats::totals },
+    Show { name: "TOTALS", about: "SHOW STATS of all databases together", table: stats::all },
     Show { name: "VERSION", about: "the version of Stent", table: version },
 ];
 

@@ -15,6 +15,7 @@ use super::Failed;
 use crate::broker::{Broker, Inner, PoolEntry};
 use crate::clients::ClientId;
 use crate::disconnects::Cause;
+use crate::pool_stats::add;
 
 impl Broker {
     /// A client that has proved itself gets its pool, where its database and user have room for it.
@@ -43,6 +44,7 @@ impl Broker {
             }
         }
         inner.clients.set_home(client, pool, Arc::clone(params));
+        add(&inner.entries[pool.index()].stats.own().logins, 1);
         inner.classify(client, &config.queue_classes);
         Ok(())
     }

@@ -203,6 +203,7 @@ impl Session {
                 }
             }
             b'N' => self.notice_down(link),
+            b'1' => add(&self.stats.server_parses, 1),
             _ => {}
         }
         let pass = link.ledger.backend(frame.tag, body.first().copied())?;

@@ -3,10 +3,10 @@
 //! Invariant: after a refused Query the client gets ReadyForQuery at once; after a refused message
 //! of the extended protocol everything up to its Sync is dropped and the Sync is answered.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use stent_contract::snapshot::HolderState;
-use stent_pool::{PoolId, Refusal};
+use stent_pool::{Cap, PoolId, Refusal};
 use stent_wire::frame::{Sender, frame_at};
 use stent_wire::report::reply::{TransactionStatus, put_ready_for_query};
 use stent_wire::report::{Report, SqlState};
@@ -74,10 +74,11 @@ impl Broker {
         if let Some(error) = self.inner().why_closed(pool) {
             detail.push_str(&format!(" The last attempt to open one failed: {error}."));
         }
-        Report::error(SqlState::TOO_MANY_CONNECTIONS, message).with_detail(detail).with_hint(
-            "End the transactions that hold the servers, or raise default_pool_size \
-             if all of them are at work.",
-        )
+        let hint = format!(
+            "End the transactions that hold the servers, or raise {} if all of them are at work.",
+            self.bound_of(pool).0
+        );
+        Report::error(SqlState::TOO_MANY_CONNECTIONS, message).with_detail(detail).with_hint(hint)
     }
 
     /// At the pace of the pool the client would wait in vain: it is told before it has waited.
@@ -91,30 +92,52 @@ impl Broker {
             forecast.as_secs_f64(),
             self.holders_detail(pool)
         );
-        Report::error(SqlState::TOO_MANY_CONNECTIONS, message).with_detail(detail).with_hint(
-            "Try again later; shorten what the holders do, or raise default_pool_size \
-             if PostgreSQL has room for it.",
-        )
+        let hint = format!(
+            "Try again later; shorten what the holders do, or raise {} if PostgreSQL has room for it.",
+            self.bound_of(pool).0
+        );
+        Report::error(SqlState::TOO_MANY_CONNECTIONS, message).with_detail(detail).with_hint(hint)
     }
 
-    /// Who has the servers of a pool, longest first, in one line.
+    /// What bounds a pool at present, by the name under which it can be raised; and how much it is,
+    /// where that is not the pool's own size.
+    fn bound_of(&self, pool: PoolId) -> (&'static str, Option<u32>) {
+        let inner = self.inner();
+        let (limits, held) = (inner.pools.limits(), inner.pools.held());
+        let most = |most: Option<NonZeroU32>| most.map(NonZeroU32::get);
+        match inner.pools.cap_reached(pool) {
+            None => ("default_pool_size", None),
+            Some(Cap::User) => ("max_user_connections", most(limits.max_user_connections)),
+            Some(Cap::Database) => ("max_db_connections", most(limits.max_db_connections)),
+            Some(Cap::All) => match most(limits.max_server_connections) {
+                Some(most) if held >= most => ("max_server_connections", Some(most)),
+                Some(_) | None => ("the share of fleet_budget", Some(held)),
+            },
+        }
+    }
+
+    /// Who has the servers of a pool, longest first, in one line; where a cap over several pools keeps
+    /// it from growing, who has those below that cap.
     fn holders_detail(&self, pool: PoolId) -> String {
         let (database, user) = self.names(pool);
         let census = self.inner().pools.census(pool, std::time::Instant::now());
-        let holders = self.holders_of(pool);
+        let cap = self.inner().pools.cap_reached(pool);
+        let holders = self.holders_of(pool, cap);
         let mut text = format!(
             "Pool {database}/{user}: {} of {} servers are held, {} clients are waiting.",
             census.lent, census.size_max, census.waiting
         );
+        if let (name, Some(most)) = self.bound_of(pool) {
+            text.push_str(&format!(" No more can be opened: {name} ({most}) is reached."));
+        }
         for holder in holders.iter().take(HOLDERS_NAMED_MAX) {
-            let state = match holder.state {
-                HolderState::Active => "active",
-                HolderState::IdleInTransaction => "idle in transaction",
-                HolderState::IdleInFailedTransaction => "idle in failed transaction",
-                HolderState::Idle => "idle",
-            };
+            let state = holder.state.in_words();
+            let (its_database, its_user) = (&holder.database, &holder.user);
+            let elsewhere = **its_database != *database || **its_user != *user;
+            let pool =
+                if elsewhere { format!(", pool {its_database}/{its_user}") } else { String::new() };
             text.push_str(&format!(
-                " Held by {} (application_name {:?}, backend pid {}) for {:.1} s, {state} for \
+                " Held by {} (application_name {:?}, backend pid {}{pool}) for {:.1} s, {state} for \
                  {:.1} s, last statement: {}.",
                 holder.client_addr,
                 holder.application_name,

@@ -279,6 +279,7 @@ impl Session {
         }
         let kept = self.broker.config.kept_statements();
         if self.mode == PoolMode::Session || kept == StatementCache::Off {
+            self.stats.count_named(frame.tag);
             return pass_untranslated(link, chunk, frame, splice);
         }
         if frame.tag == b'P' {
@@ -293,6 +294,9 @@ impl Session {
             b'D' => statements.describe(chunk, frame, splice),
             _ => statements.close(chunk, frame, splice),
         };
+        if let Translation::Done(_) = &translation {
+            self.stats.count_named(frame.tag);
+        }
         match translation {
             Translation::Done(Some(statement)) => {
                 link.facts.note_statement(statement.sql());

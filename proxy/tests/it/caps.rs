@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use stent_proxy::config::{SizeRule, Whom};
 use stent_testkit::Postgres;
 
 use super::raw::{Raw, field, query, startup};
@@ -71,4 +72,78 @@ async fn a_database_and_a_user_have_so_many_clients_and_no_more() {
         refused.is_none()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_pool_of_a_rule_has_the_sizes_of_the_rule_and_the_others_have_the_general_ones() {
+    let pg = Postgres::start().unwrap();
+    pg.sql("create role report login").unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = NonZeroU32::new(3).unwrap();
+        config.console_users = vec!["postgres".to_owned()];
+        let whom = Whom { user: Some("report".to_owned()), ..Whom::EVERYBODY };
+        let of_database = Whom { database: Some("postgres".to_owned()), ..Whom::EVERYBODY };
+        let rule = |whom, size| SizeRule {
+            whom,
+            pool_size: NonZeroU32::new(size),
+            min_pool_size: None,
+            reserve_pool_size: None,
+        };
+        config.pool_limits = vec![rule(whom, 1), rule(of_database, 2)];
+    });
+    let report = proxy.dsn("report", "postgres");
+    let (first, second) = (proxy.connect(&report).await.unwrap(), proxy.connect(&report).await);
+    let second = second.unwrap();
+    first.batch_execute("begin").await.unwrap();
+    let (a, b) = (proxy.client().await, proxy.client().await);
+    a.batch_execute("begin").await.unwrap();
+    b.batch_execute("begin").await.expect("others have two");
+    let waits = tokio::spawn(async move { second.batch_execute("select 1").await });
+    let waiting = |user: &str| {
+        let pools = proxy.snapshot().pools;
+        pools.iter().any(|pool| pool.user == user && pool.clients_waiting == 1)
+    };
+    until("the second to wait: one is the size", || waiting("report")).await;
+    first.batch_execute("commit").await.unwrap();
+    waits.await.unwrap().expect("it has been served");
+    let mut console = Raw::connect(&proxy);
+    console.send(&startup(&[("user", "postgres"), ("database", "stent")]));
+    console.until_ready();
+    console.send(&query("show databases"));
+    let said = console.until_ready();
+    let row = said.iter().find(|(tag, _)| *tag == b'D').map(|(_, body)| body.clone()).unwrap();
+    let values = String::from_utf8_lossy(&row).into_owned();
+    let sizes = ["\0\0\0\u{1}2", "\0\0\0\u{1}0", "\0\0\0\u{1}0"].concat();
+    assert!(values.contains(&sizes), "pool_size 2, no minimum, no reserve: {values:?}");
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_servers_over_all_databases_and_is_told_who_has_them() {
+    let pg = Postgres::start().unwrap();
+    pg.sql("create role app login").unwrap();
+    pg.sql("create database other").unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.max_user_connections = NonZeroU32::new(2);
+        config.query_wait_timeout = Some(Duration::from_millis(300));
+    });
+    let (here, there) = (proxy.dsn("app", "postgres"), proxy.dsn("app", "other"));
+    let (a, b) = (proxy.connect(&here).await.unwrap(), proxy.connect(&there).await.unwrap());
+    let c = proxy.connect(&there).await.unwrap();
+    a.batch_execute("begin").await.unwrap();
+    b.batch_execute("begin").await.unwrap();
+    let refused = c.batch_execute("select 1").await.unwrap_err();
+    assert_eq!(code(&refused), "53300");
+    let report = refused.as_db_error().unwrap();
+    let (detail, hint) = (report.detail().unwrap(), report.hint().unwrap());
+    assert!(detail.contains("max_user_connections (2) is reached"), "{detail}");
+    assert!(detail.contains("pool postgres/app"), "who holds them elsewhere: {detail}");
+    assert_eq!(detail.matches("Held by").count(), 2, "{detail}");
+    assert!(hint.contains("raise max_user_connections"), "{hint}");
+    proxy.client().await.batch_execute("select 1").await.expect("other users have theirs");
+    a.batch_execute("commit").await.unwrap();
+    c.batch_execute("begin").await.expect("the place is taken from the other database");
+    let count = "select count(*) from pg_stat_activity where usename = 'app'";
+    assert_eq!(pg.value(count).unwrap(), "2");
+    let ends = proxy.snapshot().disconnects;
+    assert!(ends.iter().any(|end| end.side == "server" && end.cause == "make_room"), "{ends:?}");
 }

@@ -69,6 +69,149 @@ async fn a_waiting_client_is_shown_with_the_time_that_it_has_waited() {
     assert!(wait.bytes().any(|digit| digit != b'0'), "{wait}");
 }
 
+/// PgBouncer's, of SHOW CLIENTS and SHOW SERVERS.
+const CONNECTION: &str = "type,user,database,replication,state,addr,port,local_addr,local_port,\
+                          connect_time,request_time,wait,wait_us,close_needed,ptr,link,remote_pid,tls,\
+                          application_name,prepared_statements,id";
+
+fn columns(row: &[(String, String)]) -> String {
+    row.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",")
+}
+
+#[tokio::test]
+async fn clients_and_servers_are_shown_with_whom_they_belong_to() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.console_users = vec!["ops".to_owned()];
+        config.default_pool_size = NonZeroU32::MIN;
+    });
+    let busy = proxy.client().await;
+    busy.batch_execute("set application_name to 'orders'; begin; select 1").await.unwrap();
+    let mut waiting = Raw::login(&proxy);
+    waiting.send(&query("select 2"));
+    let console = proxy.connect(&proxy.dsn("ops", "stent")).await.unwrap();
+    until("a client to wait", || proxy.snapshot().pools[0].clients_waiting == 1).await;
+    let (clients, servers) =
+        (rows(&console, "SHOW CLIENTS").await, rows(&console, "SHOW SERVERS").await);
+    assert_eq!(
+        (columns(&clients[0]), columns(&servers[0])),
+        (CONNECTION.into(), CONNECTION.into())
+    );
+    let of = |state: &str| clients.iter().find(|row| value(row, "state") == state).unwrap();
+    let (active, queued, server) = (of("active"), of("waiting"), &servers[0]);
+    assert_eq!(servers.len(), 1);
+    assert_eq!(value(active, "link"), value(server, "ptr"));
+    assert_eq!(value(server, "link"), value(active, "ptr"));
+    assert_eq!((value(server, "state"), value(server, "application_name")), ("active", "orders"));
+    let backend = busy.query_one("select pg_backend_pid()::text", &[]).await.unwrap();
+    assert_eq!(value(server, "remote_pid"), backend.get::<_, &str>(0));
+    assert_eq!((value(queued, "link"), value(active, "wait_us")), ("NULL", "0"));
+    let wait = format!("{}{}", value(queued, "wait"), value(queued, "wait_us"));
+    assert!(wait.bytes().any(|digit| digit != b'0'), "{wait}");
+    assert!(value(active, "connect_time").ends_with(" UTC"), "{active:?}");
+    busy.batch_execute("rollback").await.unwrap();
+    assert_eq!(waiting.tags(), "TDCZ");
+    until("the server to be idle", || proxy.snapshot().pools[0].servers_idle == 1).await;
+    let servers = rows(&console, "SHOW SERVERS").await;
+    assert_eq!((value(&servers[0], "state"), value(&servers[0], "link")), ("idle", "NULL"));
+}
+
+#[tokio::test]
+async fn holders_are_shown_longest_first_and_without_literals() {
+    let pg = Postgres::start().unwrap();
+    let proxy = with_console(&pg);
+    let (first, second) = (proxy.client().await, proxy.client().await);
+    first.batch_execute("begin; select 'secret'").await.unwrap();
+    second.batch_execute("begin; select 2").await.unwrap();
+    let console = proxy.connect(&proxy.dsn("ops", "stent")).await.unwrap();
+    let holders = rows(&console, "SHOW HOLDERS").await;
+    let shown: Vec<_> = holders.iter().map(|row| value(row, "last_statement")).collect();
+    assert_eq!(shown, ["begin; select ?", "begin; select ?"]);
+    assert!(holders.iter().all(|row| value(row, "state") == "idle in transaction"), "{holders:?}");
+    let ids: Vec<u64> =
+        holders.iter().map(|row| value(row, "client_id").parse().unwrap()).collect();
+    assert!(ids[0] < ids[1], "{ids:?}");
+    drop(second);
+}
+
+#[tokio::test]
+async fn stats_add_up_what_clients_have_done_under_pgbouncers_columns() {
+    let pg = Postgres::start().unwrap();
+    let proxy = with_console(&pg);
+    let client = proxy.client().await;
+    client.batch_execute("begin; select pg_sleep(0.02)").await.unwrap();
+    // Silence in a transaction is no work.
+    pg.value("select pg_sleep(0.05)").unwrap();
+    client.batch_execute("commit").await.unwrap();
+    // Kept, for a driver closes what it has let go of at a moment of its own.
+    let statement = client.prepare("select $1::int").await.unwrap();
+    for _ in 0..3 {
+        client.query(&statement, &[&1]).await.unwrap();
+    }
+    until("the server to be back", || proxy.snapshot().pools[0].servers_idle == 1).await;
+    let console = proxy.connect(&proxy.dsn("ops", "stent")).await.unwrap();
+    let stats = rows(&console, "SHOW STATS").await;
+    let wanted = "database,total_server_assignment_count,total_xact_count,total_query_count,\
+                  total_received,total_sent,total_xact_time,total_query_time,total_wait_time,\
+                  total_client_parse_count,total_server_parse_count,total_bind_count,\
+                  total_client_login_count,avg_server_assignment_count,avg_xact_count,\
+                  avg_query_count,avg_recv,avg_sent,avg_xact_time,avg_query_time,avg_wait_time,\
+                  avg_client_parse_count,avg_server_parse_count,avg_bind_count,\
+                  avg_client_login_count";
+    assert_eq!((stats.len(), columns(&stats[0])), (1, wanted.to_owned()));
+    let total = |name: &str| value(&stats[0], &format!("total_{name}")).parse::<u64>().unwrap();
+    let totals = proxy.snapshot().pools[0].totals;
+    assert_eq!(total("xact_count"), totals.transactions);
+    assert_eq!(total("query_count"), totals.queries);
+    assert_eq!((total("received"), total("sent")), (totals.received_bytes, totals.sent_bytes));
+    assert_eq!(total("server_assignment_count"), totals.checkouts);
+    assert_eq!((total("client_parse_count"), total("bind_count")), (1, 3));
+    assert_eq!(total("server_parse_count"), 1);
+    assert_eq!(total("client_login_count"), 1);
+    let (transactions, work) = (total("xact_time"), total("query_time"));
+    assert!(work >= 20_000, "it slept that long: {work}");
+    assert!(transactions >= work + 50_000, "and was silent that long: {transactions} {work}");
+    let parts = [
+        ("SHOW STATS_TOTALS", "xact_time", transactions),
+        ("SHOW STATS_TOTALS", "query_count", totals.queries),
+    ];
+    for (show, column, wanted) in parts {
+        let row = &rows(&console, show).await[0];
+        assert_eq!(value(row, column), wanted.to_string(), "{show}");
+    }
+    let averages = &rows(&console, "SHOW STATS_AVERAGES").await[0];
+    let for_one: u64 = value(averages, "xact_time").parse().unwrap();
+    assert_eq!(for_one, transactions / totals.transactions);
+    let all = rows(&console, "SHOW TOTALS").await;
+    let names: Vec<_> = all.iter().map(|row| value(row, "name")).collect();
+    assert_eq!(
+        (names[0], names[12]),
+        ("total_server_assignment_count", "avg_server_assignment_count")
+    );
+    let ps = all.iter().find(|row| value(row, "name") == "total_ps_bind_count").unwrap();
+    assert_eq!(value(ps, "value"), "3");
+}
+
+#[tokio::test]
+async fn lists_count_what_there_is() {
+    let pg = Postgres::start().unwrap();
+    let proxy = with_console(&pg);
+    let (busy, _idle) = (proxy.client().await, proxy.client().await);
+    busy.batch_execute("begin; select 1").await.unwrap();
+    let console = proxy.connect(&proxy.dsn("ops", "stent")).await.unwrap();
+    let lists = rows(&console, "SHOW LISTS").await;
+    let names: Vec<_> = lists.iter().map(|row| value(row, "list")).collect();
+    let wanted = "databases users peers pools peer_pools free_clients used_clients login_clients \
+                  free_servers used_servers dns_names dns_zones dns_queries dns_pending";
+    assert_eq!(names.join(" "), wanted);
+    let of = |list: &str| {
+        let row = lists.iter().find(|row| value(row, "list") == list).unwrap();
+        value(row, "items").parse::<u32>().unwrap()
+    };
+    assert_eq!((of("databases"), of("pools"), of("used_servers")), (1, 1, 1));
+    assert!((2..=3).contains(&of("used_clients")), "the console's own may be among them");
+}
+
 #[tokio::test]
 async fn a_user_that_is_not_named_is_turned_away_after_its_proof() {
     let pg = Postgres::start().unwrap();

@@ -112,7 +112,7 @@ async fn short_transactions_one_after_the_other_are_no_long_one_also_in_session_
 async fn a_rule_for_others_leaves_a_client_alone() {
     let pg = Postgres::start().unwrap();
     let mut others = rule(Hold::IdleInTransaction, Stage::Warn, 1);
-    others.application_name = Some("others".to_owned());
+    others.whom.application_name = Some("others".to_owned());
     let all = rule(Hold::Query, Stage::Warn, 1);
     let proxy = Proxy::start(&pg, limited(vec![others, all]));
     let client = proxy.client().await;

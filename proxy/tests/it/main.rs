@@ -46,4 +46,5 @@ mod tls;
 mod twins;
 mod unasked;
 mod vanish;
+mod weigh;
 mod workers;

@@ -162,3 +162,46 @@ fn a_parse_behind_a_redefinition_is_not_answered_from_a_statement_of_before() {
     let tags: String = said.iter().map(|(tag, _)| char::from(*tag)).collect();
     assert_eq!(tags, "1tTZ", "{said:?}");
 }
+
+/// What PostgreSQL has to say at a Parse, it says at each: also where the server has the statement
+/// because it was brought there for a Bind, when nobody heard that.
+#[test]
+fn what_postgresql_says_of_a_text_is_said_at_each_parse_of_it() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = std::num::NonZeroU32::new(1).unwrap();
+        config.max_prepared_statements = 2;
+    });
+    let (mut a, mut b) = (Raw::login(&proxy), Raw::login(&proxy));
+    let wordy = format!("select 1 as {}", "x".repeat(70));
+    a.send(&[parse("s", &wordy), sync()].concat());
+    assert_eq!(a.tags(), "N1Z");
+    for (name, sql) in [("t", "select 2"), ("u", "select 3")] {
+        a.send(&[parse(name, sql), bind(name), execute(), sync()].concat());
+        assert_eq!(a.tags(), "12DCZ");
+    }
+    a.send(&[bind("s"), execute(), sync()].concat());
+    assert_eq!(a.tags(), "2DCZ", "brought back without a word");
+    b.send(&[parse("s", &wordy), sync()].concat());
+    assert_eq!(b.tags(), "N1Z");
+}
+
+/// A client may have several names for a text, of which PostgreSQL is told one: an error of a Bind is
+/// about the name that was bound.
+#[test]
+fn an_error_of_a_bind_has_the_name_that_was_bound() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |_| {});
+    let mut client = Raw::login(&proxy);
+    for name in ["a", "b"] {
+        client.send(&[parse(name, "select $1::int"), sync()].concat());
+        assert_eq!(client.tags(), "1Z");
+    }
+    for name in ["a", "b", "a"] {
+        client.send(&[bind(name), sync()].concat());
+        let (tag, body) = client.until_ready().remove(0);
+        assert_eq!((tag, field(&body, b'C').as_str()), (b'E', "08P01"));
+        let text = field(&body, b'M');
+        assert!(text.contains(&format!("prepared statement \"{name}\"")), "{text}");
+    }
+}

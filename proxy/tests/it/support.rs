@@ -65,7 +65,9 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         reserve_pool_size: 0,
         reserve_pool_timeout: None,
         min_pool_size: 0,
+        pool_limits: Vec::new(),
         max_db_connections: None,
+        max_user_connections: None,
         max_server_connections: None,
         fleet: None,
         workers: workers(),
@@ -76,6 +78,8 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         query_wait_timeout: Some(Duration::from_secs(60)),
         server_lifetime: None,
         server_max_uses: None,
+        server_max_memory: None,
+        server_memory_interval: Duration::from_secs(60),
         hold_limits: Vec::new(),
         queue_classes: Default::default(),
         server_idle_timeout: None,
@@ -250,6 +254,9 @@ const ASLEEP: &str = "select count(*) from pg_stat_activity \
 /// A client sleeps on its server until its own cancel request has ended that.
 pub(crate) async fn cancel_its_sleep(client: &Client, pg: &Postgres) {
     let token = client.cancel_token();
+    // An error is sent before the backend says that the statement is over: the one before may still
+    // be seen there.
+    until("the sleep before to be over", || pg.value(ASLEEP).unwrap() == "0").await;
     let cancel = async {
         // PostgreSQL is asked, for the proxy may know of the statement before it runs.
         until("it to run", || pg.value(ASLEEP).unwrap() == "1").await;

@@ -7,6 +7,7 @@ must give; the healthy twins do the same work and let go of it.
 
 import collections
 import http.server
+import logging
 import math
 import os
 import sched
@@ -55,6 +56,23 @@ def subscribe(number):
     """Each request subscribes and never leaves."""
     seen = bytearray(SIZE)
     listeners.append(lambda: seen[0] + number)
+
+
+log = logging.getLogger("api")
+log.propagate = False
+
+
+def add_handler(number):
+    """Each request adds a handler: what grows is allocated in the lines of a library."""
+    log.addHandler(logging.StreamHandler())
+
+
+records = []
+
+
+def keep_records(number):
+    """Each request leaves many small objects."""
+    records.append([object() for _ in range(SIZE // 16)])
 
 
 # --- Twins -------------------------------------------------------------------------------------
@@ -109,6 +127,8 @@ KINDS = {
     "timer": watch_upload,
     "buffer": keep_upload,
     "listener": subscribe,
+    "handler": add_handler,
+    "records": keep_records,
     "cache": cache_result,
     "warm_up": warm_up,
     "sawtooth": gather,

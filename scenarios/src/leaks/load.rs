@@ -21,6 +21,7 @@ const DEBT_MAX: Duration = Duration::from_secs(1);
 /// The stream; dropping it ends it.
 #[derive(Debug)]
 pub struct Pace {
+    served: Arc<AtomicU64>,
     failed: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
@@ -28,9 +29,15 @@ pub struct Pace {
 impl Pace {
     /// Starts it.
     pub fn start(address: SocketAddr, per_second: f64, period: Option<Duration>) -> Self {
-        let failed = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(pace(address, per_second, period, Arc::clone(&failed)));
-        Self { failed, task }
+        let (served, failed) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let counts = [Arc::clone(&served), Arc::clone(&failed)];
+        let task = tokio::spawn(pace(address, per_second, period, counts));
+        Self { served, failed, task }
+    }
+
+    /// Requests that were answered.
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// Requests that failed.
@@ -45,7 +52,12 @@ impl Drop for Pace {
     }
 }
 
-async fn pace(address: SocketAddr, rate: f64, period: Option<Duration>, failed: Arc<AtomicU64>) {
+async fn pace(
+    address: SocketAddr,
+    rate: f64,
+    period: Option<Duration>,
+    [served, failed]: [Arc<AtomicU64>; 2],
+) {
     let mut client = Client::new(address, LIMIT);
     let started = Instant::now();
     let (mut last, mut owed) = (started, 0.0);
@@ -57,9 +69,8 @@ async fn pace(address: SocketAddr, rate: f64, period: Option<Duration>, failed: 
         owed += elapsed * rate * swing(now - started, period);
         while owed >= 1.0 {
             owed -= 1.0;
-            if client.get("/").await.is_err() {
-                failed.fetch_add(1, Ordering::Relaxed);
-            }
+            let count = if client.get("/").await.is_ok() { &served } else { &failed };
+            count.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

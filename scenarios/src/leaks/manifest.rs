@@ -40,7 +40,8 @@ pub struct Manifest {
 pub struct App {
     /// Below `scenarios/leaks`; with a `package.json` its packages are installed first.
     pub folder: String,
-    /// The command; its program is looked for among the application's own packages first.
+    /// The command; its program is looked for among the application's own packages first, or, with a
+    /// `Cargo.toml`, beside this program.
     pub command: Vec<String>,
     /// The line of its output that ends with its `address:port` begins with this.
     pub ready_line: String,

@@ -7,6 +7,7 @@
 
 pub mod load;
 pub mod manifest;
+pub mod record;
 pub mod run;
 pub mod table;
 

@@ -110,6 +110,8 @@ pub fn start_app(manifest: &Manifest, case: &Case) -> Result<(Process, SocketAdd
     let (name, arguments) = manifest.app.command.split_first().context("an empty command")?;
     let program = if folder.join("package.json").is_file() && name != "node" {
         Installed::ensure(&folder)?.program(name)
+    } else if folder.join("Cargo.toml").is_file() {
+        rig::beside(name)?
     } else {
         name.into()
     };

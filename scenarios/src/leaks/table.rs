@@ -43,7 +43,8 @@ fn misnamed(wanted: &str, file: Option<&str>, attribution: Option<&Attribution>)
     let Some(first) = attribution.frames.first() else {
         return Some(format!("named nothing: {}", attribution.note));
     };
-    if first.function != wanted {
+    // With or without the modules around it.
+    if first.function.rsplit("::").next() != Some(wanted) {
         return Some(format!("named {} and not {wanted}", first.function));
     }
     let file = file.filter(|file| !first.file.ends_with(*file))?;
@@ -66,7 +67,8 @@ impl Row {
                 let file = frame.file.rsplit('/').next().unwrap_or_default();
                 let via = frame.via.iter().take(3).map(|via| via.split(" /").next().unwrap_or(via));
                 let via: Vec<&str> = via.collect();
-                format!("`{} {file}{line}` < {}", frame.function, via.join(" < "))
+                let via: String = via.iter().map(|via| format!(" < {via}")).collect();
+                format!("`{} {file}{line}`{via}", frame.function)
             }
             (None, Some(found)) => found.note.clone(),
             (None, None) => "–".to_owned(),

@@ -14,6 +14,7 @@ mod healthy;
 mod leaky;
 mod live;
 mod plan;
+pub mod recordings;
 pub mod report;
 pub mod score;
 mod stent;

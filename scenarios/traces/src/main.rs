@@ -1,15 +1,17 @@
-//! `stent-traces`: scores detectors on labelled traces, or writes a trace as CSV.
+//! `stent-traces`: scores detectors on labelled traces and recordings, or writes a trace as CSV.
 //!
 //! Owns: the command line. Invariant: the seeds are printed with the figures.
 
 use std::ops::Range;
 use std::process::ExitCode;
 
+use stent_traces::recordings::Recording;
 use stent_traces::{CountScore, FAMILIES, report};
 
 const USAGE: &str = "usage: stent-traces score FROM..UNTIL [--alone]
        stent-traces counts FROM..UNTIL
        stent-traces wrong FROM..UNTIL
+       stent-traces score-recordings FOLDER
        stent-traces csv FAMILY SEED
        stent-traces families";
 
@@ -30,6 +32,13 @@ fn main() -> ExitCode {
             let Some(seeds) = range(seeds) else { return usage() };
             print!("{}", report::wrong(seeds));
         }
+        ["score-recordings", folder] => match recordings(folder) {
+            Ok(recordings) => print!("{}", stent_traces::recordings::table(&recordings)),
+            Err(error) => {
+                eprintln!("stent-traces: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
         ["csv", name, seed] => {
             let family = FAMILIES.iter().find(|family| family.name == *name);
             let (Some(family), Ok(seed)) = (family, seed.parse()) else { return usage() };
@@ -39,6 +48,22 @@ fn main() -> ExitCode {
         _ => return usage(),
     }
     ExitCode::SUCCESS
+}
+
+/// The recordings in a folder, by name.
+fn recordings(folder: &str) -> Result<Vec<Recording>, String> {
+    let wrong = |error: std::io::Error| format!("{folder}: {error}");
+    let files = std::fs::read_dir(folder).map_err(wrong)?;
+    let mut paths = files.map(|file| file.map(|file| file.path())).collect::<Result<Vec<_>, _>>();
+    if let Ok(paths) = &mut paths {
+        paths.sort();
+    }
+    let read = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(&path).map_err(wrong)?;
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
+        Recording::parse(&name.unwrap_or_default(), &text)
+    };
+    paths.map_err(wrong)?.into_iter().map(read).collect()
 }
 
 fn usage() -> ExitCode {

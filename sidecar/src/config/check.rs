@@ -23,6 +23,8 @@ pub(crate) fn all(
     problems: &mut Problems,
 ) {
     sizes(settings, problems);
+    super::pools::check(settings, problems);
+    server_memory(settings, problems);
     socket_path(settings, problems);
     listeners(settings, problems);
     admin_ports(role, settings, problems);
@@ -34,6 +36,7 @@ pub(crate) fn all(
             upstream_loop(settings, upstream, problems);
             super::check_fleet::all(settings, upstream, problems);
             super::readers::check(settings, problems);
+            super::python::check(settings, problems);
         }
         Role::Agent | Role::Probe => {}
     }
@@ -58,6 +61,7 @@ fn sizes(settings: &Settings, problems: &mut Problems) {
     }
     let caps = [
         ("max_db_connections", &settings.max_db_connections),
+        ("max_user_connections", &settings.max_user_connections),
         ("max_server_connections", &settings.max_server_connections),
     ];
     for (name, most) in caps.into_iter().filter(|(_, most)| most.is_sound() && size.is_sound()) {
@@ -68,6 +72,19 @@ fn sizes(settings: &Settings, problems: &mut Problems) {
                 format!("lower default_pool_size or raise {name}"),
             );
         }
+    }
+}
+
+/// Below what a session has from the start each server would be replaced as soon as it is asked.
+fn server_memory(settings: &Settings, problems: &mut Problems) {
+    const LEAST: u64 = 4 << 20;
+    let most = &settings.server_max_memory;
+    if most.is_sound() && most.value.0.is_some_and(|most| most < LEAST) {
+        problems.add(
+            &most.origin,
+            "server_max_memory is under 4 MiB, and a session of PostgreSQL begins with about 2",
+            "write 0, or much more, such as 64MiB",
+        );
     }
 }
 

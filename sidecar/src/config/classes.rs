@@ -4,9 +4,9 @@
 
 use std::num::NonZeroU16;
 
-use stent_proxy::config::{CLASSES_MAX, Class, ClassRule, QueueClasses};
+use stent_proxy::config::{CLASSES_MAX, Class, ClassRule, QueueClasses, Whom};
 
-use super::hold::{show_selector, split};
+use super::hold::{show_whom, split};
 use super::value::{KeyType, TomlShape};
 
 /// The most rules.
@@ -54,9 +54,7 @@ impl KeyType for Classes {
         for rule in rules {
             let at = usize::from(rule.class.0);
             let mut words = vec![names[at].clone()];
-            words.extend(show_selector("database", &rule.database));
-            words.extend(show_selector("user", &rule.user));
-            words.extend(show_selector("application_name", &rule.application_name));
+            words.extend(show_whom(&rule.whom));
             if !std::mem::replace(&mut shown[at], true) && at > 0 && weights[at].get() > 1 {
                 words.push(format!("weight={}", weights[at]));
             }
@@ -89,29 +87,22 @@ fn parse_rule(
         Ok(small) if number < CLASSES_MAX => Class(small),
         _ => return Err(format!("has more than {CLASSES_MAX} classes, {USUAL_NAME} included")),
     };
-    let (database, user, application_name) = (None, None, None);
-    let mut rule = ClassRule { class, database, user, application_name };
+    let mut whom = Whom::EVERYBODY;
     for word in words {
         let (key, value) = word.split_once('=').unwrap_or((&word, ""));
         let value = value.trim_matches('"');
-        let selector = match key {
-            "database" => &mut rule.database,
-            "user" => &mut rule.user,
-            "application_name" => &mut rule.application_name,
-            "weight" if weights[number].is_some() => {
-                return Err(format!("has two weights of the class {name}"));
-            }
-            "weight" => {
-                weights[number] = Some(weight(value)?);
-                continue;
-            }
-            _ => return Err(format!("has {word:?}, which is no selector and no weight")),
-        };
-        *selector = Some(value.to_owned());
+        if let Some(selector) = whom.selector_mut(key) {
+            *selector = Some(value.to_owned());
+        } else if key != "weight" {
+            return Err(format!("has {word:?}, which is no selector and no weight"));
+        } else if weights[number].is_some() {
+            return Err(format!("has two weights of the class {name}"));
+        } else {
+            weights[number] = Some(weight(value)?);
+        }
     }
-    let for_all = rule.database.is_none() && rule.user.is_none() && rule.application_name.is_none();
-    match (for_all, class) {
-        (false, _) => classes.rules.push(rule),
+    match (whom.is_everybody(), class) {
+        (false, _) => classes.rules.push(ClassRule { class, whom }),
         (true, Class::USUAL) => {}
         (true, _) => {
             let why = "say whom by database=, user= or application_name=";

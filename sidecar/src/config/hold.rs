@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use stent_proxy::config::{Hold, HoldRule, Stage};
+use stent_proxy::config::{Hold, HoldRule, Stage, Whom};
 
 use super::keys::Settings;
 use super::value::{KeyType, TomlShape};
@@ -65,13 +65,7 @@ fn parse_rule(text: &str) -> Result<HoldRule, String> {
     for word in words {
         let (name, value) = word.split_once('=').unwrap_or((&word, ""));
         let value = value.trim_matches('"');
-        let selector = match name {
-            "database" => Some(&mut rule.database),
-            "user" => Some(&mut rule.user),
-            "application_name" => Some(&mut rule.application_name),
-            _ => None,
-        };
-        if let Some(selector) = selector {
+        if let Some(selector) = rule.whom.selector_mut(name) {
             *selector = Some(value.to_owned());
             continue;
         }
@@ -105,12 +99,7 @@ fn in_order(rule: &HoldRule) -> Result<(), String> {
 
 fn show_rule(rule: &HoldRule) -> String {
     let mut words = vec![rule.hold.as_str().to_owned()];
-    let selectors = [
-        ("database", &rule.database),
-        ("user", &rule.user),
-        ("application_name", &rule.application_name),
-    ];
-    words.extend(selectors.into_iter().filter_map(|(name, value)| show_selector(name, value)));
+    words.extend(show_whom(&rule.whom));
     for stage in Stage::ALL {
         if let Some(age) = rule.stages[stage as usize] {
             words.push(format!("{}={}", stage.as_str(), age.as_secs_f64()));
@@ -119,12 +108,18 @@ fn show_rule(rule: &HoldRule) -> String {
     words.join(" ")
 }
 
-/// `name=value`, with quotes where it needs them; `None` without a value.
-pub(super) fn show_selector(name: &str, value: &Option<String>) -> Option<String> {
-    let value = value.as_ref()?;
+/// Each of its selectors as a word.
+pub(super) fn show_whom(whom: &Whom) -> impl Iterator<Item = String> {
+    whom.selectors()
+        .into_iter()
+        .filter_map(|(name, value)| Some(show_selector(name, value.as_ref()?)))
+}
+
+/// `name=value`, with quotes where it needs them.
+fn show_selector(name: &str, value: &str) -> String {
     let plain = value.chars().all(|letter| !letter.is_whitespace() && letter != ',');
     let quote = if plain && !value.is_empty() { "" } else { "\"" };
-    Some(format!("{name}={quote}{value}{quote}"))
+    format!("{name}={quote}{value}{quote}")
 }
 
 /// The rules of `hold_limits`, and behind them PgBouncer's timeouts for everybody else. A rule
@@ -138,12 +133,7 @@ pub(super) fn rules(settings: &Settings) -> Vec<HoldRule> {
     ];
     for (hold, timeout) in timeouts {
         let Some(timeout) = timeout else { continue };
-        let for_all = |rule: &&mut HoldRule| {
-            rule.hold == hold
-                && rule.database.is_none()
-                && rule.user.is_none()
-                && rule.application_name.is_none()
-        };
+        let for_all = |rule: &&mut HoldRule| rule.hold == hold && rule.whom.is_everybody();
         match rules.iter_mut().find(for_all) {
             Some(rule) => {
                 let close = &mut rule.stages[Stage::Close as usize];

@@ -17,8 +17,9 @@ use super::heap::{HeapPages, MetricSelector};
 use super::hold::HoldRules;
 use super::lookup::{LookupSql, OptionalName};
 use super::passwords::PasswordSources;
+use super::pools::PoolRules;
 use super::problem::Origin;
-use super::publish::{Dimensions, EndpointUrl, Namespace, Region};
+use super::publish::{Dimensions, EndpointUrl, Namespace, Region, VariableName};
 use super::raw::Raw;
 use super::readers::ReaderHosts;
 use super::value::{
@@ -251,8 +252,12 @@ keys! {
         "Servers that a pool may have beyond default_pool_size for clients that have waited for reserve_pool_timeout, below all other limits. They are the first to be closed: as soon as one comes back and nobody waits.";
     reserve_pool_timeout: Timeout = "5", "seconds", Proxy, Public,
         "How long a client waits before it may have one of those; 0: there is no reserve.";
+    pool_limits: PoolRules = "", "servers", Proxy, Public,
+        "Pools with sizes of their own, as rules with commas between them: whose (database=, user=), then pool_size=, min_pool_size=, reserve_pool_size=. The first rule that fits a pool counts, so special rules come first; what it leaves out is default_pool_size, min_pool_size, reserve_pool_size. Example: database=shop user=report pool_size=2 reserve_pool_size=1, database=shop pool_size=40.";
     max_db_connections: Option<NonZeroU32> = "0", "servers", Proxy, Public,
         "The most connections to one database, over all users, those that listen for clients included; 0: no limit.";
+    max_user_connections: Option<NonZeroU32> = "0", "servers", Proxy, Public,
+        "The most connections of one user, over all databases, those that listen for clients included; 0: no limit. Where it is reached, idle connections of the user to other databases make room, and the next free place is for its client that has waited longest.";
     max_server_connections: Option<NonZeroU32> = "0", "servers", Proxy, Public,
         "The most connections to all databases together; 0: no limit. Where it is reached, idle connections of other databases make room, and the next free place is for the client that has waited longest.";
     fleet_budget: Switch = "off", "", Proxy, Public,
@@ -279,6 +284,10 @@ keys! {
         "Age at which a server is replaced once it is free; 0: each server is used once. The last tenth of it is drawn for each server, and where there is room for both the new one is opened before the old one is closed.";
     server_max_uses: Option<NonZeroU32> = "0", "checkouts", Proxy, Public,
         "How many times a server is lent before it is replaced in the same way, for a backend whose memory grows with use; 0: without end.";
+    server_max_memory: Size = "0", "bytes", Proxy, Public,
+        "How much memory a server's process may have for its session before it is replaced in the same way; 0: nobody asks. It is what pg_backend_memory_contexts adds up to, which from PostgreSQL 15 on users with the role pg_read_all_stats may see (GRANT pg_read_all_stats TO app; in 14 superusers only); on the servers of others it has no effect.";
+    server_memory_interval: Interval = "60", "seconds", Proxy, Public,
+        "How often a server is asked for it at the most: as it comes back, while nobody waits and another is free or the pool is full; at the latest after five times as long it is asked in any case.";
     server_idle_timeout: Timeout = "600", "seconds", Proxy, Public,
         "Idle time after which a server is closed, and the listening connection after its last client; 0: never.";
     server_check_delay: Seconds = "30", "seconds", Proxy, Public,
@@ -303,6 +312,16 @@ keys! {
         "How long `stent run` waits for the proxy to reach its database before it starts the command all the same; 0: not at all.";
     shutdown_timeout: Timeout = "28", "seconds", Supervisor, Public,
         "How long after SIGTERM what still runs is killed; keep it under the stop timeout of what runs stent (30 seconds in ECS); 0: never.";
+    heap_python: OptionalPath = "", "", Supervisor, Public,
+        "The folder of Stent's module for Python: /usr/share/stent/python in the image. `stent run` puts it first on the command's PYTHONPATH and sets STENT_HEAP=on, so that a Python program serves its heap when it is asked (attribution); to any other program it is nothing. Empty: neither is done.";
+    rejuvenate: Switch = "off", "", Supervisor, Public,
+        "Restart the command of `stent run` before it meets its memory limit: when the agent's verdict on it is leak and the early end of the forecast is inside rejuvenate_margin. Open transactions finish first (for 10 seconds at the most; new ones wait), then the command gets SIGTERM and, at shutdown_timeout, SIGKILL, and is started again. Logged with the forecast, counted, and alarmed.";
+    rejuvenate_margin: PositiveSeconds = "900", "seconds", Supervisor, Public,
+        "How near the early end of the forecast (an 80 % interval) must be.";
+    sibling_drain: Seconds = "0", "seconds", All, Public,
+        "For tasks that are one of several behind something that routes by /readyz: how long it says 503 before a target is looked into (attribution) or the command is restarted (rejuvenate), so that newcomers go to siblings; it says 503 until that is over. Not in an ECS service whose load balancer asks /readyz: ECS replaces tasks that are found unhealthy. 0: there are no siblings.";
+    rejuvenate_interval: PositiveSeconds = "3600", "seconds", Supervisor, Public,
+        "The shortest life of the command that is ended so: there is at most one restart in this time.";
     // The agent.
     targets: Targets = "", "", Agent, Public,
         "Processes to watch: command names, process ids, or name=id. `stent run` adds its command. container:name is a container of the ECS task whose processes cannot be seen (without pidMode): its memory is what the task metadata endpoint says.";
@@ -310,6 +329,8 @@ keys! {
         "Time between readings.";
     memory_limit: Size = "0", "bytes", Agent, Public,
         "Memory at which a target ends; 0: what its cgroup says.";
+    build_variable: VariableName = "", "", Agent, Public,
+        "The variable in a target's own environment that names its build, such as GIT_SHA: a new value is a new revision, not a restart, and where the one before settled is a known level. Only this variable is looked for. Empty: the ECS task's family and revision.";
     heap_metrics_url: HeapPages = "", "", Agent, Public,
         "Pages of metrics (Prometheus or OpenMetrics) on which targets say how large their heaps are: http://host:port/path for the first target, name=http://... for another. Without one the socket of stent-heap is asked, where the target serves it. A heap that stays flat while memory grows is a leak of native code.";
     heap_metric: MetricSelector = "", "bytes", Agent, Public,

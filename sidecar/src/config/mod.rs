@@ -24,9 +24,11 @@ pub mod keys;
 pub mod lookup;
 pub mod passwords;
 mod percent;
+mod pools;
 mod print;
 pub mod problem;
 pub mod publish;
+pub(crate) mod python;
 pub mod raw;
 mod readers;
 pub mod reference;
@@ -37,6 +39,7 @@ mod users;
 pub mod value;
 mod variables;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use address::Address;
@@ -70,6 +73,15 @@ pub struct Logging {
     pub format: LogFormat,
 }
 
+/// When a command that leaks is restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejuvenation {
+    /// The early end of the forecast is nearer than this.
+    pub margin: Duration,
+    /// And it has been running for this long.
+    pub interval: Duration,
+}
+
 /// A configuration without a problem.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -85,6 +97,12 @@ pub struct Loaded {
     pub ready_timeout: Duration,
     /// How long a shutdown may take; `None`: for ever.
     pub shutdown_timeout: Option<Duration>,
+    /// When `stent run` restarts its command before the command's memory limit; `None`: never.
+    pub rejuvenation: Option<Rejuvenation>,
+    /// How long siblings get to take newcomers over before something is done to a target.
+    pub sibling_drain: Duration,
+    /// The folder of Stent's module for Python, for the command of `stent run`.
+    pub heap_python: Option<PathBuf>,
     /// How clients reach and enter the proxy, where there is one.
     pub clients: Option<ClientAccess>,
     /// What was not acted on, one sentence each.
@@ -161,12 +179,26 @@ pub fn load_with(
         return Err(problems);
     }
     warnings.extend(check_auth::warnings(role, &settings, upstream.database.as_ref(), &rules));
+    warnings.extend(ecs_replaces(&settings, variables));
     let clients = resolve::Clients { users: &users, rules };
     let mut loaded = resolve::loaded(role, raw, settings, upstream, clients, variables, warnings);
     if let Some(proxy) = &mut loaded.proxy {
         proxy.server_passwords = passwords;
     }
     Ok(loaded)
+}
+
+/// In ECS `/readyz` may be what a service's load balancer asks.
+fn ecs_replaces(settings: &Settings, variables: &Variables) -> Option<String> {
+    let setting = &settings.sibling_drain;
+    let in_ecs = variables.contains_key("ECS_CONTAINER_METADATA_URI_V4");
+    (in_ecs && !setting.value.0.is_zero()).then(|| {
+        format!(
+            "{}: sibling_drain: ECS replaces a task that its service's load balancer finds \
+             unhealthy; if that asks /readyz, leave sibling_drain at 0",
+            setting.origin
+        )
+    })
 }
 
 /// The database: the URL's, else that of the libpq variables, else none (a problem for a proxy).

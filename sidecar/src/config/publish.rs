@@ -48,6 +48,25 @@ impl KeyType for Region {
     }
 }
 
+/// The name of an environment variable; `None` (written empty): none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VariableName(pub Option<String>);
+
+impl KeyType for VariableName {
+    const TOML: TomlShape = TomlShape::Text;
+    const EXPECTS: &'static str = "the name of an environment variable such as GIT_SHA, or nothing";
+    fn parse(text: &str) -> Result<Self, String> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if text.len() > 64 || !text.bytes().all(allowed) {
+            return Err("is not the name of a variable".to_owned());
+        }
+        Ok(Self((!text.is_empty()).then(|| text.to_owned())))
+    }
+    fn show(&self) -> String {
+        self.0.clone().unwrap_or_default()
+    }
+}
+
 /// An HTTP endpoint in place of Amazon's; `None` (written empty): Amazon's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointUrl(pub Option<String>);

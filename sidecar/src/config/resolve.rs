@@ -4,6 +4,7 @@
 //! Invariant: the agent reaches PostgreSQL through the proxy, never around it.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use super::raw::{Raw, Variables};
 use super::url::Database;
 use super::users::User;
 use super::value::{AutoSwitch, OptionalPath, Switch};
-use super::{ClientAccess, Loaded, Logging, Role, Upstream};
+use super::{ClientAccess, Loaded, Logging, Rejuvenation, Role, Upstream};
 
 /// Who may log in, and how that is proven.
 pub(crate) struct Clients<'a> {
@@ -55,6 +56,15 @@ pub(crate) fn loaded(
         admin: settings.admin_listen.value.0.clone(),
         ready_timeout: settings.ready_timeout.value.0,
         shutdown_timeout: settings.shutdown_timeout.value.0,
+        heap_python: settings.heap_python.value.0.clone(),
+        sibling_drain: settings.sibling_drain.value.0,
+        rejuvenation: match settings.rejuvenate.value {
+            Switch::On => Some(Rejuvenation {
+                margin: settings.rejuvenate_margin.value.0,
+                interval: settings.rejuvenate_interval.value.0,
+            }),
+            Switch::Off => None,
+        },
         clients,
         warnings,
         raw,
@@ -99,9 +109,11 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         reserve_pool_size: settings.reserve_pool_size.value,
         reserve_pool_timeout: settings.reserve_pool_timeout.value.0,
         min_pool_size: settings.min_pool_size.value,
+        pool_limits: settings.pool_limits.value.0.clone(),
         max_db_connections: settings.max_db_connections.value,
         queue_classes: settings.queue_classes.value.0.clone(),
         hold_limits: super::hold::rules(settings),
+        max_user_connections: settings.max_user_connections.value,
         max_server_connections: settings.max_server_connections.value,
         fleet: fleet(settings),
         max_client_conn: settings.max_client_conn.value,
@@ -111,6 +123,8 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         query_wait_timeout: settings.query_wait_timeout.value.0,
         server_lifetime: Some(settings.server_lifetime.value.0),
         server_max_uses: settings.server_max_uses.value,
+        server_max_memory: settings.server_max_memory.value.0.and_then(NonZeroU64::new),
+        server_memory_interval: settings.server_memory_interval.value.0,
         server_idle_timeout: settings.server_idle_timeout.value.0,
         server_check_delay: settings.server_check_delay.value.0,
         server_connect_timeout: connect_timeout,
@@ -252,7 +266,9 @@ fn agent(
         emf: emf.then_some(Emf { namespace, dimensions, interval }),
         memory_limit: settings.memory_limit.value.0,
         heap_metrics: super::heap::resolve(settings),
+        build_variable: settings.build_variable.value.0.clone(),
         ecs_metadata: ecs_metadata(variables),
+        sibling_drain: settings.sibling_drain.value.0,
         attribution: match settings.attribution.value {
             Switch::On => Attribution::On,
             Switch::Off => Attribution::Off,

@@ -18,7 +18,9 @@ use super::suggest;
 pub(crate) const CONFIG_VARIABLE: &str = "STENT_CONFIG";
 const PREFIX: &str = "STENT_";
 /// Variables with our prefix that are for the tests, the demo and the benchmarks around this program.
-const FOREIGN: [&str; 4] = ["STENT_BIN", "STENT_PG_BIN", "STENT_PROMTOOL", "STENT_TEST_ENDPOINT"];
+/// STENT_HEAP is for Python programs, whose environment is this one's under `stent run`.
+const FOREIGN: [&str; 5] =
+    ["STENT_BIN", "STENT_HEAP", "STENT_PG_BIN", "STENT_PROMTOOL", "STENT_TEST_ENDPOINT"];
 
 /// The texts of `STENT_` variables.
 pub(crate) fn entries(variables: &Variables, problems: &mut Problems) -> Vec<Entry> {

@@ -36,6 +36,8 @@ pub(crate) struct Endpoints {
 pub(crate) struct Restarts {
     pub(crate) proxy: u64,
     pub(crate) agent: u64,
+    /// Whether the command of `stent run` is being restarted before its memory limit.
+    pub(crate) is_renewing: bool,
 }
 
 /// What answers requests.
@@ -43,6 +45,15 @@ pub(crate) struct Restarts {
 pub(crate) struct Front {
     pub(crate) endpoints: Endpoints,
     pub(crate) restarts: watch::Receiver<Restarts>,
+    /// Whether a target that is set aside makes us unready.
+    pub(crate) siblings: Siblings,
+}
+
+/// Whether there are others that can take newcomers (`sibling_drain`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Siblings {
+    None,
+    Some,
 }
 
 /// An answer before it is HTTP.
@@ -83,6 +94,14 @@ impl Front {
     }
 
     async fn readyz(&self) -> Answer {
+        if self.restarts.borrow().is_renewing {
+            let body = "the command is being restarted before its memory limit\n";
+            return Answer::text(StatusCode::SERVICE_UNAVAILABLE, body);
+        }
+        if let Some(target) = self.set_aside().await {
+            let body = format!("{target} is looked into: siblings take its newcomers\n");
+            return Answer::text(StatusCode::SERVICE_UNAVAILABLE, body);
+        }
         match http::get(&self.endpoints.proxy, "/readyz", COMPONENT_LIMIT).await {
             Ok(reply) => Answer::text(reply.status, reply.body),
             Err(error) => {
@@ -90,6 +109,16 @@ impl Front {
                 Answer::text(StatusCode::SERVICE_UNAVAILABLE, body)
             }
         }
+    }
+
+    /// The target that siblings stand in for. An agent that does not answer sets nobody aside.
+    async fn set_aside(&self) -> Option<String> {
+        if self.siblings == Siblings::None {
+            return None;
+        }
+        let reply = http::get(&self.endpoints.agent, "/snapshot", COMPONENT_LIMIT).await;
+        let reply = successful("agent", "/snapshot", reply)?;
+        serde_json::from_slice::<Snapshot>(&reply.body).ok()?.agent?.set_aside
     }
 
     async fn both(&self, path: &'static str) -> (Option<Reply>, Option<Reply>) {

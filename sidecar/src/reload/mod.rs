@@ -21,7 +21,8 @@ pub(crate) use reins::{Reins, follow};
 
 /// Keys of the proxy, or of all, that hold from the start of a process to its end. Those of the agent
 /// and of the supervisor do so all.
-const FIXED: [&str; 17] = [
+const FIXED: [&str; 18] = [
+    "sibling_drain",
     "listen_addr",
     "listen_port",
     "so_reuseport",

@@ -8,6 +8,9 @@
 //!     ◀───────────────────── {"serving": true} ──  takes clients, and has taken over if it was to
 //!     ◀──────────────────────── {"wish": true} ──  RELOAD on the console
 //!     ── {"granted": text} or {"denied": why} ──▶
+//!     ── {"hold": seconds} ────────────────────▶   transactions finish, new ones wait
+//!     ◀───── {"held": "at_rest" | "busy" | "refused"} ──
+//!     ── {"release": true} ────────────────────▶   new ones wait no longer
 //! ```
 //! Owns: both ends. Refuses: a second reload while one is under way.
 //! Invariant: values go over the socket only, never over the disk, the arguments or the log.
@@ -16,10 +19,11 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdStream;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
-use stent_proxy::{Order, Wish};
+use stent_proxy::{Held, Order, Wish};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -38,7 +42,18 @@ const ON_THE_WAY_MAX: usize = 4;
 pub(crate) type Written = Vec<(String, SecretString)>;
 
 /// Something to say, and where the answer goes.
-type Said = (Written, oneshot::Sender<Result<(), String>>);
+enum Said {
+    Reload(Written, oneshot::Sender<Result<(), String>>),
+    Hold(Duration, oneshot::Sender<Held>),
+    Release,
+}
+
+/// Answers that are awaited, one of each kind at most.
+#[derive(Default)]
+struct Awaited {
+    reload: Option<oneshot::Sender<Result<(), String>>>,
+    hold: Option<oneshot::Sender<Held>>,
+}
 
 /// The supervisor's end.
 #[derive(Clone, Debug)]
@@ -62,8 +77,25 @@ impl Reins {
     pub(crate) async fn reload(&self, written: Written) -> Result<(), String> {
         let gone = "the proxy has ended";
         let (answer, answered) = oneshot::channel();
-        self.0.send((written, answer)).await.map_err(|_| gone.to_owned())?;
+        self.0.send(Said::Reload(written, answer)).await.map_err(|_| gone.to_owned())?;
         answered.await.map_err(|_| gone.to_owned())?
+    }
+
+    /// Has transactions finish, within `limit`, and new ones wait until [`Self::release`]. A proxy that has
+    /// gone has none.
+    pub(crate) async fn hold(&self, limit: Duration) -> Held {
+        let (answer, answered) = oneshot::channel();
+        match self.0.send(Said::Hold(limit, answer)).await {
+            Ok(()) => answered.await.unwrap_or(Held::AtRest),
+            Err(_) => Held::AtRest,
+        }
+    }
+
+    /// Ends the wait.
+    pub(crate) fn release(&self) {
+        let says = self.0.clone();
+        // A proxy that has gone holds nobody.
+        tokio::task::spawn_local(async move { drop(says.send(Said::Release).await) });
     }
 }
 
@@ -75,23 +107,19 @@ async fn hold(
 ) -> io::Result<()> {
     let (mut lines, mut write) = halves(stream);
     let (grants, mut granted) = mpsc::channel(ON_THE_WAY_MAX);
-    let mut waiting: Option<oneshot::Sender<Result<(), String>>> = None;
+    let mut awaited = Awaited::default();
     loop {
         tokio::select! {
-            Some((written, answer)) = said.recv(), if waiting.is_none() => {
-                waiting = Some(answer);
-                let written = written.iter();
-                let written = written.map(|(name, text)| (name.clone(), text.expose_secret().into()));
-                let written: Map<String, Value> = written.collect();
-                say(&mut write, &json!({ "reload": written })).await?;
+            Some(said) = said.recv(), if awaited.reload.is_none() => {
+                say(&mut write, &awaited.ask(said)).await?;
             }
             line = lines.next_line() => {
                 let Some(line) = line? else { return Ok(()) };
                 let heard: Value = serde_json::from_str(&line)?;
-                if let Some(why) = heard.get("reloaded") {
-                    let done = why.as_str().map_or(Ok(()), |why| Err(why.to_owned()));
-                    let _ = waiting.take().map(|waiting| waiting.send(done));
-                } else if heard.get("serving").is_some() {
+                if awaited.answered(&heard) {
+                    continue;
+                }
+                if heard.get("serving").is_some() {
                     let (answer, _) = oneshot::channel();
                     let _ = asked.send(Asked { request: Request::Serving, answer }).await;
                 } else if heard.get("wish").is_some() {
@@ -115,6 +143,47 @@ async fn hold(
     }
 }
 
+impl Awaited {
+    /// The line that says it.
+    fn ask(&mut self, said: Said) -> Value {
+        match said {
+            Said::Reload(written, answer) => {
+                self.reload = Some(answer);
+                let written = written.iter();
+                let written =
+                    written.map(|(name, text)| (name.clone(), text.expose_secret().into()));
+                let written: Map<String, Value> = written.collect();
+                json!({ "reload": written })
+            }
+            Said::Hold(limit, answer) => {
+                self.hold = Some(answer);
+                json!({ "hold": limit.as_secs_f64() })
+            }
+            Said::Release => json!({ "release": true }),
+        }
+    }
+
+    /// Whether it was an answer.
+    fn answered(&mut self, heard: &Value) -> bool {
+        // Whoever has asked may have gone.
+        if let Some(why) = heard.get("reloaded") {
+            let done = why.as_str().map_or(Ok(()), |why| Err(why.to_owned()));
+            let _ = self.reload.take().map(|waiting| waiting.send(done));
+        } else if let Some(held) = heard.get("held").and_then(Value::as_str) {
+            let held = HELD.iter().find(|(name, _)| *name == held);
+            let held = held.map_or(Held::Refused, |(_, held)| *held);
+            let _ = self.hold.take().map(|waiting| waiting.send(held));
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
+/// How they are written.
+const HELD: [(&str, Held); 3] =
+    [("at_rest", Held::AtRest), ("busy", Held::Busy), ("refused", Held::Refused)];
+
 /// The proxy's side: obeys its supervisor as long as that is there.
 pub(crate) async fn follow(orders: mpsc::Sender<Order>, wishes: mpsc::Receiver<Wish>) {
     let ended = async { obey(UnixStream::from_std(own_end()?)?, orders, wishes).await };
@@ -136,8 +205,13 @@ async fn obey(
 ) -> io::Result<()> {
     let (mut lines, mut write) = halves(stream);
     let mut wished: Option<oneshot::Sender<Result<String, String>>> = None;
+    let (holds, mut held) = mpsc::channel(ON_THE_WAY_MAX);
     loop {
         tokio::select! {
+            Some(held) = held.recv() => {
+                let name = HELD.iter().find(|(_, of)| *of == held).map(|(name, _)| *name);
+                say(&mut write, &json!({ "held": name })).await?;
+            }
             Some(wish) = wishes.recv(), if wished.is_none() => match wish {
                 Wish::Reload(answer) => {
                     wished = Some(answer);
@@ -152,6 +226,17 @@ async fn obey(
                 if let Some(written) = heard.get("reload").and_then(Value::as_object) {
                     let done = reload(written, &orders).await;
                     say(&mut write, &json!({ "reloaded": done.err() })).await?;
+                } else if let Some(limit) = heard.get("hold").and_then(Value::as_f64) {
+                    let (answer, answered) = oneshot::channel();
+                    let limit = Duration::try_from_secs_f64(limit).unwrap_or_default();
+                    let _ = orders.send(Order::Hold(limit, answer)).await;
+                    let holds = holds.clone();
+                    tokio::task::spawn_local(async move {
+                        let held = answered.await.unwrap_or(Held::AtRest);
+                        let _ = holds.send(held).await;
+                    });
+                } else if heard.get("release").is_some() {
+                    let _ = orders.send(Order::Release).await;
                 } else if let Some(said) =
                     text("granted").map(Ok).or_else(|| text("denied").map(Err))
                 {

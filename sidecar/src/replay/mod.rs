@@ -5,6 +5,7 @@
 //! Invariant: a row that cannot be read is counted and the first is named; nothing is guessed in
 //! its place.
 
+mod clock;
 mod cloudwatch;
 mod counts;
 mod date;

@@ -7,6 +7,7 @@
 use std::io::{BufRead, Read as _};
 
 use super::ReplayError;
+use super::clock::Clock;
 use super::options::{BrokenRows, Options};
 
 /// The longest line, bytes.
@@ -81,6 +82,7 @@ pub(super) struct Rows<'a> {
     broken: BrokenRows,
     line: u64,
     newest_ms: Option<u64>,
+    clock: Clock,
     read: u64,
     skipped: u64,
     first_problem: Option<(u64, String)>,
@@ -97,6 +99,7 @@ impl<'a> Rows<'a> {
             broken: options.rows,
             line: 0,
             newest_ms: None,
+            clock: Clock::default(),
             read: 0,
             skipped: 0,
             first_problem: None,
@@ -163,14 +166,18 @@ impl<'a> Rows<'a> {
         self.read
     }
 
-    /// A half sentence about what was left out; nothing where nothing was.
+    /// Half sentences about what was left out, and a clock that was set back; nothing where nothing was.
     pub(super) fn skipped(&self) -> String {
-        match &self.first_problem {
+        let mut told = match &self.first_problem {
             Some((line, problem)) => {
                 format!(", {} lines skipped, the first is line {line}: {problem}", self.skipped)
             }
             None => String::new(),
+        };
+        if self.clock.set_back > 0 {
+            told += &format!(", a clock set back {} times", self.clock.set_back);
         }
+        told
     }
 
     /// The next line without its end; an inner error is a line that is no text.
@@ -206,7 +213,16 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn row(&self, text: &str) -> Result<Row, String> {
+    fn row(&mut self, text: &str) -> Result<Row, String> {
+        let mut row = self.fields(text)?;
+        row.at_ms = self.clock.steady(row.at_ms, self.newest_ms).ok_or_else(|| {
+            let name = self.columns.names[0].as_str();
+            format!("{name} goes back")
+        })?;
+        Ok(row)
+    }
+
+    fn fields(&self, text: &str) -> Result<Row, String> {
         let fields: Vec<&str> = text.split(',').map(field).collect();
         let at = |column: usize| {
             let place = self.places.named[column]?;
@@ -221,9 +237,6 @@ impl<'a> Rows<'a> {
         };
         let t_s = real(needed(0)?, name(0), TIME_MAX_S)?;
         let at_ms = (t_s * 1_000.0).round() as u64;
-        if self.newest_ms.is_some_and(|newest| at_ms < newest) {
-            return Err(format!("{} goes back", name(0)));
-        }
         let rss = bytes(needed(1)?, 1)?;
         let limit = at(4).filter(|text| *text != "max").map(|text| bytes(text, 4));
         Ok(Row {

@@ -63,7 +63,7 @@ impl Children {
 
     /// Starts a part. Standard output and error are inherited, and the command's input.
     ///
-    /// Of the proxy, standard input is the other end of the line that comes back.
+    /// Of the proxy and the agent, standard input is the other end of the line that comes back.
     pub(crate) fn start(
         &mut self,
         part: Part,
@@ -87,7 +87,7 @@ impl Children {
                 // when it has ended.
                 command.process_group(0);
                 command.stdin(Stdio::null());
-                if name == Part::Proxy {
+                if [Part::Proxy, Part::Agent].contains(&name) {
                     let (ours, its) = UnixStream::pair()?;
                     command.stdin(Stdio::from(OwnedFd::from(its)));
                     line = Some(ours);

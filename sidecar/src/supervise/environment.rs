@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use super::children::Start;
 use crate::config::address::Address;
-use crate::config::{ClientAccess, Loaded, own_variables, url};
+use crate::config::{ClientAccess, Loaded, own_variables, python, url};
 use crate::front::Endpoints;
 
 /// The components' endpoints for one life of the supervisor.
@@ -97,7 +97,12 @@ const AROUND: [&str; 6] = [
 ];
 
 /// For the command of `stent run`: the proxy instead of the database, and none of our variables.
-pub(crate) fn command(access: &ClientAccess, command: Vec<OsString>) -> Start {
+/// A Python program serves its heap from `python`, where that is a folder.
+pub(crate) fn command(
+    access: &ClientAccess,
+    python: Option<&Path>,
+    command: Vec<OsString>,
+) -> Start {
     let database = &access.database;
     let mode = if access.tls_required { "require" } else { "disable" };
     let url = url::render(database, &[(access.host.clone(), access.port)], Some(mode));
@@ -112,6 +117,11 @@ pub(crate) fn command(access: &ClientAccess, command: Vec<OsString>) -> Start {
     let known = [("PGUSER", user), ("PGDATABASE", name), ("PGPASSWORD", database.password.clone())];
     for (variable, value) in known {
         set.extend(value.map(|value| (variable.to_owned(), value)));
+    }
+    if let Some(folder) = python {
+        let inherited = std::env::var("PYTHONPATH").ok();
+        let variables = python::variables(folder, inherited.as_deref());
+        set.extend(variables.map(|(name, value)| (name.to_owned(), value.into())));
     }
     let mut remove: Vec<String> = own_variables().collect();
     remove.extend(AROUND.map(str::to_owned));

@@ -1,5 +1,7 @@
 //! The words between the supervisor's loop and its plan: what happened, and what is to be done.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 
 /// A child process.
@@ -59,6 +61,15 @@ pub(crate) enum Event {
     /// The proxy that was started last serves newcomers.
     Serving,
     Signal(Signal),
+    /// The command's memory limit is near: it is to be restarted, this long after siblings have been given its
+    /// newcomers.
+    Rejuvenate {
+        lead: Duration,
+    },
+    /// No transaction is open, or those that are had their time; new ones wait.
+    Held,
+    /// Nobody was made to wait.
+    NotHeld,
     /// A moment asked for by the plan has come.
     Time,
 }
@@ -69,6 +80,10 @@ pub(crate) enum Action {
     Send(Part, Signal),
     /// The successor is the proxy from here on, and that is the predecessor.
     Promote,
+    /// The proxy lets open transactions finish, and new ones wait.
+    Hold,
+    /// They wait no longer.
+    Release,
     /// All is done: end with this code.
     Leave(u8),
 }

@@ -11,7 +11,10 @@ mod environment;
 mod event;
 mod plan;
 mod ready;
+mod rejuvenate;
 mod reload;
+mod renew;
+mod renewal;
 mod signals;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -24,13 +27,15 @@ use tokio::sync::{mpsc, watch};
 use crate::config::flags::Flags;
 use crate::config::{Loaded, Role};
 use crate::exit::Exit;
-use crate::front::{self, Front, Restarts};
+use crate::front::{self, Front, Restarts, Siblings};
 use crate::reload::{Asked, Request};
 use children::{Children, Reaped, Start};
 use environment::Private;
 use event::{Action, Ended, Event, Expected, Mode, Part};
 use plan::Plan;
+use rejuvenate::Forecast;
 use reload::{OnHangup, Reloaded, Reloading};
+use renew::Renewals;
 use signals::{Received, Signals};
 
 /// `stent up`.
@@ -85,13 +90,26 @@ async fn supervised(
             Exit::Listen
         })?;
         let endpoints = private.endpoints.clone();
-        let front = Front { endpoints, restarts: restarts_seen };
+        let siblings = match loaded.sibling_drain.is_zero() {
+            true => Siblings::None,
+            false => Siblings::Some,
+        };
+        let front = Front { endpoints, restarts: restarts_seen, siblings };
         tokio::task::spawn_local(front::serve(listener, front));
         tracing::info!(address = %admin, "serving /metrics, /livez, /readyz and /snapshot");
     }
     let (sender, readiness) = mpsc::channel(2);
     let limit = (mode == Mode::Run).then_some(loaded.ready_timeout);
+    let events = sender.clone();
     tokio::task::spawn_local(ready::watch(private.endpoints.proxy.clone(), limit, sender));
+    let command_name = environment::target_name(&command);
+    let policy = loaded.rejuvenation.filter(|_| mode == Mode::Run);
+    let (forecaster, forecasts) = mpsc::channel(1);
+    if policy.is_some() {
+        let (agent, interval) = (private.endpoints.agent.clone(), loaded.agent.sample_interval);
+        let looks = rejuvenate::watch(agent, command_name.clone(), interval, forecaster);
+        tokio::task::spawn_local(looks);
+    }
     let access = loaded.clients.as_ref().expect("the role of both has a database");
     let component = environment::component(&loaded, &private);
     let (asks, asked) = mpsc::channel(ASKED_MAX);
@@ -101,15 +119,16 @@ async fn supervised(
         plan: Plan::new(mode, loaded.shutdown_timeout),
         children: Children::new().map_err(failed("cannot find our own program", Exit::Failure))?,
         component,
-        command_name: environment::target_name(&command),
-        command: environment::command(access, command),
+        command_name,
+        command: environment::command(access, loaded.heap_python.as_deref(), command),
         restarts,
+        renewals: Renewals::new(policy, events),
         started: BTreeSet::new(),
         reloading: Reloading::new(mode, flags, private, asks, done),
         loaded,
         pending: VecDeque::from([Event::Begin]),
     };
-    Ok(supervisor.run(Sources { signals, readiness, asked, reloaded }).await)
+    Ok(supervisor.run(Sources { signals, readiness, asked, reloaded, forecasts }).await)
 }
 
 /// The most requests that wait to be looked at.
@@ -121,6 +140,7 @@ struct Sources {
     readiness: mpsc::Receiver<Event>,
     asked: mpsc::Receiver<Asked>,
     reloaded: mpsc::Receiver<Reloaded>,
+    forecasts: mpsc::Receiver<Forecast>,
 }
 
 /// The loop's state.
@@ -133,6 +153,7 @@ struct Supervisor<'a> {
     command: Start,
     command_name: String,
     restarts: watch::Sender<Restarts>,
+    renewals: Renewals,
     started: BTreeSet<Part>,
     loaded: Loaded,
     reloading: Reloading<'a>,
@@ -157,6 +178,7 @@ impl Supervisor<'_> {
                 Some(event) = sources.readiness.recv() => self.pending.push_back(event),
                 Some(asked) = sources.asked.recv() => self.asked(asked),
                 Some(reloaded) = sources.reloaded.recv() => self.reloaded(reloaded),
+                Some(forecast) = sources.forecasts.recv() => self.foreseen(&forecast),
                 () = tokio::time::sleep_until(moment.into()) => {
                     self.pending.push_back(Event::Time);
                 }
@@ -198,14 +220,21 @@ impl Supervisor<'_> {
     fn apply(&mut self, event: Event) -> Option<u8> {
         log(event, self.plan.ends_components());
         self.note_failed_upgrade(event);
+        self.note_renewal(event);
         for action in self.plan.handle(event, Instant::now()) {
             match action {
                 Action::Start(part) => self.start(part),
                 Action::Send(part, signal) => self.children.send(part, signal),
                 Action::Promote => self.promote(),
+                Action::Hold => self.hold(),
+                Action::Release => self.release(),
                 Action::Leave(code) => return Some(code),
             }
         }
+        let renewing = self.plan.is_renewing();
+        self.restarts.send_if_modified(|known| {
+            std::mem::replace(&mut known.is_renewing, renewing) != renewing
+        });
         None
     }
 
@@ -223,9 +252,15 @@ impl Supervisor<'_> {
         };
         match self.children.start(part, start) {
             Ok((pid, line)) => {
-                self.take_reins(part, line);
                 let pid = pid.as_raw_nonzero().get();
                 tracing::info!(part = part.as_str(), child_pid = pid, "started");
+                match (part, line) {
+                    (Part::Agent, Some(line)) => self.agent_started(line),
+                    (Part::Command, _) => self.command_started(),
+                    (Part::Proxy | Part::Successor | Part::Predecessor | Part::Agent, line) => {
+                        self.take_reins(part, line);
+                    }
+                }
             }
             Err(error) => {
                 tracing::error!(part = part.as_str(), %error, "cannot start");
@@ -265,6 +300,15 @@ fn log(event: Event, expected: Expected) {
         }
         (Event::Ready, _) => tracing::debug!("the wait for the proxy is over"),
         (Event::Upgrade, _) => tracing::info!("starting a new proxy to take over"),
-        (Event::Begin | Event::Live | Event::Serving | Event::Time, _) => {}
+        (Event::Held, _) => tracing::debug!("new transactions wait, the open ones are finished"),
+        (
+            Event::Begin
+            | Event::Live
+            | Event::Serving
+            | Event::Rejuvenate { .. }
+            | Event::NotHeld
+            | Event::Time,
+            _,
+        ) => {}
     }
 }

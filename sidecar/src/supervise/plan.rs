@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::event::{Action, Ended, Event, Expected, Mode, Part};
+use super::renewal::Renewal;
 use crate::exit::Exit;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
+pub(super) enum Life {
     /// Not started yet.
     Unborn,
     Running {
@@ -39,7 +40,7 @@ struct Component {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Opening,
     Serving,
     /// Ends with this code; at the deadline what still runs is killed.
@@ -53,16 +54,18 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Plan {
     mode: Mode,
-    shutdown_timeout: Option<Duration>,
-    phase: Phase,
+    pub(super) shutdown_timeout: Option<Duration>,
+    pub(super) phase: Phase,
     proxy: Component,
     /// The proxies beside it during an upgrade.
-    successor: Life,
-    predecessor: Life,
+    pub(super) successor: Life,
+    pub(super) predecessor: Life,
     agent: Component,
-    command: Life,
+    pub(super) command: Life,
     /// When a command that was sent SIGTERM is killed.
-    command_deadline: Option<Instant>,
+    pub(super) command_deadline: Option<Instant>,
+    /// A restart of the command.
+    pub(super) renewal: Renewal,
     proxy_seen: ProxySeen,
 }
 
@@ -96,6 +99,7 @@ impl Plan {
             agent: unborn,
             command: Life::Unborn,
             command_deadline: None,
+            renewal: Renewal::None,
             proxy_seen: ProxySeen::Never,
         }
     }
@@ -116,6 +120,9 @@ impl Plan {
             Event::Upgrade => self.upgrade(now, &mut actions),
             Event::Serving => self.serving(&mut actions),
             Event::Signal(signal) => self.signal(signal, now, &mut actions),
+            Event::Rejuvenate { lead } => self.renew(lead, now, &mut actions),
+            Event::Held => self.held(now, &mut actions),
+            Event::NotHeld => self.not_held(),
             Event::Time => self.time(now, &mut actions),
         }
         if let Phase::Stopping { code, .. } = self.phase
@@ -138,8 +145,13 @@ impl Plan {
             Phase::Stopping { deadline, .. } => deadline,
             Phase::Opening | Phase::Serving => None,
         };
-        let moments =
-            [rest(self.proxy.life), rest(self.agent.life), stopping, self.command_deadline];
+        let moments = [
+            rest(self.proxy.life),
+            rest(self.agent.life),
+            stopping,
+            self.command_deadline,
+            self.renewal.moment(),
+        ];
         moments.into_iter().flatten().min()
     }
 
@@ -161,7 +173,7 @@ impl Plan {
         }
     }
 
-    fn start(&mut self, part: Part, now: Instant, actions: &mut Vec<Action>) {
+    pub(super) fn start(&mut self, part: Part, now: Instant, actions: &mut Vec<Action>) {
         let life = self.life(part);
         assert!(!matches!(life, Life::Running { .. }), "{part:?} is started while it runs");
         *life = Life::Running { since: now };
@@ -227,6 +239,7 @@ impl Plan {
             Part::Proxy if matches!(self.successor, Life::Running { .. }) => return,
             Part::Proxy => &mut self.proxy,
             Part::Agent => &mut self.agent,
+            Part::Command if self.goes_on(now, actions) => return,
             Part::Command => {
                 self.command_deadline = None;
                 return self.stop(how.code(), now + DRAIN_MAX, actions);
@@ -250,6 +263,9 @@ impl Plan {
 
     fn signal(&mut self, signal: Signal, now: Instant, actions: &mut Vec<Action>) {
         let ends = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].contains(&signal);
+        if ends {
+            self.call_off_renewal(actions);
+        }
         if matches!(self.phase, Phase::Stopping { .. }) {
             if ends {
                 self.kill(actions);
@@ -270,6 +286,7 @@ impl Plan {
     }
 
     fn time(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.renewal_time(now, actions);
         for part in [Part::Proxy, Part::Agent] {
             if let Life::Resting { until } = *self.life(part)
                 && until <= now
@@ -330,3 +347,7 @@ fn signal_number(signal: Signal) -> u8 {
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "renewal_tests.rs"]
+mod renewal_tests;

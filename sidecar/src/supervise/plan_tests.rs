@@ -12,8 +12,8 @@ use Part::{Agent, Command, Predecessor, Proxy, Successor};
 const LIMIT: Duration = Duration::from_secs(28);
 
 /// A plan with a clock of its own.
-struct Story {
-    plan: Plan,
+pub(super) struct Story {
+    pub(super) plan: Plan,
     now: Instant,
 }
 
@@ -23,7 +23,7 @@ impl Story {
     }
 
     /// A plan that serves, with all of its parts running.
-    fn serving(mode: Mode) -> Self {
+    pub(super) fn serving(mode: Mode) -> Self {
         let mut story = Self::new(mode);
         story.on(Event::Begin);
         story.on(Event::Live);
@@ -31,16 +31,16 @@ impl Story {
         story
     }
 
-    fn on(&mut self, event: Event) -> Vec<Action> {
+    pub(super) fn on(&mut self, event: Event) -> Vec<Action> {
         self.plan.handle(event, self.now)
     }
 
-    fn ended(&mut self, part: Part, how: Ended) -> Vec<Action> {
+    pub(super) fn ended(&mut self, part: Part, how: Ended) -> Vec<Action> {
         self.on(Event::Ended(part, how))
     }
 
     /// Goes to the next moment that the plan wants to see; how far that was, and what it does then.
-    fn next_moment(&mut self) -> (Duration, Vec<Action>) {
+    pub(super) fn next_moment(&mut self) -> (Duration, Vec<Action>) {
         let moment = self.plan.next_moment().expect("a moment is wanted");
         let wait = moment.duration_since(self.now);
         self.now = moment;

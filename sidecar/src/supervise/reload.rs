@@ -35,6 +35,13 @@ pub(super) struct Reloading<'a> {
     pub(super) on_hangup: OnHangup,
 }
 
+impl Reloading<'_> {
+    /// The line to the proxy that serves newcomers, while it is there.
+    pub(super) fn reins(&self) -> Option<Reins> {
+        self.reins.clone()
+    }
+}
+
 impl<'a> Reloading<'a> {
     pub(super) fn new(
         mode: Mode,

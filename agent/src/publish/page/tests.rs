@@ -38,6 +38,7 @@ fn full_round() -> Round {
         attribution: None,
         descriptors: None,
         threads: None,
+        rejuvenations: Some(0),
     });
     let group = |state: &str, application_name: &str, count| PostgresConnections {
         state: state.to_owned(),
@@ -121,6 +122,7 @@ fn what_is_gone_from_the_round_is_gone_from_the_page() {
     let mut round = full_round();
     assert!(render(points(&round, &with_postgres())).contains("application_name=\"orders\""));
     round.snapshot.targets.clear();
+    round.snapshot.skipped.clear();
     round.snapshot.postgres.as_mut().unwrap().connections.remove(0);
     let page = render(points(&round, &with_postgres()));
     assert!(!page.contains("application_name=\"orders\"") && !page.contains("target=\"api\""));

@@ -1,12 +1,13 @@
 //! Finding a process by name, and finding it again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use stent_testkit::{Process, TempDir, wait_for};
 
 use super::super::discover;
+use super::super::skipped::Skips;
 use super::super::target::Watched;
 use super::config;
 use crate::config::Target;
@@ -34,23 +35,27 @@ impl Sleeper {
     }
 }
 
+fn find(name: &str) -> Option<u32> {
+    discover::find(Path::new("/"), name, &mut Skips::default()).map(|process| process.pid())
+}
+
 const DEADLINE: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_process_is_found_by_name_and_the_oldest_of_several_wins() {
     let sleeper = Sleeper::new();
-    assert_eq!(discover::find(&sleeper.name), None);
+    assert_eq!(find(&sleeper.name), None);
     let first = sleeper.spawn();
-    let found = wait_for("the process is found", DEADLINE, || discover::find(&sleeper.name));
+    let found = wait_for("the process is found", DEADLINE, || find(&sleeper.name));
     assert_eq!(found.unwrap(), first.pid());
     let _second = sleeper.spawn();
-    assert_eq!(discover::find(&sleeper.name), Some(first.pid()));
+    assert_eq!(find(&sleeper.name), Some(first.pid()));
 }
 
 #[test]
 fn the_agent_never_finds_itself() {
     let own = std::fs::read_to_string("/proc/self/comm").unwrap();
-    assert_ne!(discover::find(own.trim()), Some(std::process::id()));
+    assert_ne!(find(own.trim()), Some(std::process::id()));
 }
 
 #[test]
@@ -64,12 +69,12 @@ fn a_restarted_process_is_found_again_but_not_searched_for_in_each_round() {
     };
     assert_eq!(read(0), None);
     let mut first = sleeper.spawn();
-    wait_for("the process runs", DEADLINE, || discover::find(&sleeper.name)).unwrap();
+    wait_for("the process runs", DEADLINE, || find(&sleeper.name)).unwrap();
     assert_eq!(read(1), None, "searched a second ago");
     assert_eq!(read(5), Some(first.pid()));
     first.kill().unwrap();
     first.wait(DEADLINE).unwrap();
     let second = sleeper.spawn();
-    wait_for("the next one runs", DEADLINE, || discover::find(&sleeper.name)).unwrap();
+    wait_for("the next one runs", DEADLINE, || find(&sleeper.name)).unwrap();
     assert_eq!(read(6), Some(second.pid()));
 }

@@ -4,6 +4,7 @@ mod cgroup;
 mod ecs;
 mod garbage;
 mod hosts;
+mod kinds;
 mod peer;
 mod postgres;
 mod process;
@@ -32,8 +33,10 @@ pub(crate) fn config() -> Config {
         emf: None,
         memory_limit: None,
         heap_metrics: Vec::new(),
+        build_variable: None,
         ecs_metadata: None,
         attribution: crate::config::Attribution::Off,
+        sibling_drain: Duration::ZERO,
     }
 }
 

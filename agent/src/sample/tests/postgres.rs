@@ -125,15 +125,19 @@ async fn a_connection_through_another_process_than_the_proxys_is_given_up_at_onc
     let server = Postgres::start().unwrap();
     // Nothing but the news has it ask again.
     let watch = PostgresWatch::start(access(&server, server.host()), DEADLINE * 10);
-    let before = answer(&watch, |_| true).await;
-    watch.leads_through(7);
     let own = "select pid from pg_stat_activity where application_name = 'stent-agent'";
-    let first = server.value(own).unwrap();
+    let backend = || server.value(own).unwrap();
+    let before = answer(&watch, |_| true).await;
+    let of_nobody_known = backend();
     watch.leads_through(7);
-    assert_eq!(server.value(own).unwrap(), first, "it is the same process");
+    let after = answer(&watch, |reading| reading.at_unix_ms > before.at_unix_ms).await;
+    let first = backend();
+    assert_ne!(first, of_nobody_known, "whose that was nobody knows");
+    watch.leads_through(7);
+    assert_eq!(backend(), first, "it is the same process");
     watch.leads_through(8);
-    answer(&watch, |reading| reading.at_unix_ms > before.at_unix_ms).await;
-    assert_ne!(server.value(own).unwrap(), first);
+    answer(&watch, |reading| reading.at_unix_ms > after.at_unix_ms).await;
+    assert_ne!(backend(), first);
 }
 
 #[tokio::test]

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use stent_contract::{MemoryReading, ProcessReading};
+use stent_contract::{DescriptorKinds, MemoryReading, ProcessReading, SocketCounts};
 use stent_testkit::{TempDir, wait_until};
 
-use super::super::proc::Process;
+use super::super::proc::{Look, Process};
+use super::super::skipped::Skips;
 use super::super::target;
 use super::super::unix_ms;
 use super::fixture;
@@ -15,14 +16,14 @@ use super::fixture;
 const ROOT: &str = "/";
 
 fn read(process: &mut Process) -> Option<ProcessReading> {
-    process.read(Instant::now(), unix_ms())
+    process.read(Instant::now(), unix_ms(), Look::Close, &mut Skips::default()).ok()
 }
 
 #[test]
 fn every_figure_of_a_fixture_is_read() {
     let mut process = Process::open(&fixture("cgroup-v2"), 42).unwrap();
     let ticks = rustix::param::clock_ticks_per_second();
-    let reading = process.read(Instant::now(), 5).unwrap();
+    let reading = process.read(Instant::now(), 5, Look::Close, &mut Skips::default()).unwrap();
     let kb = 1_024;
     assert_eq!(
         reading,
@@ -42,6 +43,9 @@ fn every_figure_of_a_fixture_is_read() {
             file_descriptors: Some(4),
             threads: Some(11),
             cpu_seconds: Some(400.0 / ticks as f64),
+            // The fixture's descriptors are files and no links.
+            descriptor_kinds: Some(DescriptorKinds::default()),
+            sockets: Some(SocketCounts { in_use: 31, orphaned: 1, time_wait: 12 }),
             ..ProcessReading::default()
         }
     );
@@ -117,6 +121,17 @@ fn another_process_under_the_same_number_is_not_the_target() {
     std::fs::write(&stat, text).unwrap();
     assert_eq!(watched.read(now, 2).reading, None);
     assert_eq!(watched.read(now, 3).reading, None, "nor in the rounds after");
+}
+
+#[test]
+fn a_target_whose_command_was_started_again_is_followed_to_its_new_process() {
+    let tree = copied();
+    let mut watched = target::of_pid("api", 41, tree.path());
+    let now = Instant::now();
+    assert_eq!(watched.read(now, 1).reading, None, "the old one has ended");
+    watched.follow(42, Some(1));
+    assert_eq!(watched.read(now, 2).reading.map(|reading| reading.pid), Some(42));
+    assert_eq!(watched.rejuvenations(), Some(1));
 }
 
 #[test]

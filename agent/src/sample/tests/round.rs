@@ -26,7 +26,7 @@ async fn a_round_reads_the_target_asks_the_proxy_and_names_the_holder() {
     config.targets = vec![own_pid()];
     config.proxy_admin = Some(Endpoint::Tcp(proxy));
     config.sample_interval = Duration::from_secs(10);
-    let round = Sampler::new(&config).round().await;
+    let round = Sampler::new(&config, None).round().await;
 
     let agent = round.snapshot;
     let reading = agent.targets[0].reading.as_ref().unwrap();
@@ -51,7 +51,7 @@ async fn a_round_without_target_proxy_and_database_still_ends() {
     let mut config = config();
     config.targets = vec![Target::Name("no-such-name".to_owned())];
     config.proxy_admin = Some(Endpoint::Unix(PathBuf::from("/nonexistent/stent.sock")));
-    let mut sampler = Sampler::new(&config);
+    let mut sampler = Sampler::new(&config, None);
     for _ in 0..2 {
         let round = sampler.round().await;
         assert!(round.proxy.is_none() && !round.snapshot.proxy_reachable);
@@ -64,6 +64,6 @@ async fn a_round_without_target_proxy_and_database_still_ends() {
 #[tokio::test]
 async fn a_heap_that_another_allocator_serves_is_not_reported() {
     // This test program does not make jemalloc its allocator.
-    let round = Sampler::new(&config()).round().await;
+    let round = Sampler::new(&config(), None).round().await;
     assert_eq!(round.snapshot.heap, None);
 }

@@ -176,6 +176,22 @@ pub const ALARMS: &[Alarm] = &[
         hold: Duration::ZERO,
     },
     Alarm {
+        name: "StentRejuvenated",
+        summary: "A leaking process was restarted before its memory limit.",
+        description: "`stent run` restarted its command in the last five minutes, because it leaks and \
+            the forecast of its memory limit was inside rejuvenate_margin. Nobody was hurt; the \
+            leak is still there, and the next restart will come.",
+        severity: Warning,
+        metric: MetricId::Rejuvenations,
+        selector: &[],
+        by: &["target"],
+        condition: Increase { more_than: 0.0 },
+        window: FIVE_MINUTES,
+        missing: NotBreaching,
+        missing_because: NO_EVENT,
+        hold: Duration::ZERO,
+    },
+    Alarm {
         name: "StentPostgresConnectionsNearMax",
         summary: "PostgreSQL is close to max_connections.",
         description: "Client connections of PostgreSQL, of all applications together, have taken \

@@ -4,7 +4,7 @@
 //! opened them.
 //! Invariant: each cause rests on the verdict, and the next step harms no process.
 
-use stent_contract::{Cause, Resource, Verdict, VerdictLevel};
+use stent_contract::{Cause, DescriptorKinds, ProcessReading, Resource, Verdict, VerdictLevel};
 
 use crate::text;
 
@@ -21,7 +21,8 @@ pub(super) fn summary(verdict: &Verdict) -> String {
     format!("'{}' {verb} {what}: {rate:.1}/h without slowing down{end}", verdict.target)
 }
 
-pub(super) fn causes(verdict: &Verdict, pid: Option<u32>) -> Vec<Cause> {
+pub(super) fn causes(verdict: &Verdict, reading: Option<&ProcessReading>) -> Vec<Cause> {
+    let pid = reading.map(|reading| reading.pid).filter(|pid| *pid > 0);
     let pid = pid.map_or_else(|| "PID".to_owned(), |pid| pid.to_string());
     let (leaked, bounded) = match verdict.resource {
         Resource::Threads => (
@@ -56,8 +57,12 @@ pub(super) fn causes(verdict: &Verdict, pid: Option<u32>) -> Vec<Cause> {
     };
     let share = |confidence: f64, part: f64| ((confidence * part) * 100.0).round() / 100.0;
     let (text, next_step) = leaked;
+    let kinds = match verdict.resource {
+        Resource::Descriptors => reading.and_then(|reading| reading.descriptor_kinds),
+        Resource::Threads | Resource::Memory | Resource::Connections => None,
+    };
     let leak = Cause {
-        text: text.to_owned(),
+        text: format!("{text}{}", kinds.and_then(mostly).unwrap_or_default()),
         confidence: share(verdict.confidence, 0.85),
         next_step: format!("{next_step}; until it is mended, restart it before the limit"),
     };
@@ -68,4 +73,18 @@ pub(super) fn causes(verdict: &Verdict, pid: Option<u32>) -> Vec<Cause> {
         next_step: next_step.to_owned(),
     };
     vec![leak, pool]
+}
+
+/// What more than half of them are, where that tells anything.
+fn mostly(kinds: DescriptorKinds) -> Option<String> {
+    let DescriptorKinds { files, sockets, pipes, events, others } = kinds;
+    let all = [files, sockets, pipes, events, others].map(u64::from).iter().sum::<u64>();
+    let named = [
+        (files, "files"),
+        (sockets, "sockets"),
+        (pipes, "pipes"),
+        (events, "epolls, timers and other objects of the kernel's"),
+    ];
+    let (count, what) = named.into_iter().find(|(count, _)| 2 * u64::from(*count) > all)?;
+    Some(format!("; {count} of {all} are {what}"))
 }

@@ -37,13 +37,13 @@ pub fn explain_memory(verdict: &Verdict, facts: &MemoryFacts<'_>) -> Option<Diag
     Some(Diagnosis { verdict: verdict.clone(), summary, causes, holders: Vec::new() })
 }
 
-/// Explains growth of descriptors or threads. `pid` is the process, where it is known.
-/// `None` while the verdict is healthy.
-pub fn explain_count(verdict: &Verdict, pid: Option<u32>) -> Option<Diagnosis> {
+/// Explains growth of descriptors or threads. `reading` is the newest one of the process, where there
+/// is one. `None` while the verdict is healthy.
+pub fn explain_count(verdict: &Verdict, reading: Option<&ProcessReading>) -> Option<Diagnosis> {
     if verdict.level == VerdictLevel::Healthy {
         return None;
     }
-    let mut causes = counts::causes(verdict, pid);
+    let mut causes = counts::causes(verdict, reading);
     causes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     assert!(!causes.is_empty(), "a diagnosis has a cause");
     let summary = counts::summary(verdict);

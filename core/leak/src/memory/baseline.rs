@@ -1,6 +1,7 @@
 //! What the revision before is remembered for.
 //!
-//! Owns: the level at which it settled, handed from one detector to the next. Refuses: lives of the
+//! Owns: the level at which it settled, handed from one detector to the next, or kept by one that
+//! goes on. Refuses: lives of the
 //! present revision, which the detector remembers itself. Invariant: a revision that never settled
 //! has no baseline: what grew until it was replaced explains no growth.
 
@@ -27,6 +28,14 @@ impl MemoryDetector {
         assert!(life.ending == Ending::Settled, "it settled");
         let watched = Duration::from_millis(life.watched_ms);
         Some(Baseline { settled_at: life.highest_floor, watched })
+    }
+
+    /// Says that what is read from here on is another revision: where this one settled is a known level
+    /// for it; that this one grew says nothing of it.
+    pub fn change_revision(&mut self) {
+        self.end_life();
+        self.lives.change_revision();
+        self.course.forget();
     }
 
     /// The detector, told of the revision before.

@@ -11,6 +11,7 @@
 //! ```
 
 mod baseline;
+mod common;
 mod report;
 mod standing;
 mod weigh;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use stent_contract::{Verdict, VerdictLevel};
 
+use crate::course::Course;
 use crate::forecast::Profile;
 use crate::lives::{Ending, Life, Lives, ODDS_MAX};
 use crate::quantity::Quantity;
@@ -37,6 +39,8 @@ const QUARTERS: [usize; 3] = [4, 3, 2];
 const GROWING_ODDS_MIN: f64 = -0.3;
 /// A level is looked at this many times while its ring fills once.
 const LOOKS: u64 = 32;
+/// Findings kept: one of each resolution, and one of all lives together.
+const FINDINGS: usize = LEVELS + 1;
 /// Two start times of a process are the same within this, milliseconds: they are computed from
 /// the boot time, which moves when the clock is set.
 const START_TOLERANCE_MS: u64 = 2_000;
@@ -102,8 +106,10 @@ pub struct MemoryDetector {
     buckets: [Bucket; BUCKETS],
     life: Option<CurrentLife>,
     lives: Lives,
-    /// The newest finding of each resolution.
-    findings: [Option<Finding>; LEVELS],
+    /// What lives have in common.
+    course: Course,
+    /// The newest finding of each resolution, and that of all lives together.
+    findings: [Option<Finding>; FINDINGS],
     /// Buckets closed on each level, in this life.
     closings: [u64; LEVELS],
     profile: Profile,
@@ -135,7 +141,8 @@ impl MemoryDetector {
             buckets: [Bucket::default(); BUCKETS],
             life: None,
             lives: Lives::default(),
-            findings: [None; LEVELS],
+            course: Course::new(interval_ms),
+            findings: [None; FINDINGS],
             closings: [0; LEVELS],
             profile: Profile::default(),
             standing: Standing::default(),
@@ -145,7 +152,8 @@ impl MemoryDetector {
     /// What the detector takes up, bytes: the same after a reading and after a year of them, but for
     /// the length of its name.
     pub fn footprint(&self) -> usize {
-        size_of::<Self>() + self.target.capacity() + Series::footprint() + Scratch::footprint()
+        let boxes = Series::footprint() + Course::footprint() + Scratch::footprint();
+        size_of::<Self>() + self.target.capacity() + boxes
     }
 
     /// Takes a reading. One that is older than the newest is ignored.
@@ -171,6 +179,7 @@ impl MemoryDetector {
                 self.findings[level] = self.look(level, &life);
             }
         }
+        self.look_across_lives(point, &life);
         self.discard_disproved(&life);
         let (now_ms, anon) = (sample.at_unix_ms, sample.anon as f64);
         self.standing.renew(self.findings.iter().flatten(), now_ms, anon);
@@ -227,7 +236,7 @@ impl MemoryDetector {
                 continue;
             }
             let finding = weigh::weigh(rise, &self.context(level, &rise, life), before);
-            if best.as_ref().is_none_or(|best| finding.is_above(best)) {
+            if best.as_ref().is_none_or(|best| finding.outweighs(best)) {
                 best = Some(finding);
             }
         }
@@ -288,8 +297,9 @@ impl MemoryDetector {
         let highest = self.series.highest_floor(0, 0, u64::MAX).unwrap_or(life.newest.anon as f64);
         let ending = self.ending(&life);
         self.lives.push(Life { watched_ms, highest_floor: highest, ending });
+        self.course.end_life(life.seen(millis(self.settings.interval)), &mut self.scratch);
         self.series.clear();
-        self.findings = [None; LEVELS];
+        self.findings = [None; FINDINGS];
         self.closings = [0; LEVELS];
         self.standing = Standing::default();
         assert!(self.series.last_ms().is_none(), "a new life starts with an empty series");

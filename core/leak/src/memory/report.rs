@@ -8,6 +8,7 @@ use stent_contract::{Evidence, LeakClass, Verdict, VerdictLevel};
 use super::weigh::{Finding, Reason};
 use crate::fits::Shape;
 use crate::forecast::{self, Profile};
+use crate::lives::{Past, Plateau};
 use crate::quantity::Quantity;
 use crate::rise::{Rise, Traffic};
 use crate::text;
@@ -151,11 +152,17 @@ fn rounded(odds: f64) -> String {
 fn reason_evidence(finding: &Finding, of: Quantity) -> Evidence {
     let probability = finding.probability();
     match finding.reason {
-        Reason::KnownPlateau(level) => measured(
+        Reason::KnownPlateau(Plateau { level, of: Past::Life }) => measured(
             "known_plateau",
             of,
             level,
             format!("an earlier life settled at {}: this is the way there", of.amount(level)),
+        ),
+        Reason::KnownPlateau(Plateau { level, of: Past::Revision }) => measured(
+            "previous_revision",
+            of,
+            level,
+            format!("the revision before settled at {}: this is the way there", of.amount(level)),
         ),
         Reason::StoodHigher(level) => measured(
             "stood_higher",

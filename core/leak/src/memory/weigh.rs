@@ -9,9 +9,12 @@
 //! have, and seldom last for days: each share of the room that is used up and each hour that passes
 //! makes them less probable. What earlier lives did is added.
 
+use std::ops::Range;
+
 use stent_contract::{LeakClass, VerdictLevel};
 
 use crate::fits::{Fit, Shape};
+use crate::lives::Plateau;
 use crate::quantity::Quantity;
 use crate::rise::{Rise, Traffic};
 
@@ -45,8 +48,12 @@ const OUTGROWN_ODDS: f64 = 2.0;
 /// Growth beside a heap that stays flat is also what page cache, retained pages and fragmentation
 /// look like. Natural logarithm.
 const FLAT_HEAP_ODDS: f64 = -0.5;
-/// Growth that begins late where requests are not counted may be that of the load.
+/// Growth that begins late where requests are not counted may be that of the load. Natural logarithm.
 const UNCOUNTED_ODDS: f64 = -1.0;
+/// The same where it takes hours, as the load of a day does; also where it gets faster.
+const UNCOUNTED_DAY_ODDS: f64 = -2.0;
+/// What the load of a day takes, seconds.
+const DAY_S: Range<f64> = 3_600.0..86_400.0;
 /// Growth that slows down on a way that ends beyond the limit: leaks do not slow down, heaps that
 /// near a bound of their own do. Natural logarithm.
 const SLOWING_ODDS: f64 = -2.0;
@@ -70,8 +77,8 @@ pub(super) struct Context {
     pub(super) pace_before: Option<f64>,
     /// The highest floor of this life before the window, at this resolution or a coarser one.
     pub(super) stood_at: Option<f64>,
-    /// Where an earlier life settled that was watched at least as long as this one.
-    pub(super) known_plateau: Option<f64>,
+    /// Where an earlier life, or the revision before, settled that was watched at least as long as this one.
+    pub(super) known_plateau: Option<Plateau>,
     /// Earlier lives in a row that ended growing, and what they add to the odds.
     pub(super) growing_lives: (usize, f64),
     /// The level at which readings would be at the limit, bytes.
@@ -93,6 +100,8 @@ pub(super) struct Finding {
     pub(super) growing_lives: usize,
     /// What looks at this resolution have found in a row.
     pub(super) row: Row,
+    /// Below this its growth was given back, bytes.
+    pub(super) lowest: f64,
 }
 
 /// How often in a row looks at a resolution have found the same.
@@ -133,8 +142,8 @@ impl Row {
 /// Why the level is what it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Reason {
-    /// An earlier life settled above this level, bytes.
-    KnownPlateau(f64),
+    /// An earlier life, or the revision before, settled above.
+    KnownPlateau(Plateau),
     /// This life has stood higher before, bytes.
     StoodHigher(f64),
     /// Growth slows down towards about this level, bytes.
@@ -174,9 +183,23 @@ impl Finding {
         (self.level, self.odds) >= (other.level, other.odds)
     }
 
+    /// Which of the windows of one look counts: a proof before what has a doubt, whose odds may be
+    /// higher and who would end the row of proofs.
+    pub(super) fn outweighs(&self, other: &Self) -> bool {
+        match (self.is_proof(), other.is_proof()) {
+            (true, true) | (false, false) => self.is_above(other),
+            (proof, _) => proof,
+        }
+    }
+
+    /// Whether it has no doubt left.
+    pub(super) const fn is_proof(&self) -> bool {
+        matches!(self.reason, Reason::Proven | Reason::Repeated)
+    }
+
     /// Whether half of the growth is still there at `anon` bytes.
     pub(super) fn still_holds(&self, anon: f64) -> bool {
-        anon >= self.rise.base + self.rise.growth / 2.0
+        anon >= self.lowest
     }
 
     /// Whether its window ended not long before `now_ms`.
@@ -202,7 +225,8 @@ pub(super) fn weigh(rise: Rise, context: &Context, before: Row) -> Finding {
     let level = if reason.explains() { VerdictLevel::Healthy } else { row.level() };
     let class = class(&rise, context, level, reason);
     assert!(odds.is_finite(), "odds are a number");
-    Finding { rise, level, class, reason, odds, growing_lives, row }
+    let lowest = rise.base + rise.growth / 2.0;
+    Finding { rise, level, class, reason, odds, growing_lives, row, lowest }
 }
 
 /// The odds of something that fills evenly and will stop, against a leak.
@@ -228,16 +252,24 @@ fn evenly_filled(rise: &Rise, context: &Context) -> f64 {
 
 /// What the circumstances add to the odds. Natural logarithm.
 fn circumstances(rise: &Rise, context: &Context) -> f64 {
-    let outgrown = context.known_plateau.is_some_and(|level| rise.late_low > level);
-    let uncounted = rise.traffic == Traffic::Unknown && is_late(rise, context);
+    let outgrown = context.known_plateau.is_some_and(|known| rise.late_low > known.level);
+    let unknown = rise.traffic == Traffic::Unknown;
     let slows = matches!(rise.unbounded.shape, Shape::Exponential(_) | Shape::Logarithm(_));
-    let known = [
-        (outgrown, OUTGROWN_ODDS),
-        (uncounted, UNCOUNTED_ODDS),
-        (has_flat_heap(rise), FLAT_HEAP_ODDS),
-        (slows, SLOWING_ODDS),
-    ];
-    known.iter().filter(|(holds, _)| *holds).map(|(_, odds)| odds).sum()
+    let known =
+        [(outgrown, OUTGROWN_ODDS), (has_flat_heap(rise), FLAT_HEAP_ODDS), (slows, SLOWING_ODDS)];
+    let uncounted = if unknown { of_the_load(rise, context) } else { 0.0 };
+    known.iter().filter(|(holds, _)| *holds).map(|(_, odds)| odds).sum::<f64>() + uncounted
+}
+
+/// What speaks against a leak because requests are not counted. Natural logarithm.
+fn of_the_load(rise: &Rise, context: &Context) -> f64 {
+    let faster = matches!(rise.unbounded.shape, Shape::Convex(_));
+    match (DAY_S.contains(&rise.seconds()), is_late(rise, context)) {
+        (true, true) => UNCOUNTED_DAY_ODDS,
+        (true, false) if faster => UNCOUNTED_DAY_ODDS,
+        (false, true) => UNCOUNTED_ODDS,
+        (true | false, false) => 0.0,
+    }
 }
 
 fn has_flat_heap(rise: &Rise) -> bool {
@@ -264,8 +296,8 @@ fn is_late(rise: &Rise, context: &Context) -> bool {
 }
 
 fn reason(rise: &Rise, context: &Context, odds: f64, lives_odds: f64) -> Reason {
-    if let Some(level) = context.known_plateau.filter(|level| rise.late_low <= *level) {
-        return Reason::KnownPlateau(level);
+    if let Some(known) = context.known_plateau.filter(|known| rise.late_low <= known.level) {
+        return Reason::KnownPlateau(known);
     }
     let is_old = |level: &f64| rise.last - level < NEW_SHARE * rise.growth;
     if let Some(level) = context.stood_at.filter(is_old) {

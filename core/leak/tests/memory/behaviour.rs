@@ -138,6 +138,51 @@ fn growth_up_to_where_the_revision_before_settled_is_its_way_there() {
 }
 
 #[test]
+fn of_a_revision_that_follows_another_in_the_same_detector_growth_up_to_there_is_its_way() {
+    let mut detector = detector();
+    for second in 0..400u64 {
+        detector.observe(&sample(second, 0, 300.0 * MB));
+    }
+    detector.change_revision();
+    for second in 400..600u64 {
+        detector.observe(&sample(second, 400, 50.0 * MB + (second - 400) as f64 * MB));
+        let verdict = detector.verdict(START_MS + second * 1_000);
+        assert_eq!(verdict.level, VerdictLevel::Healthy, "second {second}: {verdict:#?}");
+    }
+    let verdict = detector.verdict(START_MS + 599_000);
+    let text = verdict.evidence.iter().find(|e| e.key == "previous_revision_bytes");
+    let text = text.map(|evidence| evidence.text.as_str());
+    assert_eq!(text, Some("the revision before settled at 300 MB: this is the way there"));
+}
+
+/// The worst level in each of three lives of five minutes that grow by 0.15 MB/s, with what is done
+/// between them.
+fn worst_of_three(between: impl Fn(&mut MemoryDetector)) -> Vec<VerdictLevel> {
+    let mut detector = detector();
+    let lives = (0..3u64).map(|life| {
+        if life > 0 {
+            between(&mut detector);
+        }
+        let began = life * 300;
+        let levels = (began..began + 290).map(|second| {
+            let grown = (second - began) as f64 * 0.15 * MB;
+            detector.observe(&sample(second, began, 40.0 * MB + grown));
+            detector.level(START_MS + second * 1_000)
+        });
+        levels.max().expect("it was looked at")
+    });
+    lives.collect()
+}
+
+#[test]
+fn growth_of_the_revision_before_is_not_held_against_this_one() {
+    let restarts = worst_of_three(|_| {});
+    let revisions = worst_of_three(MemoryDetector::change_revision);
+    assert!(restarts[2] > restarts[0], "restarts of one revision add up: {restarts:?}");
+    assert_eq!(revisions, [restarts[0]; 3], "those of three revisions do not");
+}
+
+#[test]
 fn a_revision_that_grew_to_its_end_is_no_baseline() {
     let mut before = detector();
     for second in 0..300u64 {

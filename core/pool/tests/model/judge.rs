@@ -10,7 +10,7 @@ use stent_pool::{
     SWEEP_EVERY, SWITCH_MARGIN, ServerId, WaiterId,
 };
 
-use crate::model::{Model, Scope, Server, State, Waiter, number};
+use crate::model::{Model, Pool, Scope, Server, State, Waiter, number};
 
 impl Model {
     /// Takes in an event and what was decided upon it.
@@ -90,9 +90,10 @@ impl Model {
         }
         let (state, opened_at, retired) = (State::Opening, None, false);
         let home = Home::default();
-        let (id, since, uses) = (server, now, 0);
-        self.servers.push(Server { id, pool, state, since, home, opened_at, retired, uses });
-        let most = self.limits.pool_size.get() + self.reserve();
+        let (id, since, uses, worn) = (server, now, 0, false);
+        let new = Server { id, pool, state, since, home, opened_at, retired, uses, worn };
+        self.servers.push(new);
+        let most = self.size(pool) + self.reserve(pool);
         assert!(self.total(pool) <= most, "pool_size and the reserve");
         assert!(self.count(pool, &[State::Opening]) <= self.limits.opening_max, "opening_max");
         let full = |scope, most: Option<NonZeroU32>| {
@@ -101,6 +102,8 @@ impl Model {
         };
         let database = Scope::Database(self.known(pool).database);
         assert!(!full(database, self.limits.max_db_connections), "max_db_connections");
+        let user = Scope::User(self.known(pool).user);
+        assert!(!full(user, self.limits.max_user_connections), "max_user_connections");
         assert!(!full(Scope::All, self.limits.max_server_connections), "max_server_connections");
     }
 
@@ -113,6 +116,7 @@ impl Model {
         let (first, first_since) = (first.id, first.since);
         let served = self.waiters.remove(at);
         self.judge_turn(pool, class);
+        self.book_grant(class);
         assert_eq!(served.pool, pool, "a server of its own pool");
         assert_eq!(waited, now - served.since, "the wait is told");
         if first != waiter {
@@ -183,7 +187,8 @@ impl Model {
                 assert!(self.is_crowded(pool), "only beyond pool_size");
             }
             CloseCause::Shrunk => assert!(self.is_crowded(pool), "only above a cap"),
-            CloseCause::Lifetime => {
+            CloseCause::Lifetime | CloseCause::Worn => {
+                assert_eq!(known.worn, cause == CloseCause::Worn, "the cause is the true one");
                 assert!(self.may_be_old(known, now), "nobody dies young, at {age:?}");
                 assert!(self.may_shrink(pool), "the minimum is kept");
             }
@@ -197,8 +202,9 @@ impl Model {
     }
 
     fn judge_make_room(&self, server: ServerId, now: Instant) {
-        let database = Scope::Database(self.known(self.server(server).pool).database);
-        let reasons = [database, Scope::All].map(|scope| self.makes_room(server, scope, now));
+        let known = self.known(self.server(server).pool);
+        let (database, user) = (Scope::Database(known.database), Scope::User(known.user));
+        let reasons = [database, user, Scope::All].map(|scope| self.makes_room(server, scope, now));
         assert!(reasons.contains(&Ok(())), "no cap is a reason: {reasons:?}");
     }
 
@@ -229,43 +235,69 @@ impl Model {
 
     /// The waiters who would have a server opened now if that cap were not reached.
     fn blocked(&self, scope: Scope, now: Instant) -> Vec<&Waiter> {
-        let Scope::Database(database) = scope else {
-            let mut databases: Vec<_> = self.pools.iter().map(|pool| pool.database).collect();
-            databases.dedup();
-            let fitting = |database| {
-                let scope = Scope::Database(database);
-                let mut blocked = self.blocked(scope, now);
-                blocked.sort_by_key(|waiter| waiter.runs_since);
-                blocked.into_iter().take(self.left(scope) as usize)
-            };
-            return databases.into_iter().flat_map(fitting).collect();
-        };
-        let mut blocked = Vec::new();
-        for pool in self.pools.iter().filter(|pool| pool.database == database) {
-            let outage = self.outage.map(|outage| outage.not_before);
-            let may = match (pool.failed_at.map(|_| pool.not_before), outage) {
-                (Some(at), _) if now < at => 0,
-                (_, Some(at)) if now < at => 0,
-                (None, None) => u32::MAX,
-                (Some(_), _) | (None, Some(_)) => 1,
-            };
-            let demand = self.openings_left(pool.id, now).min(may);
-            let own = self.waiters.iter().filter(|waiter| waiter.pool == pool.id);
-            let served = self.count(pool.id, &[State::Opening, State::Tested]);
-            blocked.extend(own.skip(served as usize).take(demand as usize));
+        match scope {
+            Scope::Database(database) => {
+                let pools = self.pools.iter().filter(|pool| pool.database == database);
+                pools
+                    .flat_map(|pool| self.demand(pool, self.openings_left(pool.id, now), now))
+                    .collect()
+            }
+            Scope::User(user) => {
+                let pools = self.pools.iter().filter(|pool| pool.user == user);
+                let pools = pools.filter(|pool| self.can_have_room(pool.database));
+                let wished = |pool: &Pool| self.openings_beside_user(pool.id, now);
+                pools.flat_map(|pool| self.demand(pool, wished(pool), now)).collect()
+            }
+            Scope::All => {
+                let mut databases: Vec<_> = self.pools.iter().map(|pool| pool.database).collect();
+                databases.dedup();
+                let fitting = |database| {
+                    let scope = Scope::Database(database);
+                    let mut blocked = self.blocked(scope, now);
+                    blocked.sort_by_key(|waiter| waiter.runs_since);
+                    blocked.into_iter().take(self.left(scope) as usize)
+                };
+                databases.into_iter().flat_map(fitting).collect()
+            }
         }
-        blocked
+    }
+
+    /// Whether a database has room, or will when somebody asks.
+    fn can_have_room(&self, database: &'static str) -> bool {
+        let scope = Scope::Database(database);
+        let yields = |server: &Server| {
+            matches!(server.state, State::Idle | State::Closing | State::Free(None))
+        };
+        self.left(scope) > 0 || self.within(scope).any(yields)
+    }
+
+    /// A pool's waiters for whom it would open so many servers, were it not for pauses.
+    fn demand(&self, pool: &Pool, most: u32, now: Instant) -> Vec<&Waiter> {
+        let outage = self.outage.map(|outage| outage.not_before);
+        let may = match (pool.failed_at.map(|_| pool.not_before), outage) {
+            (Some(at), _) if now < at => 0,
+            (_, Some(at)) if now < at => 0,
+            (None, None) => u32::MAX,
+            (Some(_), _) | (None, Some(_)) => 1,
+        };
+        let own = self.waiters.iter().filter(|waiter| waiter.pool == pool.id);
+        let served = self.count(pool.id, &[State::Opening, State::Tested]);
+        own.skip(served as usize).take(most.min(may) as usize).collect()
     }
 
     fn openings_left(&self, pool: PoolId, now: Instant) -> u32 {
+        self.openings_beside_user(pool, now).min(self.left(Scope::User(self.known(pool).user)))
+    }
+
+    fn openings_beside_user(&self, pool: PoolId, now: Instant) -> u32 {
         if self.known(pool).paused {
             return 0;
         }
         let opening = self.count(pool, &[State::Opening]);
-        let (size, total) = (self.limits.pool_size.get(), self.total(pool));
+        let (size, total) = (self.size(pool), self.total(pool));
         let mut places = size.saturating_sub(total);
         if total >= size {
-            places = (size + self.reserve()).saturating_sub(total).min(self.late(pool, now));
+            places = (size + self.reserve(pool)).saturating_sub(total).min(self.late(pool, now));
         }
         places.min(self.limits.opening_max.saturating_sub(opening))
     }
@@ -282,6 +314,7 @@ impl Model {
     fn judge_refusal(&mut self, id: WaiterId, refusal: Refusal, waited: Duration, now: Instant) {
         let at = self.waiters.iter().position(|waiter| waiter.id == id).expect("it waits");
         let waiter = self.waiters.remove(at);
+        self.book_refusal(waiter.class, refusal);
         assert_eq!(waited, now - waiter.since, "the wait is told");
         match refusal {
             Refusal::WaitTimeout => {
@@ -296,7 +329,7 @@ impl Model {
             Refusal::Overloaded { forecast } => {
                 assert!(forecast > self.limits.query_wait_timeout.unwrap(), "it would be too late");
                 assert!(!self.known(waiter.pool).paused, "its time runs");
-                let most = self.limits.pool_size.get() + self.reserve();
+                let most = self.size(waiter.pool) + self.reserve(waiter.pool);
                 assert!(self.total(waiter.pool) >= most, "it cannot grow");
                 assert_eq!(waited, Duration::ZERO, "it is told at once");
             }
@@ -320,7 +353,7 @@ impl Model {
             assert!(idle == 0 || waiting <= tested, "nobody waits beside an idle server");
             let hopeless = self.hopeless.contains(&pool.id);
             assert!(!hopeless || waiting == 0, "nobody waits without hope");
-            let full = self.is_full(pool.database);
+            let full = self.is_full(pool.id);
             if pool.failed_at.is_none()
                 && self.outage.is_none()
                 && !full
@@ -335,7 +368,9 @@ impl Model {
             }
         }
         let databases = self.pools.iter().map(|pool| Scope::Database(pool.database));
-        for scope in databases.chain([Scope::All]).filter(|&scope| self.left(scope) == 0) {
+        let users = self.pools.iter().map(|pool| Scope::User(pool.user));
+        let scopes = databases.chain(users).chain([Scope::All]);
+        for scope in scopes.filter(|&scope| self.left(scope) == 0) {
             let closing = self.within(scope).filter(|server| server.state == State::Closing);
             let short = self.blocked(scope, now);
             let short = short
@@ -386,7 +421,7 @@ impl Model {
             let since = server.since.max(self.attempt_ended);
             let since = self.resized.map_or(since, |(at, _)| since.max(at));
             let late = late && since + SWEEP_EVERY < now;
-            assert!(!late || self.limits.min_pool_size > 0, "idle servers end in time");
+            assert!(!late || self.stock(server.pool) > 0, "idle servers end in time");
         }
     }
 
@@ -406,6 +441,7 @@ impl Model {
             let maxwait = first.map_or(Duration::ZERO, |first| now - first.since);
             assert_eq!(census.maxwait, maxwait);
         }
+        self.compare_classes(pools, now);
         let deadline = pools.next_deadline();
         let mut running = self.waiters.iter().filter(|waiter| !self.known(waiter.pool).paused);
         let awaited = running.next().is_some() && self.limits.query_wait_timeout.is_some();
@@ -435,8 +471,7 @@ impl Model {
     /// Whether age may take one of the pool's live servers.
     fn may_shrink(&self, pool: PoolId) -> bool {
         let (live, least) = (self.live(pool), self.least(pool));
-        let crowded = self.total(pool) >= self.limits.pool_size.get()
-            || self.is_full(self.known(pool).database);
+        let crowded = self.total(pool) >= self.size(pool) || self.is_full(pool);
         let calm = self.count(pool, &[State::Opening, State::Closing]) == 0;
         live > least || (live == least && crowded && calm)
     }

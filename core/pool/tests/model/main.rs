@@ -6,9 +6,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it is surprised")]
 
+mod classes;
 mod judge;
 mod model;
 mod run;
+mod sizes;
 
 use proptest::prelude::*;
 
@@ -45,18 +47,23 @@ fn setting() -> impl Strategy<Value = Setting> {
 }
 
 fn sizes() -> impl Strategy<Value = Sizes> {
-    let caps = (prop::option::of(1..6_u32), prop::option::of(1..7_u32));
+    let caps = (prop::option::of(1..6_u32), prop::option::of(1..7_u32), prop::option::of(1..5_u32));
     let own = (1..5_u32, prop_oneof![Just(0), 1..3_u32], 0..3_u32);
-    let parts = (own, caps, prop::option::of(1..5_u32), 1..4_u32, 0..3_u8);
-    parts.prop_map(|(own, caps, server_max_uses, opening_max, classes)| Sizes {
+    let some =
+        || (prop::option::of(1..4_u32), prop::option::of(0..3_u32), prop::option::of(0..3_u32));
+    let others = (0..3_u8, some(), some());
+    let parts = (own, caps, prop::option::of(1..5_u32), 1..4_u32, 0..3_u8, others);
+    parts.prop_map(|(own, caps, server_max_uses, opening_max, classes, others)| Sizes {
         pool_size: own.0,
         reserve_pool_size: own.1,
         min_pool_size: own.2,
         max_db_connections: caps.0,
         max_server_connections: caps.1,
+        max_user_connections: caps.2,
         server_max_uses,
         opening_max,
         classes,
+        own: others,
     })
 }
 

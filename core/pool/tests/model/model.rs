@@ -31,12 +31,15 @@ pub(crate) struct Server {
     pub(crate) opened_at: Option<Instant>,
     pub(crate) retired: bool,
     pub(crate) uses: u32,
+    /// It was given back worn.
+    pub(crate) worn: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) id: PoolId,
     pub(crate) database: &'static str,
+    pub(crate) user: &'static str,
     pub(crate) used: bool,
     pub(crate) barred: bool,
     pub(crate) paused: bool,
@@ -72,6 +75,7 @@ pub(crate) struct Outage {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Scope {
     Database(&'static str),
+    User(&'static str),
     All,
 }
 
@@ -93,6 +97,10 @@ pub(crate) struct Model {
     pub(crate) reached: bool,
     /// The pools whose waiters a failed login refuses in this event.
     pub(crate) hopeless: Vec<PoolId>,
+    /// How many requests of each class were granted.
+    pub(crate) served: [u64; CLASSES_MAX],
+    /// How many clients of each class had no time left.
+    pub(crate) timeouts: [u64; CLASSES_MAX],
 }
 
 impl Model {
@@ -109,13 +117,17 @@ impl Model {
             attempt_ended: start,
             reached: false,
             hopeless: Vec::new(),
+            served: [0; CLASSES_MAX],
+            timeouts: [0; CLASSES_MAX],
         }
     }
 
-    pub(crate) fn add_pool(&mut self, id: PoolId, database: &'static str, start: Instant) {
+    pub(crate) fn add_pool(&mut self, id: PoolId, of: [&'static str; 2], start: Instant) {
+        let [database, user] = of;
         self.pools.push(Pool {
             id,
             database,
+            user,
             used: false,
             barred: false,
             paused: false,
@@ -237,6 +249,11 @@ impl Model {
     fn take_in_release(&mut self, server: ServerId, condition: Condition, now: Instant) {
         match condition {
             Condition::Clean => self.free(server, None),
+            Condition::Worn => {
+                let freed = self.free(server, None);
+                freed.worn = true;
+                freed
+            }
             Condition::Doubtful => self.free(server, Some(CloseCause::Doubtful)),
             Condition::Broken => {
                 self.suspect_at = Some(now);
@@ -312,6 +329,7 @@ impl Model {
     pub(crate) fn left(&self, scope: Scope) -> u32 {
         let most = match scope {
             Scope::Database(_) => self.limits.max_db_connections,
+            Scope::User(_) => self.limits.max_user_connections,
             Scope::All => self.limits.max_server_connections,
         };
         most.map_or(u32::MAX, NonZeroU32::get).saturating_sub(number(self.within(scope).count()))
@@ -320,23 +338,30 @@ impl Model {
     pub(crate) fn within(&self, scope: Scope) -> impl Iterator<Item = &Server> {
         self.servers.iter().filter(move |server| match scope {
             Scope::Database(name) => self.known(server.pool).database == name,
+            Scope::User(name) => self.known(server.pool).user == name,
             Scope::All => true,
         })
     }
 
-    pub(crate) fn is_full(&self, database: &'static str) -> bool {
-        self.left(Scope::Database(database)) == 0 || self.left(Scope::All) == 0
+    pub(crate) fn is_full(&self, pool: PoolId) -> bool {
+        let known = self.known(pool);
+        let scopes = [Scope::Database(known.database), Scope::User(known.user), Scope::All];
+        scopes.into_iter().any(|scope| self.left(scope) == 0)
     }
 
-    pub(crate) const fn is_uncapped(&self) -> bool {
-        self.limits.max_db_connections.is_none() && self.limits.max_server_connections.is_none()
+    pub(crate) fn is_uncapped(&self) -> bool {
+        let limits = &self.limits;
+        let caps =
+            [limits.max_db_connections, limits.max_user_connections, limits.max_server_connections];
+        caps.iter().all(Option::is_none)
     }
 
     /// Whether a server may have outlived its lifetime: each draws its own from the last tenth.
     pub(crate) fn may_be_old(&self, server: &Server, now: Instant) -> bool {
         let life = self.limits.server_lifetime;
         let aged = |at: Instant| life.is_some_and(|life| now - at >= life.mul_f64(0.9));
-        server.opened_at.is_some_and(aged)
+        server.worn
+            || server.opened_at.is_some_and(aged)
             || self.limits.server_max_uses.is_some_and(|most| server.uses >= most.get())
     }
 
@@ -349,27 +374,18 @@ impl Model {
         };
         let limits = &self.limits;
         let database = Scope::Database(self.known(pool).database);
+        let user = Scope::User(self.known(pool).user);
         let unserved = self.waiting(pool) > self.count(pool, &[State::Tested]);
-        let needed = if unserved { self.reserve() } else { 0 };
-        own > limits.pool_size.get() + needed
+        let needed = if unserved { self.reserve(pool) } else { 0 };
+        own > self.size(pool) + needed
             || limits.max_db_connections.is_some_and(|most| staying(database) > most.get())
+            || limits.max_user_connections.is_some_and(|most| staying(user) > most.get())
             || limits.max_server_connections.is_some_and(|most| staying(Scope::All) > most.get())
     }
 
     /// A class that does not exist is the usual one.
     pub(crate) fn class_in_force(&self, class: Class) -> Class {
         if usize::from(class.0) < self.limits.class_weights.len() { class } else { Class::USUAL }
-    }
-
-    /// How many servers beyond its size a pool may have at the most.
-    pub(crate) fn reserve(&self) -> u32 {
-        self.limits.reserve_pool_timeout.map_or(0, |_| self.limits.reserve_pool_size)
-    }
-
-    /// The minimum that applies to the pool at present.
-    pub(crate) fn least(&self, pool: PoolId) -> u32 {
-        let known = self.known(pool);
-        if known.used && !known.barred { self.limits.min_pool_size } else { 0 }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use stent_pool::{
     Class, Condition, Decision, Event, Home, Limits, OpenFailure, Pools, ProbeResult, ServerId,
-    WaiterId,
+    SizeRule, WaiterId, Whom,
 };
 
 use crate::model::{Model, State};
@@ -74,11 +74,17 @@ pub(crate) struct Sizes {
     pub(crate) reserve_pool_size: u32,
     pub(crate) min_pool_size: u32,
     pub(crate) max_db_connections: Option<u32>,
+    pub(crate) max_user_connections: Option<u32>,
     pub(crate) max_server_connections: Option<u32>,
     pub(crate) server_max_uses: Option<u32>,
     pub(crate) opening_max: u32,
     pub(crate) classes: u8,
+    /// Those of database `shop` and of user `a`, in this order or in the other; 0: none has any.
+    pub(crate) own: (u8, OwnSizes, OwnSizes),
 }
+
+/// Sizes of some pools: size, minimum, reserve.
+pub(crate) type OwnSizes = (Option<u32>, Option<u32>, Option<u32>);
 
 /// What is varied from run to run.
 #[derive(Clone, Debug)]
@@ -122,7 +128,7 @@ impl Runner {
         for (database, user) in
             [("shop", "a"), ("shop", "b"), ("shop", "c"), ("stock", "a"), ("stock", "b")]
         {
-            model.add_pool(pools.pool(database, user).unwrap(), database, start);
+            model.add_pool(pools.pool(database, user).unwrap(), [database, user], start);
         }
         Self {
             pools,
@@ -181,6 +187,7 @@ impl Runner {
                 let condition = match luck {
                     0 => Condition::Doubtful,
                     1 => Condition::Broken,
+                    2 => Condition::Worn,
                     _ => Condition::Clean,
                 };
                 Event::Release { server: server(which, State::Lent)?, condition }
@@ -251,7 +258,9 @@ fn limits(sizes: Sizes, kind: u8) -> Limits {
         reserve_pool_size: sizes.reserve_pool_size,
         reserve_pool_timeout: after(1, 300),
         min_pool_size: sizes.min_pool_size.min(sizes.pool_size),
+        size_rules: size_rules(sizes),
         max_db_connections: sizes.max_db_connections.and_then(NonZeroU32::new),
+        max_user_connections: sizes.max_user_connections.and_then(NonZeroU32::new),
         max_server_connections: sizes.max_server_connections.and_then(NonZeroU32::new),
         query_wait_timeout: after(1, 700),
         server_lifetime: after(2, 3_000),
@@ -263,6 +272,28 @@ fn limits(sizes: Sizes, kind: u8) -> Limits {
         class_weights: classes(sizes.classes),
         waiters_max: 6,
         opening_max: sizes.opening_max,
+    }
+}
+
+/// No rules, or two that overlap.
+fn size_rules(sizes: Sizes) -> Vec<SizeRule> {
+    let whom = |database: Option<&str>, user: Option<&str>| Whom {
+        database: database.map(str::to_owned),
+        user: user.map(str::to_owned),
+        application_name: None,
+    };
+    let rule = |whom, (size, least, reserve): OwnSizes| SizeRule {
+        whom,
+        pool_size: size.and_then(NonZeroU32::new),
+        min_pool_size: least,
+        reserve_pool_size: reserve,
+    };
+    let (kind, shop, a) = sizes.own;
+    let (shop, a) = (rule(whom(Some("shop"), None), shop), rule(whom(None, Some("a")), a));
+    match kind {
+        0 => Vec::new(),
+        1 => vec![shop, a],
+        _ => vec![a, shop],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use stent_pool::Limits;
+use stent_pool::{ClassCensus, Limits};
 
 use crate::harness::{World, limits, ms, none, size};
 
@@ -110,4 +110,74 @@ fn who_waited_while_the_database_was_paused_keeps_its_line() {
     assert_eq!(world.tell(stent_pool::Event::Resume { pool }), ["open s0 for p0"]);
     assert_eq!(world.opened(0), ["grant c21 s0 after 5000"]);
     assert_eq!(served(&mut world, 2), [11, 12]);
+}
+
+/// Who waits, for how many milliseconds, how many were served and how many had no time left.
+fn counted(world: &World) -> Vec<(u32, u128, u64, u64)> {
+    let told = |class: ClassCensus| {
+        (class.waiting, class.maxwait.as_millis(), class.served, class.timeouts)
+    };
+    world.pools.classes(world.now()).into_iter().map(told).collect()
+}
+
+#[test]
+fn each_class_is_counted_over_all_pools() {
+    let limits = Limits { query_wait_timeout: Some(ms(1_000)), ..classed(&[4, 1]) };
+    let mut world = World::new(limits);
+    let (shop, lake) = (world.pool("shop", "api"), world.pool("lake", "api"));
+    world.lend(shop, 1, 1);
+    world.lend(lake, 2, 1);
+    assert_eq!(counted(&world), [(0, 0, 2, 0), (0, 0, 0, 0)]);
+    world.acquire_as(1, shop, 11);
+    world.pass(300);
+    world.acquire_as(1, lake, 12);
+    world.acquire(lake, 21);
+    world.pass(100);
+    assert_eq!(counted(&world), [(1, 100, 2, 0), (2, 400, 0, 0)]);
+    assert_eq!(world.release(0), ["grant c11 s0 after 400"]);
+    assert_eq!(counted(&world), [(1, 100, 2, 0), (1, 100, 1, 0)]);
+    world.withdraw(21);
+    assert_eq!(world.run(900), ["1300: refuse c12 WaitTimeout after 1000"]);
+    assert_eq!(counted(&world), [(0, 0, 2, 0), (0, 0, 1, 1)]);
+}
+
+#[test]
+fn who_listens_for_others_is_of_no_class() {
+    let mut world = World::new(classed(&[4, 1]));
+    let pool = world.pool("shop", "api");
+    let listening = world.pools.listening(pool).unwrap();
+    world.lend(listening, 1, 1);
+    assert_eq!(counted(&world), [(0, 0, 0, 0); 2]);
+}
+
+#[test]
+fn where_there_is_one_class_nothing_is_counted_by_class() {
+    for weights in [&[][..], &[3]] {
+        let mut world = World::new(classed(weights));
+        let pool = world.pool("shop", "api");
+        world.lend(pool, 1, 1);
+        assert!(counted(&world).is_empty(), "{weights:?}");
+    }
+}
+
+#[test]
+fn who_waits_in_a_class_that_is_no_more_is_counted_in_the_usual_one() {
+    let mut world = World::new(classed(&[4, 1, 1]));
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 1);
+    world.acquire_as(2, pool, 11);
+    world.decided(|pools, now, out| pools.set_limits(classed(&[4, 1]), now, out));
+    assert_eq!(counted(&world), [(1, 0, 1, 0), (0, 0, 0, 0)]);
+    assert_eq!(served(&mut world, 1), [11]);
+    assert_eq!(counted(&world), [(0, 0, 2, 0), (0, 0, 0, 0)]);
+}
+
+#[test]
+fn other_classes_are_counted_anew_but_for_who_waits() {
+    let mut world = World::new(classed(&[4, 1]));
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 1);
+    world.acquire_as(1, pool, 11);
+    world.pools.count_classes_anew();
+    assert_eq!(counted(&world), [(0, 0, 0, 0), (1, 0, 0, 0)]);
 }

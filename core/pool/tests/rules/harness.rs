@@ -27,7 +27,9 @@ pub(crate) fn limits() -> Limits {
         reserve_pool_size: 0,
         reserve_pool_timeout: None,
         min_pool_size: 0,
+        size_rules: Vec::new(),
         max_db_connections: None,
+        max_user_connections: None,
         max_server_connections: None,
         query_wait_timeout: Some(Duration::from_secs(120)),
         server_lifetime: None,
@@ -171,6 +173,11 @@ impl World {
             let granted = self.opened(self.servers.len() - 1);
             assert!(granted[0].starts_with(&format!("grant c{waiter}")), "{granted:?}");
         }
+    }
+
+    /// How many servers were ever opened: the number of the next.
+    pub(crate) const fn opened_count(&self) -> usize {
+        self.servers.len()
     }
 
     /// Opens servers `0..servers` of a fresh world and lets them rest, `s0` last.

@@ -16,3 +16,5 @@ mod recycling;
 mod reserve;
 mod resizing;
 mod room;
+mod sizes;
+mod users;

@@ -1,6 +1,6 @@
 //! The ends of servers: age, idleness, loss, retirement.
 
-use stent_pool::{Limits, ProbeResult};
+use stent_pool::{Condition, Limits, ProbeResult};
 
 use crate::harness::{World, limits, ms, none, size};
 
@@ -263,7 +263,7 @@ fn the_loss_of_a_lent_server_is_left_to_its_client() {
     let pool = world.pool("shop", "api");
     world.lend(pool, 1, 1);
     assert_eq!(world.lost(0), none());
-    assert_eq!(world.release_as(0, stent_pool::Condition::Broken), ["close s0 Broken"]);
+    assert_eq!(world.release_as(0, Condition::Broken), ["close s0 Broken"]);
 }
 
 #[test]
@@ -292,4 +292,55 @@ fn a_login_under_way_at_the_retirement_is_retired_too() {
     world.tell(stent_pool::Event::RetireAll { pool });
     assert_eq!(world.opened(0), ["close s0 Retired", "open s1 for p0"]);
     assert_eq!(world.opened(1), ["grant c1 s1 after 0"]);
+}
+
+#[test]
+fn a_worn_server_is_replaced_before_it_ends_as_one_that_has_outlived_its_lifetime() {
+    let mut world = World::new(limits());
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 1);
+    assert_eq!(world.release_as(0, Condition::Worn), ["open s1 for p0"]);
+    assert_eq!(world.acquire(pool, 2), ["grant c2 s0 after 0"], "it is lent meanwhile");
+    assert_eq!(world.opened(1), none());
+    assert_eq!(world.release(0), ["close s0 Worn"], "once is enough");
+}
+
+#[test]
+fn worn_servers_without_room_for_a_successor_go_one_at_a_time() {
+    let mut world = World::new(limits());
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 2);
+    world.acquire(pool, 3);
+    assert_eq!(world.release_as(0, Condition::Worn), ["close s0 Worn"]);
+    assert_eq!(world.release_as(1, Condition::Worn), ["grant c3 s1 after 0"]);
+    assert_eq!(world.closed(0), none(), "nobody waits any more");
+    assert_eq!(world.release(1), ["open s2 for p0"]);
+}
+
+#[test]
+fn a_worn_server_of_the_minimum_stays_until_its_successor_is_there() {
+    let mut world = World::new(Limits { min_pool_size: 2, ..limits() });
+    let pool = world.pool("shop", "api");
+    world.acquire(pool, 1);
+    world.opened(0);
+    world.opened(1);
+    assert_eq!(world.release_as(0, Condition::Worn), ["close s0 Worn"], "its place is needed");
+    assert_eq!(world.closed(0), ["open s2 for p0"]);
+    let mut world = World::new(Limits { min_pool_size: 1, ..limits() });
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 1);
+    assert_eq!(world.release_as(0, Condition::Worn), ["open s1 for p0"]);
+    assert_eq!(world.run(10_000), none(), "its successor is being opened");
+    assert_eq!(world.opened(1), ["close s0 Worn"]);
+}
+
+#[test]
+fn another_lifetime_does_not_make_a_worn_server_good_again() {
+    let mut world = World::new(Limits { server_lifetime: Some(ms(60_000)), ..limits() });
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 1, 1);
+    world.release_as(0, Condition::Worn);
+    let longer = Limits { server_lifetime: Some(ms(120_000)), ..limits() };
+    assert_eq!(world.decided(|pools, now, out| pools.set_limits(longer, now, out)), none());
+    assert_eq!(world.opened(1), ["close s0 Worn"]);
 }

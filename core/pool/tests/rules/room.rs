@@ -1,13 +1,23 @@
-//! `max_db_connections` and `max_server_connections`: who gets the next connection where a database
-//! or the whole is full.
+//! `max_db_connections` and `max_server_connections`, and what `max_user_connections` has in common
+//! with them: who gets the next connection where a cap is reached.
 
-use stent_pool::Limits;
+use stent_pool::{Limits, PoolId};
 
 use crate::harness::{World, limits, none, size};
 
 fn capped(servers: u32) -> World {
     let limits = Limits { max_db_connections: Some(size(servers)), ..limits() };
     World::new(limits)
+}
+
+/// Two pools below one cap: that of their database, or that of their user.
+fn rivals(servers: u32) -> [(World, PoolId, PoolId); 2] {
+    let of_user = Limits { max_user_connections: Some(size(servers)), ..limits() };
+    let worlds = [(capped(servers), ("shop", "b")), (World::new(of_user), ("stock", "a"))];
+    worlds.map(|(mut world, (database, user))| {
+        let (first, second) = (world.pool("shop", "a"), world.pool(database, user));
+        (world, first, second)
+    })
 }
 
 #[test]
@@ -35,46 +45,46 @@ fn databases_do_not_take_room_from_each_other() {
 
 #[test]
 fn no_more_idle_servers_are_closed_than_are_needed() {
-    let mut world = capped(2);
-    let (first, second) = (world.pool("shop", "a"), world.pool("shop", "b"));
-    world.rest(first, 2);
-    assert_eq!(world.acquire(second, 1), ["close s1 MakeRoom"]);
-    assert_eq!(world.withdraw(1), none());
-    assert_eq!(world.acquire(second, 2), none(), "the one being closed makes room");
-    assert_eq!(world.acquire(second, 3), ["close s0 MakeRoom"]);
+    for (mut world, first, second) in rivals(2) {
+        world.rest(first, 2);
+        assert_eq!(world.acquire(second, 1), ["close s1 MakeRoom"]);
+        assert_eq!(world.withdraw(1), none());
+        assert_eq!(world.acquire(second, 2), none(), "the one being closed makes room");
+        assert_eq!(world.acquire(second, 3), ["close s0 MakeRoom"]);
+    }
 }
 
 #[test]
 fn a_server_released_where_nobody_waits_is_closed_for_a_waiter_of_another_pool() {
-    let mut world = capped(1);
-    let (first, second) = (world.pool("shop", "a"), world.pool("shop", "b"));
-    world.lend(first, 1, 1);
-    assert_eq!(world.acquire(second, 2), none());
-    assert_eq!(world.release(0), ["close s0 MakeRoom"]);
-    assert_eq!(world.closed(0), ["open s1 for p1"]);
+    for (mut world, first, second) in rivals(1) {
+        world.lend(first, 1, 1);
+        assert_eq!(world.acquire(second, 2), none());
+        assert_eq!(world.release(0), ["close s0 MakeRoom"]);
+        assert_eq!(world.closed(0), ["open s1 for p1"]);
+    }
 }
 
 #[test]
 fn a_released_server_stays_with_its_pool_while_the_others_wait_hardly_longer() {
-    let mut world = capped(1);
-    let (first, second) = (world.pool("shop", "a"), world.pool("shop", "b"));
-    world.lend(first, 1, 1);
-    world.acquire(second, 2);
-    world.pass(50);
-    world.acquire(first, 3);
-    assert_eq!(world.release(0), ["grant c3 s0 after 0"]);
+    for (mut world, first, second) in rivals(1) {
+        world.lend(first, 1, 1);
+        world.acquire(second, 2);
+        world.pass(50);
+        world.acquire(first, 3);
+        assert_eq!(world.release(0), ["grant c3 s0 after 0"]);
+    }
 }
 
 #[test]
 fn a_released_server_changes_pools_for_a_waiter_far_ahead_of_its_own() {
-    let mut world = capped(1);
-    let (first, second) = (world.pool("shop", "a"), world.pool("shop", "b"));
-    world.lend(first, 1, 1);
-    world.acquire(second, 2);
-    world.pass(51);
-    world.acquire(first, 3);
-    assert_eq!(world.release(0), ["close s0 MakeRoom"]);
-    assert_eq!(world.closed(0), ["open s1 for p1"]);
+    for (mut world, first, second) in rivals(1) {
+        world.lend(first, 1, 1);
+        world.acquire(second, 2);
+        world.pass(51);
+        world.acquire(first, 3);
+        assert_eq!(world.release(0), ["close s0 MakeRoom"]);
+        assert_eq!(world.closed(0), ["open s1 for p1"]);
+    }
 }
 
 #[test]

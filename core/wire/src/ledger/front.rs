@@ -34,6 +34,7 @@ impl Ledger {
     pub fn front_prepared(&self) -> Option<u64> {
         match self.next_of_server() {
             Some(Owed::SharedParse(id)) => Some(*id),
+            Some(Owed::InjectedParse(id)) if *id > 0 => Some(*id),
             Some(Owed::Parse(Some(registration))) => Some(registration.statement.id()),
             _ => self.front_unnamed(),
         }

@@ -2,9 +2,10 @@
 //!
 //! Invariant: a client that prepares nothing costs one pointer.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::{Shape, Statement};
 use crate::limits::CLIENT_STATEMENTS_MAX;
@@ -19,6 +20,8 @@ struct Names {
     by_name: FxHashMap<Box<[u8]>, Named>,
     /// The names of each statement, where there are too many to look at all.
     by_id: Option<FxHashMap<u64, Vec<Box<[u8]>>>>,
+    /// The hash of the name that was bound last.
+    bound: u64,
 }
 
 /// A statement, and when the client parsed it.
@@ -28,6 +31,10 @@ struct Named {
     parsed: u64,
     /// What the client was told of its rows.
     told: Option<Shape>,
+}
+
+fn hash(name: &[u8]) -> u64 {
+    FxBuildHasher.hash_one(name)
 }
 
 impl Names {
@@ -129,9 +136,12 @@ impl ClientStatements {
         names.any(|(_, named)| named.told.is_some())
     }
 
-    /// The name that the client last gave to a statement.
+    /// The name of a statement that was bound last, if it was one of its, else the name that the
+    /// client last gave to it.
     pub(super) fn name_of(&self, id: u64) -> Option<&[u8]> {
-        self.names.as_ref()?.latest(id).map(|(name, _)| name)
+        let names = self.names.as_ref()?;
+        let bound = names.of(id).find(|(name, _)| hash(name) == names.bound);
+        bound.or_else(|| names.latest(id)).map(|(name, _)| name)
     }
 
     /// Whether there is room for one more name.
@@ -158,6 +168,13 @@ impl ClientStatements {
         debug_assert!(previous.is_none(), "a name is given away once");
         names.index(name, id);
         assert!(names.by_id.is_some() || names.by_name.len() <= SCANNED_MAX, "many are indexed");
+    }
+
+    /// A name is bound: an error of that is about this one of a statement's names.
+    pub(super) fn bound(&mut self, name: &[u8]) {
+        if let Some(names) = &mut self.names {
+            names.bound = hash(name);
+        }
     }
 
     /// A name means another statement of the same text from here on.
@@ -234,6 +251,9 @@ mod tests {
         }
         assert_eq!(client.name_of(one.id()), Some(&b"c"[..]));
         assert_eq!(client.name_of(two.id()), Some(&b"x"[..]));
+        client.bound(b"a");
+        assert_eq!(client.name_of(one.id()), Some(&b"a"[..]));
+        client.bound(b"c");
         client.described(one.id(), Shape::of(None));
         assert!(client.told(b"a").is_some() && client.told(b"x").is_none());
         for (gone, latest) in [("b", Some("c")), ("c", Some("a")), ("a", None)] {

@@ -115,6 +115,7 @@ impl Statements<'_> {
         if statement.is_none() && !is_ours(name) {
             return self.pass(frame, splice, Owed::Bind(0));
         }
+        self.client.bound(name);
         if let Some(statement) = &statement
             && let Err(why_not) = self.bring_fitting(name, statement, splice)
         {

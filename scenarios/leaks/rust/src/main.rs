@@ -1,7 +1,7 @@
 //! A small API over HTTP whose memory grows in the way that `LEAK` names, or does not.
 //!
 //! Owns: the answer to `GET /`, one thread a connection, and a timer. Prints `listening ADDRESS` when it
-//! can be asked. Serves its heap where the agent looks for it.
+//! can be asked; begins to do what `LEAK` names at `GET /start`. Serves its heap where the agent looks for it.
 //! Refuses: everything else of HTTP. Invariant: each leak is in a function of its own, whose name an
 //! attribution must give; the healthy twins do the same work and let go of it.
 
@@ -10,14 +10,15 @@ mod ways;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ways::Way;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Whether `GET /start` has come.
+static STARTED: AtomicBool = AtomicBool::new(false);
 /// The most connections at a time.
 const CONNECTIONS_MAX: usize = 64;
 /// The longest line of a request.
@@ -25,12 +26,14 @@ const LINE_MAX: u64 = 8 * 1024;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     stent_heap::serve_default()?;
-    let way: Arc<Way> = Arc::new(std::env::var("LEAK").unwrap_or_default().parse()?);
+    let way = Arc::new(Way::new(&std::env::var("LEAK").unwrap_or_default(), kilobytes()? * 1024)?);
     let timer = Arc::clone(&way);
     std::thread::spawn(move || {
         loop {
-            std::thread::sleep(Duration::from_millis(10));
-            timer.tick();
+            std::thread::sleep(ways::TICK);
+            if STARTED.load(Ordering::Relaxed) {
+                timer.tick();
+            }
         }
     });
     let listener = TcpListener::bind(("127.0.0.1", port()?))?;
@@ -55,6 +58,11 @@ fn port() -> Result<u16, std::num::ParseIntError> {
     std::env::var("PORT").map_or(Ok(0), |port| port.parse())
 }
 
+/// `KILOBYTES`: what is kept for a request.
+fn kilobytes() -> Result<usize, std::num::ParseIntError> {
+    std::env::var("KILOBYTES").map_or(Ok(16), |kilobytes| kilobytes.parse())
+}
+
 /// Answers one request after another.
 fn serve(stream: &TcpStream, way: &Way) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
@@ -66,11 +74,15 @@ fn serve(stream: &TcpStream, way: &Way) -> io::Result<()> {
             if read == 0 {
                 return Ok(());
             }
+            if line.starts_with("GET /start ") {
+                STARTED.store(true, Ordering::Relaxed);
+            }
             if line.trim().is_empty() {
                 break; // the end of the head; a GET has no body
             }
         }
-        let answer = format!("{}\n", way.request());
+        let kept = if STARTED.load(Ordering::Relaxed) { way.request() } else { 0 };
+        let answer = format!("{kept}\n");
         let mut writer = stream;
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length:";
         writer.write_all(format!("{head} {}\r\n\r\n{answer}", answer.len()).as_bytes())?;

@@ -1,26 +1,29 @@
 //! What the API does with memory: four leaks and their healthy twins.
 //!
-//! Owns: everything that is kept. Invariant: a leak keeps what it allocates for good; of a twin's
-//! memory no more than [`TWIN_MAX`] is kept at a time.
+//! Owns: everything that is kept. Invariant: a leak keeps what it allocates for good; a twin keeps no more
+//! than [`TWIN_MAX`] pieces at a time.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// What is kept for a request or a tick.
-const PIECE: usize = 4 * 1024;
-/// The most that a twin keeps.
-const TWIN_MAX: usize = 16 * 1024 * 1024;
+/// The most pieces that a cache or a warm-up keeps.
+const TWIN_MAX: usize = 1_000;
 /// Requests after which the sawtooth begins anew.
-const TOOTH: usize = 2_000;
-/// Requests of a day: the diurnal twin keeps much in its middle and little at its ends.
-const DAY: u64 = 4_000;
+const TOOTH: usize = 500;
+/// How long a session of the diurnal twin lives: its memory follows the load.
+const SESSION: Duration = Duration::from_secs(3);
+/// Between two ticks of the timer.
+pub(crate) const TICK: Duration = Duration::from_millis(20);
 
 /// What is done.
 pub(crate) struct Way {
     kind: Kind,
+    /// What is kept for a request or a tick, bytes. It is written to: untouched pages are not resident.
+    piece: usize,
     kept: Mutex<Kept>,
     requests: AtomicU64,
 }
@@ -48,33 +51,39 @@ enum Kind {
 #[derive(Default)]
 struct Kept {
     pieces: VecDeque<Vec<u8>>,
+    sessions: VecDeque<(Instant, Vec<u8>)>,
     listeners: Vec<Box<dyn Fn() -> usize + Send>>,
 }
 
-impl FromStr for Way {
+impl FromStr for Kind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let kind = match text {
-            "request" => Kind::Request,
-            "timer" => Kind::Timer,
-            "buffer" => Kind::Buffer,
-            "listener" => Kind::Listener,
-            "cache" => Kind::Cache,
-            "warm-up" => Kind::WarmUp,
-            "sawtooth" => Kind::Sawtooth,
-            "diurnal" => Kind::Diurnal,
+        Ok(match text {
+            "request" => Self::Request,
+            "timer" => Self::Timer,
+            "buffer" => Self::Buffer,
+            "listener" => Self::Listener,
+            "cache" => Self::Cache,
+            "warm-up" => Self::WarmUp,
+            "sawtooth" => Self::Sawtooth,
+            "diurnal" => Self::Diurnal,
             _ => return Err(format!("LEAK is '{text}', which is no way to use memory")),
-        };
-        Ok(Self { kind, kept: Mutex::default(), requests: AtomicU64::new(0) })
+        })
     }
 }
 
 impl Way {
+    /// The way of this name, with pieces of so many bytes.
+    pub(crate) fn new(kind: &str, piece: usize) -> Result<Self, String> {
+        let (kept, requests) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Self { kind: kind.parse()?, piece, kept, requests })
+    }
+
     /// A request: does its work, says how much is kept.
     pub(crate) fn request(&self) -> usize {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let scratch = black_box(piece(number)); // the work of any request; let go at its end
+        let scratch = black_box(vec![number as u8 | 1; self.piece]); // the work of any request; let go at its end
         match self.kind {
             Kind::Request => self.remember_session(number),
             Kind::Buffer if number.is_multiple_of(16) => self.keep_buffer(),
@@ -82,48 +91,49 @@ impl Way {
             Kind::Cache => self.fill_cache(number),
             Kind::WarmUp => self.warm_up(number),
             Kind::Sawtooth => self.collect_and_clear(number),
-            Kind::Diurnal => self.follow_the_day(number),
+            Kind::Diurnal => self.serve_session(number),
             Kind::Timer | Kind::Buffer => {}
         }
         drop(scratch);
         let kept = self.kept();
-        kept.pieces.len() + kept.listeners.len()
+        kept.pieces.len() + kept.sessions.len() + kept.listeners.len()
     }
 
     /// A tick of the timer.
     pub(crate) fn tick(&self) {
         match self.kind {
             Kind::Timer => self.record_tick(),
+            Kind::Diurnal => self.end_sessions(),
             Kind::Request
             | Kind::Buffer
             | Kind::Listener
             | Kind::Cache
             | Kind::WarmUp
-            | Kind::Sawtooth
-            | Kind::Diurnal => {}
+            | Kind::Sawtooth => {}
         }
     }
 
     #[inline(never)]
     fn remember_session(&self, number: u64) {
-        self.kept().pieces.push_back(vec![number as u8 | 1; PIECE]);
+        let session = vec![number as u8 | 1; self.piece];
+        self.kept().pieces.push_back(session);
     }
 
     #[inline(never)]
     fn record_tick(&self) {
-        for number in 1..5 {
-            self.kept().pieces.push_back(vec![number; PIECE]);
-        }
+        let record = vec![1; self.piece];
+        self.kept().pieces.push_back(record);
     }
 
     #[inline(never)]
     fn keep_buffer(&self) {
-        self.kept().pieces.push_back(vec![1; 16 * PIECE]);
+        let buffer = vec![1; 16 * self.piece];
+        self.kept().pieces.push_back(buffer);
     }
 
     #[inline(never)]
     fn subscribe(&self, number: u64) {
-        let captured = vec![number as u8 | 1; PIECE];
+        let captured = vec![number as u8 | 1; self.piece];
         let mut kept = self.kept();
         kept.listeners.push(Box::new(move || captured.len()));
         // The newest is called, so that none is optimised away.
@@ -133,8 +143,8 @@ impl Way {
     #[inline(never)]
     fn fill_cache(&self, number: u64) {
         let mut kept = self.kept();
-        kept.pieces.push_back(vec![number as u8 | 1; PIECE]);
-        if kept.pieces.len() > TWIN_MAX / PIECE {
+        kept.pieces.push_back(vec![number as u8 | 1; self.piece]);
+        if kept.pieces.len() > TWIN_MAX {
             kept.pieces.pop_front();
         }
     }
@@ -142,34 +152,34 @@ impl Way {
     #[inline(never)]
     fn warm_up(&self, number: u64) {
         let mut kept = self.kept();
-        if kept.pieces.len() < TWIN_MAX / PIECE / 2 {
-            kept.pieces.push_back(vec![number as u8 | 1; PIECE]);
+        if kept.pieces.len() < TWIN_MAX / 2 {
+            kept.pieces.push_back(vec![number as u8 | 1; self.piece]);
         }
     }
 
     #[inline(never)]
     fn collect_and_clear(&self, number: u64) {
         let mut kept = self.kept();
-        kept.pieces.push_back(vec![number as u8 | 1; PIECE]);
+        kept.pieces.push_back(vec![number as u8 | 1; self.piece]);
         if kept.pieces.len() > TOOTH {
             kept.pieces.clear();
         }
     }
 
     #[inline(never)]
-    fn follow_the_day(&self, number: u64) {
-        let hour = number % DAY;
-        let wanted = hour.min(DAY - hour) as usize;
-        let mut kept = self.kept();
-        kept.pieces.resize_with(wanted, || vec![number as u8 | 1; PIECE]);
+    fn serve_session(&self, number: u64) {
+        let session = (Instant::now() + SESSION, vec![number as u8 | 1; self.piece]);
+        self.kept().sessions.push_back(session);
+    }
+
+    fn end_sessions(&self) {
+        let (mut kept, now) = (self.kept(), Instant::now());
+        while kept.sessions.front().is_some_and(|(end, _)| *end <= now) {
+            kept.sessions.pop_front();
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A piece of memory that is written to: untouched pages are not resident.
-fn piece(number: u64) -> Vec<u8> {
-    vec![number as u8 | 1; PIECE]
 }

@@ -69,6 +69,24 @@ fn a_python_leak_of_what_closures_hold_is_named_with_its_line() {
 }
 
 #[test]
+fn what_a_library_allocates_in_python_is_put_down_to_the_programs_line_that_called_it() {
+    let found = start("handler").look(&quick());
+    let first = found.frames.first().unwrap_or_else(|| panic!("nothing named: {found:#?}"));
+    assert_eq!(first.function, "add_handler", "{found:#?}");
+    assert!(first.via.iter().any(|via| via.contains("/logging/__init__.py")), "{found:#?}");
+}
+
+#[test]
+fn where_python_allocates_many_small_objects_the_windows_are_short_and_the_leak_is_named() {
+    let running = start("records");
+    let long = Duration::from_secs(30);
+    let found = running.look(&Pace { window: long, ..quick() });
+    let first = found.frames.first().unwrap_or_else(|| panic!("nothing named: {found:#?}"));
+    assert_eq!(first.function, "keep_records", "{found:#?}");
+    assert!(found.lasted_ms < 2 * 30_000, "{found:#?}");
+}
+
+#[test]
 fn a_python_cache_that_has_filled_and_a_sawtooth_are_not_named() {
     for (twin, function) in [("cache", "cache_result"), ("sawtooth", "gather")] {
         let running = start(twin);

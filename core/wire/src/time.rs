@@ -1,6 +1,6 @@
-//! Seconds since 1970 as AWS writes them, both ways.
+//! Seconds since 1970 as AWS writes them, both ways, and as PostgreSQL does.
 //!
-//! Refuses: time zones (AWS writes UTC) and leap seconds (Unix time has none).
+//! Refuses: time zones (all is UTC) and leap seconds (Unix time has none).
 //! Invariant: what is read and written lies between the years 1970 and 9999.
 
 /// 9999-12-31T23:59:59Z.
@@ -12,12 +12,23 @@ const DAY: u64 = 86_400;
 #[error("not a time of the form 2026-01-31T23:59:59Z")]
 pub struct BadTime;
 
-/// `YYYYMMDDTHHMMSSZ`.
-pub(super) fn stamp(seconds: u64) -> String {
+/// `YYYY-MM-DD HH:MM:SS UTC`.
+pub fn sql_time(seconds: u64) -> String {
+    let ([year, month, day], [hour, minute, second]) = taken_apart(seconds);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+/// Year, month and day; hour, minute and second.
+fn taken_apart(seconds: u64) -> ([u64; 3], [u64; 3]) {
     let seconds = seconds.min(SECONDS_MAX);
     let (year, month, day) = date(seconds / DAY);
     let rest = seconds % DAY;
-    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
+    ([year, month, day], [rest / 3_600, rest / 60 % 60, rest % 60])
+}
+
+/// `YYYYMMDDTHHMMSSZ`.
+pub(crate) fn stamp(seconds: u64) -> String {
+    let ([year, month, day], [hour, minute, second]) = taken_apart(seconds);
     let stamp = format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z");
     assert_eq!(stamp.len(), 16, "four digits of year are enough until 9999");
     stamp
@@ -112,6 +123,8 @@ mod tests {
         ] {
             assert_eq!(stamp(seconds), compact);
             assert_eq!(parse_time(long), Ok(seconds), "{long}");
+            let (date, time) = long.split_once('T').unwrap();
+            assert_eq!(sql_time(seconds), format!("{date} {} UTC", &time[..8]));
         }
     }
 
