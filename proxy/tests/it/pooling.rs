@@ -280,9 +280,11 @@ async fn an_overloaded_pool_tells_at_once_whom_it_cannot_serve_in_time() {
                 let error = error.as_db_error().expect("the connection lives on").clone();
                 assert_eq!(error.code().code(), "53300", "{error}");
                 let detail = error.detail().unwrap().to_owned();
-                if detail.starts_with("As fast as this pool serves at present") {
+                // Between the loan and the first message there is a holder without a statement.
+                if detail.starts_with("As fast as this pool serves at present")
+                    && detail.contains("select pg_sleep(?)")
+                {
                     assert!(detail.contains("1 of 1 servers are held"), "{detail}");
-                    assert!(detail.contains("select pg_sleep(?)"), "{detail}");
                     return client;
                 }
             }
