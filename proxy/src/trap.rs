@@ -12,9 +12,11 @@ pub(crate) enum Place {
     Session,
     /// A task that makes a server ready for the next client.
     Clean,
+    /// The task that listens for all clients of a pool, at a notification.
+    Ear,
 }
 
-static TRAPS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+static TRAPS: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 
 /// Sets it for a backend.
 pub(crate) fn set(place: Place, backend_pid: u32) {

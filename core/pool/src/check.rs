@@ -22,6 +22,10 @@ impl Pools {
         for number in (0..).take(self.databases.len()) {
             self.check_database(number);
         }
+        for (pools, user) in self.users.iter().zip(0..) {
+            let waiting = pools.iter().map(|&pool| self.waiters.count(pool)).sum();
+            assert_eq!(self.slots.users.of(user).waiting, waiting, "a user's waiters are counted");
+        }
         self.check_whole();
         self.check_tallies();
     }
@@ -42,7 +46,7 @@ impl Pools {
         assert!(pool.hunger <= unserved, "hunger is for the unserved");
         assert!(pool.hunger <= self.room_of_user(number), "and for those within the user's cap");
         assert!(
-            !self.is_user_crowded(number) || self.slots.user_idle(pool.owner) == 0,
+            !self.is_user_crowded(number) || self.slots.users.of(pool.owner).idle == 0,
             "above a max_user_connections that was lowered nothing is kept"
         );
         let no_room = self.room_of_user(number) == 0;

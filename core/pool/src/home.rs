@@ -36,8 +36,13 @@ impl Pools {
     /// Takes the waiter whose turn it is out of its queue, for a server of that home.
     pub(crate) fn next_waiter(&mut self, pool: PoolId, home: Home) -> Option<Waiter> {
         let (id, class) = self.whose_turn(pool, home)?;
-        let weight = self.limits.weight(class);
-        self.waiters.serve(id, weight)
+        self.serve(id, class)
+    }
+
+    fn serve(&mut self, id: WaiterId, class: Class) -> Option<Waiter> {
+        let waiter = self.waiters.serve(id, self.limits.weight(class))?;
+        self.slots.change_user(waiter.pool, |user| user.waiting -= 1);
+        Some(waiter)
     }
 
     fn whose_turn(&self, pool: PoolId, home: Home) -> Option<(WaiterId, Class)> {
@@ -54,8 +59,8 @@ impl Pools {
     /// Takes the first of those whose turn it is out of its queue.
     pub(crate) fn first_in_turn(&mut self, pool: PoolId) -> Option<Waiter> {
         let first = self.waiters.walk_turn(pool)?.next()?;
-        let (id, weight) = (first.id, self.limits.weight(first.class));
-        self.waiters.serve(id, weight)
+        let (id, class) = (first.id, first.class);
+        self.serve(id, class)
     }
 
     /// The home of the waiter whose turn it is.

@@ -44,6 +44,7 @@ impl Pools {
             return self.refuse((pool, class), waiter, refusal, Duration::ZERO, out);
         }
         self.waiters.push(pool, waiter, (home, class), now);
+        self.slots.change_user(pool, |user| user.waiting += 1);
         assert!(self.waiters.count(pool) <= self.limits.waiters_max, "waiters_max is kept");
         self.at_mut(pool).pace.begin(now);
         if self.at(pool).minimum == Minimum::Unused {
@@ -53,8 +54,15 @@ impl Pools {
         self.replenish(pool, now, out);
     }
 
+    /// Takes out a client, if it is queued.
+    fn leave_queue(&mut self, id: WaiterId) -> Option<Waiter> {
+        let waiter = self.waiters.remove(id)?;
+        self.slots.change_user(waiter.pool, |user| user.waiting -= 1);
+        Some(waiter)
+    }
+
     pub(crate) fn withdraw(&mut self, waiter: WaiterId, now: Instant) {
-        if let Some(waiter) = self.waiters.remove(waiter) {
+        if let Some(waiter) = self.leave_queue(waiter) {
             self.at_mut(waiter.pool).totals.withdrawn += 1;
             self.rest_pace(waiter.pool);
             self.appease(waiter.pool, now);
@@ -154,7 +162,8 @@ impl Pools {
         now: Instant,
         out: &mut Vec<Decision>,
     ) {
-        while let Some(waiter) = self.waiters.pop(pool) {
+        while let Some(first) = self.waiters.first(pool).map(|first| first.id) {
+            let waiter = self.leave_queue(first).expect("the first waits");
             let waited = now.saturating_duration_since(waiter.asked);
             self.refuse((pool, waiter.class), waiter.id, refusal, waited, out);
         }
@@ -192,7 +201,7 @@ impl Pools {
     pub(crate) fn refuse_late(&mut self, now: Instant, out: &mut Vec<Decision>) {
         while self.wait_deadline().is_some_and(|deadline| deadline <= now) {
             let id = self.waiters.oldest().expect("a deadline is somebody's").id;
-            let waiter = self.waiters.remove(id).expect("the oldest waits");
+            let waiter = self.leave_queue(id).expect("the oldest waits");
             let waited = now.saturating_duration_since(waiter.asked);
             let of = (waiter.pool, waiter.class);
             self.refuse(of, waiter.id, Refusal::WaitTimeout, waited, out);

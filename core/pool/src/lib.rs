@@ -64,6 +64,7 @@ mod sizes;
 mod slots;
 mod tally;
 mod user_room;
+mod users;
 mod waiters;
 mod whom;
 

@@ -359,7 +359,7 @@ impl Pools {
         }
         let at = u32::try_from(self.users.len()).expect("users are at most POOLS_MAX");
         self.users.push(Vec::new());
-        self.slots.add_user();
+        self.slots.users.add();
         self.user_names.insert(user.into(), at);
         at
     }

@@ -14,6 +14,7 @@ use slab::Slab;
 use crate::age::{Age, Over};
 use crate::id::{Home, PoolId, ServerId};
 use crate::list::{Lane, Linked, Links, List};
+use crate::users::{Counts, Users};
 use crate::waiters::enough;
 
 /// Where a server is in its life.
@@ -53,7 +54,7 @@ pub(crate) struct Slots {
     entries: Slab<Slot>,
     by_pool: Vec<PoolSlots>,
     by_database: Vec<DatabaseSlots>,
-    by_user: Vec<UserSlots>,
+    pub(crate) users: Users,
     idle: u32,
     opening: u32,
     closing: u32,
@@ -73,13 +74,6 @@ struct PoolSlots {
 struct DatabaseSlots {
     idle: List,
     total: u32,
-    closing: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct UserSlots {
-    total: u32,
-    idle: u32,
     closing: u32,
 }
 
@@ -110,7 +104,7 @@ impl Slots {
             entries: Slab::new(),
             by_pool: Vec::new(),
             by_database: Vec::new(),
-            by_user: Vec::new(),
+            users: Users::new(),
             idle: 0,
             opening: 0,
             closing: 0,
@@ -123,13 +117,9 @@ impl Slots {
         self.by_database.push(DatabaseSlots { idle, total: 0, closing: 0 });
     }
 
-    pub(crate) fn add_user(&mut self) {
-        self.by_user.push(UserSlots::default());
-    }
-
     pub(crate) fn add_pool(&mut self, database: u32, user: u32) {
         assert!((database as usize) < self.by_database.len(), "a pool's database exists");
-        assert!((user as usize) < self.by_user.len(), "so does its user");
+        assert!((user as usize) < self.users.len(), "so does its user");
         let lists = [List::new(Lane::Own); STATES];
         self.by_pool.push(PoolSlots { database, user, lists, total: 0, overage: 0 });
     }
@@ -168,7 +158,7 @@ impl Slots {
         self.opening += 1;
         self.list(pool, State::Opening).push_head(index);
         self.by_database[database as usize].total += 1;
-        self.user_of(pool).total += 1;
+        self.change_user(pool, |user| user.total += 1);
         self.by_pool[pool.index()].total += 1;
         id
     }
@@ -193,17 +183,17 @@ impl Slots {
         }
         if from == State::Idle {
             self.by_database[database].idle.unlink(&mut self.entries, index);
-            self.user_of(pool).idle -= 1;
+            self.change_user(pool, |user| user.idle -= 1);
             self.idle -= 1;
         }
         if to == State::Idle {
             self.by_database[database].idle.push_head(&mut self.entries, index);
-            self.user_of(pool).idle += 1;
+            self.change_user(pool, |user| user.idle += 1);
             self.idle += 1;
         }
         if to == State::Closing {
             self.by_database[database].closing += 1;
-            self.user_of(pool).closing += 1;
+            self.change_user(pool, |user| user.closing += 1);
             self.closing += 1;
         }
     }
@@ -214,9 +204,10 @@ impl Slots {
         self.list(pool, state).unlink(index);
         let slot = self.entries.remove(index as usize);
         self.by_pool[pool.index()].total -= 1;
-        let user = self.user_of(pool);
-        user.total -= 1;
-        user.closing -= u32::from(state == State::Closing);
+        self.change_user(pool, |user| {
+            user.total -= 1;
+            user.closing -= u32::from(state == State::Closing);
+        });
         let database = &mut self.by_database[slot.database as usize];
         database.total -= 1;
         match state {
@@ -354,21 +345,9 @@ impl Slots {
         self.by_database[database as usize].idle.tail()
     }
 
-    /// Servers of a user over all databases, in whatever state.
-    pub(crate) fn user_total(&self, user: u32) -> u32 {
-        self.by_user[user as usize].total
-    }
-
-    pub(crate) fn user_idle(&self, user: u32) -> u32 {
-        self.by_user[user as usize].idle
-    }
-
-    pub(crate) fn user_closing(&self, user: u32) -> u32 {
-        self.by_user[user as usize].closing
-    }
-
-    fn user_of(&mut self, pool: PoolId) -> &mut UserSlots {
-        &mut self.by_user[self.by_pool[pool.index()].user as usize]
+    /// Changes the counts of a pool's user.
+    pub(crate) fn change_user(&mut self, pool: PoolId, change: impl FnOnce(&mut Counts)) {
+        self.users.change(self.by_pool[pool.index()].user, change);
     }
 
     /// The server of any database that has been idle for longest. Walks over the databases.
@@ -436,12 +415,15 @@ impl Slots {
         assert_eq!(self.opening as usize, opening, "servers being opened are counted");
         assert_eq!(self.idle, of_all(|database| database.idle.len()), "idle servers are counted");
         assert_eq!(self.closing, of_all(|database| database.closing), "closing ones are too");
-        for (number, &user) in self.by_user.iter().enumerate() {
-            let own = || self.by_pool.iter().filter(|pool| pool.user as usize == number);
+        self.users.check();
+        for user in (0..).take(self.users.len()) {
+            let own = || self.by_pool.iter().filter(|pool| pool.user == user);
             let count = |state| own().map(|pool| pool.lists[state as usize].len()).sum();
             let total = own().map(|pool| pool.total).sum();
             let (idle, closing) = (count(State::Idle), count(State::Closing));
-            assert_eq!(user, UserSlots { total, idle, closing }, "a user's servers are counted");
+            let waiting = self.users.of(user).waiting; // `check` compares it with the queues
+            let counted = Counts { total, idle, closing, waiting };
+            assert_eq!(self.users.of(user), counted, "a user's servers are counted");
         }
         for (number, database) in self.by_database.iter().enumerate() {
             database.idle.check(&self.entries);

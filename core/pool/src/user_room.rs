@@ -5,7 +5,8 @@
 //! not hungry in the sense of `room`: no other place would help it.
 //! Invariant: no user has more servers than its cap, unless that was lowered; while a waiter could
 //! have a server in place of an idle one of its user in another database, none is idle beyond those
-//! being closed. With no such cap nothing in here costs anything.
+//! being closed. With no such cap nothing in here costs anything, and
+//! with one only users are looked at whose clients wait while servers of theirs are idle (`users`).
 //!
 //! A waiter counts here only where its database has room, or can have: else a server would be closed
 //! for nothing, and opened again for the next who asks.
@@ -32,13 +33,13 @@ impl Pools {
     /// How many servers fit below the cap of a pool's user.
     pub(crate) fn room_of_user(&self, pool: PoolId) -> u32 {
         let most = self.limits.max_user_connections.map_or(u32::MAX, NonZeroU32::get);
-        most.saturating_sub(self.slots.user_total(self.at(pool).owner))
+        most.saturating_sub(self.slots.users.of(self.at(pool).owner).total)
     }
 
     /// Whether a pool's user has more servers than its cap allows, not counting those being closed.
     pub(crate) fn is_user_crowded(&self, pool: PoolId) -> bool {
         let user = self.at(pool).owner;
-        let staying = self.slots.user_total(user) - self.slots.user_closing(user);
+        let staying = self.slots.users.of(user).total - self.slots.users.of(user).closing;
         self.limits.max_user_connections.is_some_and(|most| staying > most.get())
     }
 
@@ -66,18 +67,26 @@ impl Pools {
     }
 
     /// Closes idle servers of users whose cap is reached for their waiters in other databases.
+    #[inline]
     pub(crate) fn make_room_for_users(&mut self, now: Instant, out: &mut Vec<Decision>) {
-        let Some(most) = self.limits.max_user_connections else { return };
-        for user in (0..).take(self.users.len()) {
-            if self.slots.user_total(user) < most.get() || self.slots.user_idle(user) == 0 {
-                continue;
+        if let Some(most) = self.limits.max_user_connections {
+            self.make_room_under(most.get(), now, out);
+        }
+    }
+
+    fn make_room_under(&mut self, most: u32, now: Instant, out: &mut Vec<Decision>) {
+        let mut next = 0;
+        while let Some(&user) = self.slots.users.torn().get(next) {
+            if self.slots.users.of(user).total >= most {
+                let wanted = self.blocked_by_user(user, now).servers;
+                while self.slots.users.of(user).closing < wanted
+                    && let Some(at) = self.user_idle_longest(user)
+                {
+                    self.close_for_the_hungry(at, now, out);
+                }
             }
-            let wanted = self.blocked_by_user(user, now).servers;
-            while self.slots.user_closing(user) < wanted
-                && let Some(at) = self.user_idle_longest(user)
-            {
-                self.close_for_the_hungry(at, now, out);
-            }
+            // Without an idle server it has left the list, and another is in its place.
+            next += usize::from(self.slots.users.torn().get(next) == Some(&user));
         }
     }
 
@@ -92,7 +101,8 @@ impl Pools {
         };
         let user = self.at(pool).owner;
         let Some((theirs, hungriest)) = self.blocked_by_user(user, now).first else { return false };
-        let moving = self.slots.user_closing(user) + self.slots.count(hungriest, State::Opening);
+        let moving =
+            self.slots.users.of(user).closing + self.slots.count(hungriest, State::Opening);
         hungriest != pool
             && moving == 0
             && own.saturating_duration_since(theirs.since) > SWITCH_MARGIN

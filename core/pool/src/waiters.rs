@@ -220,12 +220,6 @@ impl Waiters {
         }
     }
 
-    /// Takes out the one of a pool that has waited for longest.
-    pub(crate) fn pop(&mut self, pool: PoolId) -> Option<Waiter> {
-        let id = self.first(pool)?.id;
-        self.remove(id)
-    }
-
     /// Turns are counted anew: by other weights.
     pub(crate) fn forget_turns(&mut self) {
         self.by_pool.iter_mut().for_each(|queue| queue.lines.forget_turns());

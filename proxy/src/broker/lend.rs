@@ -98,7 +98,7 @@ impl Broker {
         }
         if self.is_to_be_weighed(&link) {
             self.client_lets_go(client, &link);
-            return self.weigh(link);
+            return self.settle(link);
         }
         let silent = Self::is_silent(&mut link);
         link.rest();
@@ -108,7 +108,7 @@ impl Broker {
         // Only now: until here a cancel request of the client could still find the server.
         if link.facts.was_cancelled() {
             drop(inner);
-            return self.quarantine(link);
+            return self.settle(link);
         }
         let condition = if silent { Condition::Clean } else { Condition::Broken };
         let server = link.server;
@@ -210,8 +210,9 @@ impl Broker {
         });
     }
 
-    /// A server that was sent a cancel request is held back until it is quiet.
-    fn quarantine(self: &Arc<Self>, mut link: Box<Link>) {
+    /// Gives a server to the pool once no cancel request can hit it any more, and asked for its memory
+    /// if that is due.
+    fn settle(self: &Arc<Self>, mut link: Box<Link>) {
         let broker = Arc::clone(self);
         let keeper = Keeper::of(self, &link, Task::Clean);
         tokio::task::spawn_local(async move {
@@ -255,7 +256,7 @@ fn at_home(mut outcome: Option<Outcome>) -> Option<Outcome> {
 /// Waits until a server that was sent a cancel request has been delivered it and has proved quiet:
 /// PostgreSQL up to 15 delivers one request as two signals, and the second may hit the statement
 /// after the one that was meant.
-pub(super) async fn grow_quiet(link: &mut Link) -> Condition {
+async fn grow_quiet(link: &mut Link) -> Condition {
     if !link.facts.was_cancelled() {
         return Condition::Clean;
     }

@@ -66,7 +66,7 @@ pub(crate) use hold::{HoldCounts, Said};
 pub(crate) use lend::Acquired;
 pub(crate) use maintain::{Scope, Unmaintained};
 pub(crate) use role::{is_role, role_of};
-pub(crate) use unwound::Entrant;
+pub(crate) use unwound::{Entrant, Keeper, Task};
 pub(crate) use welcome::{BaseWelcome, Welcome, WelcomeCache};
 
 /// See the module's documentation.

@@ -40,7 +40,7 @@ impl Drop for Entrant {
 
 /// What a task of ours does with a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Task {
+pub(crate) enum Task {
     /// It is made ready for the next client.
     Clean,
     /// It is asked for a sign of life.
@@ -52,7 +52,7 @@ pub(super) enum Task {
 }
 
 /// Kept in a task of ours that has a server.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     broker: Arc<Broker>,
     server: ServerId,
     pool: PoolId,
@@ -61,7 +61,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn of(broker: &Arc<Broker>, link: &Link, task: Task) -> Self {
+    pub(crate) fn of(broker: &Arc<Broker>, link: &Link, task: Task) -> Self {
         let facts = Some(Arc::clone(&link.facts));
         Self { broker: Arc::clone(broker), server: link.server, pool: link.pool, facts, task }
     }

@@ -25,8 +25,6 @@ use stent_pool::{Census, Condition};
 use stent_wire::report::reply::parse_data_row;
 
 use super::Broker;
-use super::lend::grow_quiet;
-use super::unwound::{Keeper, Task};
 use crate::clock;
 use crate::config::Config;
 use crate::events;
@@ -112,17 +110,6 @@ impl Broker {
             return false;
         }
         due + interval * CONSIDERATE <= now || is_at_leisure(&inner.pools.census(link.pool, now))
-    }
-
-    /// Asks a server that comes back, and gives it to the pool with the answer.
-    pub(super) fn weigh(self: &Arc<Self>, mut link: Box<Link>) {
-        let broker = Arc::clone(self);
-        let keeper = Keeper::of(self, &link, Task::Clean);
-        tokio::task::spawn_local(async move {
-            let _keeper = keeper;
-            let condition = grow_quiet(&mut link).await;
-            broker.hand_back_weighed(link, condition).await;
-        });
     }
 
     /// Gives a server to the pool, and asks it before if that is due.

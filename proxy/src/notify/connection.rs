@@ -16,8 +16,9 @@ use stent_wire::limits::WHOLE_MESSAGE_LEN_MAX;
 use stent_wire::listen::{NOTIFICATION_LEN_MAX, Notification, listen_sql, unlisten_sql};
 use stent_wire::report::Severity;
 
+use super::unwound::Watch;
 use super::{BATCH, Change, Channel, Connection, Entry, Gap, Hub, Present, Since, State};
-use crate::broker::Broker;
+use crate::broker::{Broker, Keeper, Task};
 use crate::clients::Outcome;
 use crate::events;
 use crate::exchange::{self, ExchangeError, report_of};
@@ -30,8 +31,10 @@ const READ_LEN: usize = 16 * 1024;
 
 /// Runs as long as somebody listens.
 pub(super) async fn run(broker: Arc<Broker>, hub: Arc<Hub>) {
+    let _watch = Watch::of(&broker, &hub);
     while hub.goes_on() {
         let Some(mut link) = obtain(&broker, &hub).await else { continue };
+        let _keeper = Keeper::of(&broker, &link, Task::Clean);
         match serve(&broker, &hub, &mut link).await {
             Ok(()) => {
                 if broker.is_retired(link.server) {
@@ -202,6 +205,8 @@ impl Ear<'_> {
         self.link.ledger.backend(tag, body.first().copied()).map_err(out_of_step)?;
         match tag {
             b'A' => {
+                #[cfg(test)]
+                crate::trap::spring(crate::trap::Place::Ear, self.link.facts.backend_pid);
                 assert_eq!(all.len(), HEADER_LEN + body.len(), "a whole message");
                 let notification = Notification::parse(body);
                 let notification =
@@ -261,7 +266,7 @@ impl Hub {
     }
 
     /// It is lost. Those who were listened for are told when another listens.
-    fn interrupted(&self) {
+    pub(super) fn interrupted(&self) {
         let mut state = self.state.lock();
         state.connection = Connection::Opening;
         state.gap = Gap::Unsaid;

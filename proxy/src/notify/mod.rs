@@ -21,6 +21,7 @@
 
 mod connection;
 mod mailbox;
+mod unwound;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -6,11 +6,9 @@ use std::num::NonZeroU16;
 
 use stent_proxy::config::{CLASSES_MAX, Class, ClassRule, QueueClasses, Whom};
 
-use super::hold::{show_whom, split};
+use super::rules::{list, pair, show_whom, words};
 use super::value::{KeyType, TomlShape};
 
-/// The most rules.
-const RULES_MAX: usize = 100;
 /// The most that a class weighs.
 const WEIGHT_MAX: u16 = 100;
 /// What the usual class weighs unless it is told otherwise.
@@ -29,10 +27,7 @@ impl KeyType for Classes {
     fn parse(text: &str) -> Result<Self, String> {
         let mut classes = QueueClasses::default();
         let mut weights = Vec::new();
-        for part in split(text, ',')? {
-            if classes.rules.len() == RULES_MAX {
-                return Err(format!("has more than {RULES_MAX} rules"));
-            }
+        for part in list(text)? {
             parse_rule(&part, &mut classes, &mut weights)?;
         }
         let usual = |at: usize| if at == 0 { USUAL } else { NonZeroU16::MIN };
@@ -73,7 +68,7 @@ fn parse_rule(
         classes.names.push(USUAL_NAME.to_owned());
         weights.push(None);
     }
-    let mut words = split(text, ' ')?.into_iter();
+    let mut words = words(text)?.into_iter();
     let name = words.next().unwrap_or_default();
     if name.contains(['=', '"']) {
         return Err(format!("has a rule that begins with {name:?} and not with a class's name"));
@@ -89,8 +84,7 @@ fn parse_rule(
     };
     let mut whom = Whom::EVERYBODY;
     for word in words {
-        let (key, value) = word.split_once('=').unwrap_or((&word, ""));
-        let value = value.trim_matches('"');
+        let (key, value) = pair(&word);
         if let Some(selector) = whom.selector_mut(key) {
             *selector = Some(value.to_owned());
         } else if key != "weight" {

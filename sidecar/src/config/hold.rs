@@ -4,13 +4,11 @@
 
 use std::time::Duration;
 
-use stent_proxy::config::{Hold, HoldRule, Stage, Whom};
+use stent_proxy::config::{Hold, HoldRule, Stage};
 
 use super::keys::Settings;
+use super::rules::{list, pair, show_whom, words};
 use super::value::{KeyType, TomlShape};
-
-/// The most rules.
-const RULES_MAX: usize = 100;
 
 /// Rules, in the order in which they are tried.
 #[derive(Clone, Debug)]
@@ -21,41 +19,15 @@ impl KeyType for HoldRules {
     const EXPECTS: &'static str = "rules such as \"query user=api warn=5 cancel=30\", with commas \
                                    between them";
     fn parse(text: &str) -> Result<Self, String> {
-        let mut rules = Vec::new();
-        for part in split(text, ',')? {
-            if rules.len() == RULES_MAX {
-                return Err(format!("has more than {RULES_MAX} rules"));
-            }
-            rules.push(parse_rule(&part)?);
-        }
-        Ok(Self(rules))
+        list(text)?.iter().map(|rule| parse_rule(rule)).collect::<Result<_, _>>().map(Self)
     }
     fn show(&self) -> String {
         self.0.iter().map(show_rule).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Parts of a text, without those that are empty; what is between double quotes is in one part.
-pub(super) fn split(text: &str, separator: char) -> Result<Vec<String>, String> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    for letter in text.chars() {
-        quoted ^= letter == '"';
-        if letter == separator && !quoted {
-            parts.push(String::new());
-        } else if let Some(part) = parts.last_mut() {
-            part.push(letter);
-        }
-    }
-    if quoted {
-        return Err("has a double quote without its other half".to_owned());
-    }
-    let parts = parts.into_iter().map(|part| part.trim().to_owned());
-    Ok(parts.filter(|part| !part.is_empty()).collect())
-}
-
 fn parse_rule(text: &str) -> Result<HoldRule, String> {
-    let mut words = split(text, ' ')?.into_iter();
+    let mut words = words(text)?.into_iter();
     let first = words.next().unwrap_or_default();
     let hold = Hold::ALL.into_iter().find(|hold| hold.as_str() == first);
     let hold = hold.ok_or_else(|| {
@@ -63,8 +35,7 @@ fn parse_rule(text: &str) -> Result<HoldRule, String> {
     })?;
     let mut rule = HoldRule { stages: [None; 4], ..HoldRule::close_all(hold, Duration::ZERO) };
     for word in words {
-        let (name, value) = word.split_once('=').unwrap_or((&word, ""));
-        let value = value.trim_matches('"');
+        let (name, value) = pair(&word);
         if let Some(selector) = rule.whom.selector_mut(name) {
             *selector = Some(value.to_owned());
             continue;
@@ -106,20 +77,6 @@ fn show_rule(rule: &HoldRule) -> String {
         }
     }
     words.join(" ")
-}
-
-/// Each of its selectors as a word.
-pub(super) fn show_whom(whom: &Whom) -> impl Iterator<Item = String> {
-    whom.selectors()
-        .into_iter()
-        .filter_map(|(name, value)| Some(show_selector(name, value.as_ref()?)))
-}
-
-/// `name=value`, with quotes where it needs them.
-fn show_selector(name: &str, value: &str) -> String {
-    let plain = value.chars().all(|letter| !letter.is_whitespace() && letter != ',');
-    let quote = if plain && !value.is_empty() { "" } else { "\"" };
-    format!("{name}={quote}{value}{quote}")
 }
 
 /// The rules of `hold_limits`, and behind them PgBouncer's timeouts for everybody else. A rule

@@ -33,6 +33,7 @@ pub mod raw;
 mod readers;
 pub mod reference;
 mod resolve;
+mod rules;
 mod suggest;
 pub mod url;
 mod users;

@@ -8,13 +8,10 @@ use std::num::NonZeroU32;
 
 use stent_proxy::config::{SizeRule, Whom};
 
-use super::hold::{show_whom, split};
 use super::keys::Settings;
 use super::problem::Problems;
+use super::rules::{list, pair, show_whom, words};
 use super::value::{KeyType, TomlShape};
-
-/// The most rules.
-const RULES_MAX: usize = 100;
 
 /// Rules, in the order in which they are tried.
 #[derive(Clone, Debug)]
@@ -26,10 +23,7 @@ impl KeyType for PoolRules {
                                    commas between them";
     fn parse(text: &str) -> Result<Self, String> {
         let mut rules: Vec<SizeRule> = Vec::new();
-        for part in split(text, ',')? {
-            if rules.len() == RULES_MAX {
-                return Err(format!("has more than {RULES_MAX} rules"));
-            }
+        for part in list(text)? {
             let rule = parse_rule(&part)?;
             if let Some(earlier) = rules.iter().find(|earlier| covers(&earlier.whom, &rule.whom)) {
                 let (rule, earlier) = (show_rule(&rule), show_rule(earlier));
@@ -59,9 +53,8 @@ fn parse_rule(text: &str) -> Result<SizeRule, String> {
         min_pool_size: None,
         reserve_pool_size: None,
     };
-    for word in split(text, ' ')? {
-        let (name, value) = word.split_once('=').unwrap_or((&word, ""));
-        let value = value.trim_matches('"');
+    for word in words(text)? {
+        let (name, value) = pair(&word);
         match name {
             "pool_size" => once(name, &mut rule.pool_size, number(name, value)?)?,
             "min_pool_size" => once(name, &mut rule.min_pool_size, number(name, value)?)?,

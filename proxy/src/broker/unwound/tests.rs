@@ -107,3 +107,26 @@ fn e2e_a_login_that_panics_leaves_no_place_taken() {
     assert_eq!(raw.next(), None, "its connection ends");
     until(&proxy, 0, &["client"]);
 }
+
+#[test]
+fn e2e_a_listening_connection_whose_task_panics_is_replaced_and_its_clients_are_warned() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |_| {});
+    let mut listener = Raw::login(&proxy);
+    listener.send(&query("listen news"));
+    listener.until_ready();
+    let ear = "select pid from pg_stat_activity where query like 'LISTEN %' and state = 'idle'";
+    let ears = || pg.value(ear).is_ok_and(|pid| !pid.is_empty());
+    stent_testkit::wait_until("it to be listened for", PATIENCE, ears).unwrap();
+    let first = pg.value(ear).unwrap();
+    trap::set(Place::Ear, first.parse().unwrap());
+    pg.value("select pg_notify('news', 'lost')").unwrap();
+    let (tag, body) = listener.next().expect("a warning");
+    assert_eq!(tag, b'N', "{}", String::from_utf8_lossy(&body));
+    pg.value("select pg_notify('news', 'heard')").unwrap();
+    let (tag, body) = listener.next().expect("the connection lives on");
+    let text = String::from_utf8_lossy(&body);
+    assert!(tag == b'A' && text.contains("heard"), "{tag} {text}");
+    assert_ne!(pg.value(ear).unwrap(), first);
+    until(&proxy, 1, &["server"]);
+}
