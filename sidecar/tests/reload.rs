@@ -108,6 +108,38 @@ fn stent_reload_finds_the_proxy_and_says_what_has_changed() {
     assert!(scene.reloaded().contains("changed: no key"), "it is in force already");
 }
 
+#[tokio::test]
+async fn sizes_by_pool_and_the_memory_of_servers_can_be_switched_on_while_clients_work() {
+    let scene = Scene::start("proxy", TRUST);
+    let client = scene.connect("postgres", "pg").await.expect("logged in");
+    let pid = async || {
+        let rows = client.simple_query("select pg_backend_pid()").await.expect("it works");
+        let pid = rows.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        pid.expect("a number")
+    };
+    let first = pid().await;
+    assert_eq!(pid().await, first, "one server serves it");
+    // A session that has grown beyond what is about to be allowed, by what it knows of tables.
+    let grow = "do $$ begin for i in 1..400 loop \
+                execute format('create table t%s (id int primary key, note text)', i); \
+                end loop; end $$";
+    client.batch_execute(grow).await.expect("it grows");
+    let limits = "pool_limits = [\"user=postgres pool_size=2\"]\nserver_max_memory = \"4MiB\"\n\
+                  server_memory_interval = 0.1\n";
+    scene.write(&format!("{TRUST}{limits}"));
+    let said = scene.reloaded();
+    for key in ["pool_limits", "server_max_memory", "server_memory_interval"] {
+        assert!(said.contains(key) && !said.contains("restart"), "{said}");
+    }
+    scene.wait_until_shown("db_client_connection_max{database=\"postgres\",user=\"postgres\"} 2\n");
+    let replaced = async { while pid().await == first {} };
+    let replaced = tokio::time::timeout(SOON, replaced).await;
+    assert!(replaced.is_ok(), "it has grown and is not replaced: {}", scene.process.output());
+}
+
 #[test]
 fn under_stent_up_sighup_and_reload_reach_the_proxy_and_outlive_it() {
     let mut scene = Scene::start("up", TRUST);

@@ -34,13 +34,18 @@ pub struct Sizes {
 }
 
 impl Limits {
-    /// The sizes of the pool of a database and user: the first rule that fits counts.
-    pub fn sizes(&self, database: &str, user: &str) -> Sizes {
+    /// The rule of the pool of a database and user: the first that fits.
+    pub fn size_rule(&self, database: &str, user: &str) -> Option<&SizeRule> {
         let fits = |rule: &&SizeRule| {
             let alike = |wish: &str, is: &str| wish == is;
             rule.whom.application_name.is_none() && rule.whom.fits([database, user, ""], alike)
         };
-        let rule = self.size_rules.iter().find(fits);
+        self.size_rules.iter().find(fits)
+    }
+
+    /// The sizes of the pool of a database and user.
+    pub fn sizes(&self, database: &str, user: &str) -> Sizes {
+        let rule = self.size_rule(database, user);
         let pool_size = rule.and_then(|rule| rule.pool_size).unwrap_or(self.pool_size);
         let least = rule.and_then(|rule| rule.min_pool_size).unwrap_or(self.min_pool_size);
         let reserve = rule.and_then(|rule| rule.reserve_pool_size);

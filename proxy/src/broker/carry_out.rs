@@ -116,7 +116,7 @@ impl Broker {
         match opened {
             Ok(Opened { mut link, welcome, .. }) => {
                 let silent = Self::is_silent(&mut link);
-                let scale = self.scale();
+                let scale = Self::scale();
                 let mut inner = self.inner();
                 inner.unreachable = None;
                 let entry = &mut inner.entries[pool.index()];

@@ -75,7 +75,8 @@ impl Memory {
 /// When a server is asked how much memory it has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
-    due: Instant,
+    /// When it was asked last, or opened.
+    since: Instant,
     sight: Sight,
 }
 
@@ -89,8 +90,8 @@ enum Sight {
 
 impl Broker {
     /// That of a server which has just been opened.
-    pub(super) fn scale(&self) -> Scale {
-        Scale { due: clock::now() + self.weighing_interval(), sight: Sight::Unknown }
+    pub(super) fn scale() -> Scale {
+        Scale { since: clock::now(), sight: Sight::Unknown }
     }
 
     fn weighing_interval(&self) -> Duration {
@@ -105,11 +106,13 @@ impl Broker {
         let (now, interval) = (clock::now(), self.weighing_interval());
         let mut inner = self.inner();
         let scale = inner.slot(link.server).and_then(|slot| slot.scale);
-        let Some(Scale { due, sight }) = scale else { return false };
-        if sight == Sight::Hidden || now < due {
+        let Some(Scale { since, sight }) = scale else { return false };
+        // By the interval of now: a reload may have made it shorter.
+        if sight == Sight::Hidden || now < since + interval {
             return false;
         }
-        due + interval * CONSIDERATE <= now || is_at_leisure(&inner.pools.census(link.pool, now))
+        since + interval * (1 + CONSIDERATE) <= now
+            || is_at_leisure(&inner.pools.census(link.pool, now))
     }
 
     /// Gives a server to the pool, and asks it before if that is due.
@@ -124,7 +127,7 @@ impl Broker {
     }
 
     async fn weighed(&self, link: &mut Link) -> Condition {
-        let (server, mut scale) = (link.server, self.scale());
+        let (server, mut scale) = (link.server, Self::scale());
         if let Some(known) = self.inner().slot(server).and_then(|slot| slot.scale) {
             scale.sight = known.sight;
         }

@@ -102,11 +102,15 @@ impl Broker {
     /// What bounds a pool at present, by the name under which it can be raised; and how much it is,
     /// where that is not the pool's own size.
     fn bound_of(&self, pool: PoolId) -> (&'static str, Option<u32>) {
+        let (database, user) = self.names(pool);
         let inner = self.inner();
         let (limits, held) = (inner.pools.limits(), inner.pools.held());
         let most = |most: Option<NonZeroU32>| most.map(NonZeroU32::get);
         match inner.pools.cap_reached(pool) {
-            None => ("default_pool_size", None),
+            None => match limits.size_rule(&database, &user) {
+                Some(rule) if rule.pool_size.is_some() => ("its pool_size in pool_limits", None),
+                Some(_) | None => ("default_pool_size", None),
+            },
             Some(Cap::User) => ("max_user_connections", most(limits.max_user_connections)),
             Some(Cap::Database) => ("max_db_connections", most(limits.max_db_connections)),
             Some(Cap::All) => match most(limits.max_server_connections) {

@@ -118,6 +118,33 @@ async fn a_pool_of_a_rule_has_the_sizes_of_the_rule_and_the_others_have_the_gene
 }
 
 #[tokio::test]
+async fn who_waits_in_vain_is_told_the_size_that_would_have_to_be_raised() {
+    let pg = Postgres::start().unwrap();
+    pg.sql("create role report login").unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.default_pool_size = NonZeroU32::MIN;
+        config.query_wait_timeout = Some(Duration::from_millis(300));
+        let whom = Whom { user: Some("report".to_owned()), ..Whom::EVERYBODY };
+        config.pool_limits = vec![SizeRule {
+            whom,
+            pool_size: NonZeroU32::new(1),
+            min_pool_size: None,
+            reserve_pool_size: None,
+        }];
+    });
+    for (user, raise) in
+        [("report", "raise its pool_size in pool_limits"), ("postgres", "raise default_pool_size")]
+    {
+        let dsn = proxy.dsn(user, "postgres");
+        let (holder, waits) = (proxy.connect(&dsn).await.unwrap(), proxy.connect(&dsn).await);
+        holder.batch_execute("begin").await.unwrap();
+        let refused = waits.unwrap().batch_execute("select 1").await.unwrap_err();
+        let hint = refused.as_db_error().unwrap().hint().unwrap();
+        assert!(hint.contains(raise), "{hint}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_has_so_many_servers_over_all_databases_and_is_told_who_has_them() {
     let pg = Postgres::start().unwrap();
     pg.sql("create role app login").unwrap();
