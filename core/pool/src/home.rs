@@ -4,7 +4,8 @@
 //! among the clients whose turn it nearly is, one of the same home is preferred. It is a preference
 //! and no partition: caps and queues are of the whole, and a server serves every home.
 //! Invariant: nobody is overtaken by a client of its class that came more than [`HOME_MARGIN`] later, nobody
-//! waits beside an idle server of another home, and a choice looks at [`HOME_LOOK_MAX`] at most.
+//! waits beside an idle server of another home, and a choice looks at one waiter of its home, or at
+//! [`HOME_LOOK_MAX`] idle servers.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,12 @@ use crate::waiters::Waiter;
 /// How much later a waiter may have come than the first of its pool and be served before it,
 /// because the server that is free is of its home.
 ///
-/// Moving a socket costs some microseconds, a fairness that users see is one of milliseconds.
-pub const HOME_MARGIN: Duration = Duration::from_millis(2);
+/// Moving a socket costs some microseconds of work, when servers are short of it; a fairness that users
+/// see is one of many milliseconds.
+pub const HOME_MARGIN: Duration = Duration::from_millis(5);
 
-/// At how many idle servers, or waiters, a choice looks: with two homes the chance that none of so
-/// many is of the one is one in 256.
+/// At how many idle servers a choice looks: with two homes the chance that none of so many is of the
+/// one is one in 256.
 pub const HOME_LOOK_MAX: usize = 8;
 
 impl Pools {
@@ -46,25 +48,24 @@ impl Pools {
     }
 
     fn whose_turn(&self, pool: PoolId, home: Home) -> Option<(WaiterId, Class)> {
-        let mut near = self.waiters.walk_turn(pool)?;
-        let first = near.next()?;
-        let asked = first.asked;
-        let in_turn = |other: &&Waiter| other.asked.saturating_duration_since(asked) <= HOME_MARGIN;
-        let mut near = std::iter::once(first).chain(near).take(HOME_LOOK_MAX).take_while(in_turn);
-        let chosen = near.find(|waiter| waiter.home == home).unwrap_or(first);
+        let first = self.waiters.first_in_turn(pool)?;
+        let in_turn =
+            |near: &&Waiter| near.asked.saturating_duration_since(first.asked) <= HOME_MARGIN;
+        let near = self.waiters.first_at_home(pool, first.class, home).filter(in_turn);
+        let chosen = near.unwrap_or(first);
         assert_eq!(chosen.pool, pool, "a queue is of one pool");
         Some((chosen.id, chosen.class))
     }
 
     /// Takes the first of those whose turn it is out of its queue.
     pub(crate) fn first_in_turn(&mut self, pool: PoolId) -> Option<Waiter> {
-        let first = self.waiters.walk_turn(pool)?.next()?;
+        let first = self.waiters.first_in_turn(pool)?;
         let (id, class) = (first.id, first.class);
         self.serve(id, class)
     }
 
     /// The home of the waiter whose turn it is.
     pub(crate) fn home_in_turn(&self, pool: PoolId) -> Option<Home> {
-        self.waiters.walk_turn(pool)?.next().map(|waiter| waiter.home)
+        self.waiters.first_in_turn(pool).map(|waiter| waiter.home)
     }
 }

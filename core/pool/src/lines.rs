@@ -3,7 +3,8 @@
 //! Owns: whose turn it is among the classes. While several wait, each is served in proportion to its
 //! weight: a line is due at a number that grows by a step over its weight each time it is served, and
 //! the line that is due first has its turn (start-time fair queueing). A line that was empty begins at
-//! the number of the one served last, so nobody saves turns up. Refused: knowing who is of which class.
+//! the number of the one served last, so nobody saves turns up. Within a line, who is first of each
+//! home is known. Refused: knowing who is of which class.
 //! Invariant: while somebody of a class waits, each other class is served at most as many times
 //! between two of its turns as its weight is larger (rounded up), and once more; with one class only
 //! nothing is kept but its list.
@@ -11,6 +12,7 @@
 use slab::Slab;
 
 use crate::class::{CLASSES_MAX, Class};
+use crate::id::Home;
 use crate::list::{Lane, List};
 use crate::waiters::Waiter;
 
@@ -30,12 +32,22 @@ pub(crate) struct Lines {
 #[derive(Debug)]
 struct Line {
     list: List,
+    /// Those of each home, as far as any of it has waited.
+    homes: Vec<List>,
     due: u64,
 }
 
 impl Line {
     const fn new() -> Self {
-        Self { list: List::new(Lane::Own), due: 0 }
+        Self { list: List::new(Lane::Own), homes: Vec::new(), due: 0 }
+    }
+
+    fn home_mut(&mut self, home: Home) -> &mut List {
+        let number = usize::from(home.0);
+        if self.homes.len() <= number {
+            self.homes.resize(number + 1, List::new(Lane::Home));
+        }
+        &mut self.homes[number]
     }
 }
 
@@ -51,26 +63,26 @@ impl Lines {
 
     /// How many of a class wait.
     pub(crate) fn len_of(&self, class: Class) -> u32 {
-        let line = match class.0 {
-            0 => Some(&self.usual),
-            number => self.others.get(usize::from(number) - 1),
-        };
-        line.map_or(0, |line| line.list.len())
+        self.line(class).map_or(0, |line| line.list.len())
     }
 
     pub(crate) fn push(&mut self, entries: &mut Slab<Waiter>, at: u32) {
-        let (class, reached) = (entries[at as usize].class, self.reached);
+        let (class, home) = (entries[at as usize].class, entries[at as usize].home);
+        let reached = self.reached;
         let line = self.line_mut(class);
         if line.list.len() == 0 {
             line.due = line.due.max(reached);
         }
         line.list.push_tail(entries, at);
+        line.home_mut(home).push_tail(entries, at);
         self.length += 1;
     }
 
     pub(crate) fn unlink(&mut self, entries: &mut Slab<Waiter>, at: u32) {
-        let class = entries[at as usize].class;
-        self.line_mut(class).list.unlink(entries, at);
+        let (class, home) = (entries[at as usize].class, entries[at as usize].home);
+        let line = self.line_mut(class);
+        line.list.unlink(entries, at);
+        line.home_mut(home).unlink(entries, at);
         self.length -= 1;
         if self.length == 0 && !self.others.is_empty() {
             self.forget_turns();
@@ -104,17 +116,14 @@ impl Lines {
         self.reached = self.reached.max(due);
     }
 
-    /// The waiters of a class in the order of arrival.
-    pub(crate) fn walk<'a>(
-        &self,
-        class: Class,
-        entries: &'a Slab<Waiter>,
-    ) -> impl Iterator<Item = u32> + use<'a> {
-        let list = match class.0 {
-            0 => self.usual.list,
-            number => self.others[usize::from(number) - 1].list,
-        };
-        list.walk(entries)
+    /// The first waiter of a class.
+    pub(crate) fn first_of(&self, class: Class) -> Option<u32> {
+        self.line(class)?.list.head()
+    }
+
+    /// The first waiter of a class and a home.
+    pub(crate) fn first_at_home(&self, class: Class, home: Home) -> Option<u32> {
+        self.line(class)?.homes.get(usize::from(home.0))?.head()
     }
 
     /// The waiter with `before` others ahead of it in the order of arrival.
@@ -142,6 +151,18 @@ impl Lines {
             for at in line.list.walk(entries) {
                 assert_eq!(entries[at as usize].class, class, "a waiter is in its class's line");
             }
+            for (home, list) in (0..).zip(&line.homes) {
+                list.check(entries);
+                let is_here = |at: u32| {
+                    let waiter = &entries[at as usize];
+                    waiter.class == class && waiter.home == Home(home)
+                };
+                assert!(list.walk(entries).all(is_here), "a waiter is in the list of its home");
+                let places = list.walk(entries).map(|at| entries[at as usize].place);
+                assert!(places.is_sorted(), "in the order of arrival");
+            }
+            let at_home: u32 = line.homes.iter().map(List::len).sum();
+            assert_eq!(at_home, line.list.len(), "everybody has a home");
             length += line.list.len();
         }
         assert_eq!(length, self.length, "the waiters of a pool are counted");
@@ -155,6 +176,13 @@ impl Lines {
 
     fn lines_mut(&mut self) -> impl Iterator<Item = &mut Line> {
         std::iter::once(&mut self.usual).chain(&mut self.others)
+    }
+
+    fn line(&self, class: Class) -> Option<&Line> {
+        match class.0 {
+            0 => Some(&self.usual),
+            number => self.others.get(usize::from(number) - 1),
+        }
     }
 
     fn line_mut(&mut self, class: Class) -> &mut Line {

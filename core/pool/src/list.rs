@@ -12,11 +12,15 @@ pub(crate) enum Lane {
     Own = 0,
     /// The list that the pools have in common.
     Common = 1,
+    /// The list of those of one home.
+    Home = 2,
 }
+
+const LANES: usize = 3;
 
 /// The links of an entry, one pair a lane.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Links([Pair; 2]);
+pub(crate) struct Links([Pair; LANES]);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Pair {

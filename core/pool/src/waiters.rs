@@ -144,9 +144,13 @@ impl Waiters {
 
     /// The one of a class that has waited for longest.
     pub(crate) fn first_of(&self, pool: PoolId, class: Class) -> Option<&Waiter> {
-        let lines = &self.by_pool[pool.index()].lines;
-        let some = lines.len_of(class) > 0;
-        let at = some.then(|| lines.walk(class, &self.entries).next()).flatten()?;
+        let at = self.by_pool[pool.index()].lines.first_of(class)?;
+        Some(&self.entries[at as usize])
+    }
+
+    /// The one of a class and a home that has waited for longest.
+    pub(crate) fn first_at_home(&self, pool: PoolId, class: Class, home: Home) -> Option<&Waiter> {
+        let at = self.by_pool[pool.index()].lines.first_at_home(class, home)?;
         Some(&self.entries[at as usize])
     }
 
@@ -163,11 +167,9 @@ impl Waiters {
         lines.in_order(&self.entries).map(|at| &self.entries[at as usize])
     }
 
-    /// Those of the class whose turn it is, in the order of arrival.
-    pub(crate) fn walk_turn(&self, pool: PoolId) -> Option<impl Iterator<Item = &Waiter>> {
-        let lines = &self.by_pool[pool.index()].lines;
-        let walk = lines.walk(lines.turn()?, &self.entries);
-        Some(walk.map(|at| &self.entries[at as usize]))
+    /// The first of the class whose turn it is.
+    pub(crate) fn first_in_turn(&self, pool: PoolId) -> Option<&Waiter> {
+        self.first_of(pool, self.by_pool[pool.index()].lines.turn()?)
     }
 
     /// Queues a client that is not queued.

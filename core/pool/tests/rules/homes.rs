@@ -51,10 +51,23 @@ fn a_server_that_is_given_back_goes_to_a_client_of_its_home_that_came_a_moment_l
     let pool = world.pool("shop", "api");
     world.lend(pool, 900, 1);
     world.acquire_at(1, pool, 1);
-    world.pass(2);
+    world.pass(5);
     world.acquire_at(0, pool, 2);
     assert_eq!(world.release(0), ["grant c2 s0 after 0"]);
-    assert_eq!(world.release(0), ["grant c1 s0 after 2"]);
+    assert_eq!(world.release(0), ["grant c1 s0 after 5"]);
+}
+
+#[test]
+fn a_client_of_its_home_is_found_behind_any_number_of_others() {
+    let mut world = World::new(Limits { pool_size: size(1), ..limits() });
+    let pool = world.pool("shop", "api");
+    world.lend(pool, 900, 1);
+    for client in 1..=50 {
+        world.acquire_at(1, pool, client);
+    }
+    world.acquire_at(0, pool, 51);
+    assert_eq!(world.release(0), ["grant c51 s0 after 0"]);
+    assert_eq!(world.release(0), ["grant c1 s0 after 0"]);
 }
 
 #[test]
@@ -63,9 +76,9 @@ fn nobody_is_overtaken_by_a_client_that_came_noticeably_later() {
     let pool = world.pool("shop", "api");
     world.lend(pool, 900, 1);
     world.acquire_at(1, pool, 1);
-    world.pass(3);
+    world.pass(6);
     world.acquire_at(0, pool, 2);
-    assert_eq!(world.release(0), ["grant c1 s0 after 3"]);
+    assert_eq!(world.release(0), ["grant c1 s0 after 6"]);
     assert_eq!(world.release(0), ["grant c2 s0 after 0"]);
 }
 
