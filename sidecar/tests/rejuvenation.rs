@@ -2,15 +2,17 @@
 
 mod common;
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
 use common::http;
 use common::running::{SOON, Stent, terminated};
 use stent_testkit::{Postgres, Process, wait_for};
 
-/// A program that leaks, and writes two rows in each of its transactions, with a pause between them. It has no
-/// handler for SIGTERM: it ends at once, wherever it is. What it says is `life PID` and, when it could not go on,
-/// `lost REASON`.
-const LEAKER: &str = r#"
-import os, socket, struct, threading, time
+/// What the programs below have in common: PostgreSQL's protocol, and `life PID` as the first thing they say.
+const COMMON: &str = r#"
+import http.server, os, signal, socket, struct, threading, time
 
 def say(line):
     os.write(1, (line + '\n').encode())  # in one piece, whatever the other threads say
@@ -43,6 +45,18 @@ def connect():
     until_ready(sock)
     return sock
 
+def leak():
+    kept = []
+    while True:
+        kept.append(bytearray(100_000))
+        time.sleep(0.02)
+
+say(f'life {os.getpid()}')
+"#;
+
+/// A program that leaks, and writes two rows in each of its transactions, with a pause between them. It has no
+/// handler for SIGTERM: it ends at once, wherever it is. When it could not go on it says `lost REASON`.
+const LEAKER: &str = r#"
 def work(worker):
     try:
         sock, number = connect(), 0
@@ -57,14 +71,58 @@ def work(worker):
     except Exception as error:
         say(f'lost {error}')
 
-say(f'life {os.getpid()}')
 for worker in range(4):
     threading.Thread(target=work, args=(worker,), daemon=True).start()
-kept = []
-while True:
-    kept.append(bytearray(100_000))
-    time.sleep(0.02)
+leak()
 "#;
+
+/// A leaking API that finishes its requests on SIGTERM. Each of them is a transaction of two rows with a pause
+/// between them, but for `/health`.
+const API: &str = r#"
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path != '/health':
+            sock = connect()
+            ask(sock, 'begin')
+            ask(sock, f"insert into seen values ('{self.path}')")
+            time.sleep(0.05)
+            ask(sock, f"insert into seen values ('{self.path}')")
+            ask(sock, 'commit')
+            sock.close()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'done')
+
+    def log_message(self, *_):
+        pass
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = False  # its end waits for its requests
+
+server = Server(('127.0.0.1', int(os.environ['API_PORT'])), Handler)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+threading.Thread(target=leak, daemon=True).start()
+server.serve_forever(poll_interval=0.05)
+server.server_close()
+say(f'finished {os.getpid()}')
+os._exit(0)
+"#;
+
+/// Restarts of what leaks at once, and no second one while a test runs.
+fn renewing(stent: &mut Stent) {
+    for (key, value) in [
+        ("AUTH_TYPE", "trust"),
+        ("REJUVENATE", "on"),
+        ("REJUVENATE_MARGIN", "100000"),
+        // Long enough for one restart only.
+        ("REJUVENATE_INTERVAL", "15"),
+        ("SAMPLE_INTERVAL", "0.1"),
+        ("MEMORY_LIMIT", "4GB"),
+        ("POSTGRES_SAMPLING", "off"),
+    ] {
+        stent.command.env(format!("STENT_{key}"), value);
+    }
+}
 
 /// The process ids of the lives that have begun.
 fn lives(process: &Process) -> Vec<u32> {
@@ -83,19 +141,9 @@ fn a_leaking_command_is_restarted_once_before_its_limit_and_no_transaction_is_to
     let postgres = Postgres::start().expect("a PostgreSQL");
     postgres.sql("create table seen (what text)").expect("a table");
     let mut stent = Stent::new(&postgres.url());
-    for (key, value) in [
-        ("AUTH_TYPE", "trust"),
-        ("REJUVENATE", "on"),
-        ("REJUVENATE_MARGIN", "100000"),
-        // Long enough for one restart only.
-        ("REJUVENATE_INTERVAL", "15"),
-        ("SAMPLE_INTERVAL", "0.1"),
-        ("MEMORY_LIMIT", "4GB"),
-        ("POSTGRES_SAMPLING", "off"),
-    ] {
-        stent.command.env(format!("STENT_{key}"), value);
-    }
-    let mut process = stent.start(&["run", "--", "python3", "-c", LEAKER]);
+    renewing(&mut stent);
+    let program = format!("{COMMON}{LEAKER}");
+    let mut process = stent.start(&["run", "--", "python3", "-c", &program]);
     let patience = 8 * SOON;
     let restarted = || (lives(&process).len() > 1).then_some(());
     let waited = wait_for("another life of the command", patience, restarted);
@@ -127,4 +175,81 @@ fn a_leaking_command_is_restarted_once_before_its_limit_and_no_transaction_is_to
     assert!(begun > 10, "{begun}");
     assert_eq!(rows, 2 * begun, "each transaction that was begun was finished");
     assert!(!process.stdout().contains("lost"), "{}", process.stdout());
+}
+
+/// Whoever routes by health: asks for a while, and counts what came of it.
+struct Router {
+    api: String,
+    is_open: AtomicBool,
+    is_over: AtomicBool,
+    sent: AtomicU64,
+    lost: Mutex<Vec<String>>,
+}
+
+impl Router {
+    /// Looks whether requests may be sent, until it is over.
+    fn watch(&self, admin: &str) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            let well =
+                http::get(admin, "/readyz").is_some() && http::get(&self.api, "/health").is_some();
+            self.is_open.store(well, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Sends one request after the other while they may be sent, until it is over.
+    fn send(&self) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            if !self.is_open.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            let number = self.sent.fetch_add(1, Ordering::SeqCst);
+            let answer = http::ask(&self.api, "GET", &format!("/{number}"));
+            if answer != Some((200, "done".to_owned())) {
+                self.lost.lock().expect("not poisoned").push(format!("/{number}: {answer:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_api_that_finishes_its_requests_is_restarted_without_losing_one() {
+    let postgres = Postgres::start().expect("a PostgreSQL");
+    postgres.sql("create table seen (what text)").expect("a table");
+    let mut stent = Stent::new(&postgres.url());
+    renewing(&mut stent);
+    let port = common::port();
+    // Twenty looks of the router long.
+    stent.command.env("API_PORT", &port).env("STENT_SIBLING_DRAIN", "1");
+    let program = format!("{COMMON}{API}");
+    let mut process = stent.start(&["run", "--", "python3", "-c", &program]);
+    let router = Router {
+        api: format!("127.0.0.1:{port}"),
+        is_open: AtomicBool::new(false),
+        is_over: AtomicBool::new(false),
+        sent: AtomicU64::new(0),
+        lost: Mutex::default(),
+    };
+    let of_lives = std::thread::scope(|scope| {
+        scope.spawn(|| router.watch(&stent.admin));
+        for _ in 0..4 {
+            scope.spawn(|| router.send());
+        }
+        let restarted = || (lives(&process).len() > 1).then_some(());
+        let waited = wait_for("another life of the command", 8 * SOON, restarted);
+        let before = router.sent.load(Ordering::SeqCst);
+        let works = || (router.sent.load(Ordering::SeqCst) > before + 20).then_some(());
+        let works = waited.and_then(|()| wait_for("requests to the new life", SOON, works));
+        router.is_over.store(true, Ordering::SeqCst);
+        works.unwrap_or_else(|error| panic!("{error}\n{}", process.stderr()));
+        lives(&process)
+    });
+    let finished = format!("finished {}", of_lives[0]);
+    assert!(process.stdout().contains(&finished), "it was asked by SIGTERM: {}", process.stdout());
+    terminated(&mut process);
+    let lost = router.lost.into_inner().expect("not poisoned");
+    assert!(lost.is_empty(), "{lost:#?}\n{}", process.stderr());
+    let rows: u64 = postgres.value("select count(*) from seen").expect("a count").parse().unwrap();
+    assert_eq!(rows, 2 * router.sent.into_inner(), "each request was a whole transaction");
 }

@@ -71,7 +71,7 @@ fn of_workers(figures: Figures<'_>) -> [Limit; 2] {
     let of_one = "of two workers, ratio to one";
     [
         at_least(&format!("transactions a second {of_one}"), 1.7, ratio(workers::SLOW, tps)),
-        at_most(&format!("CPU a transaction {of_one}"), 1.1, ratio(workers::WHOLE, proxy)),
+        at_most(&format!("CPU a transaction {of_one}"), 1.1, ratio(workers::SLOW, proxy)),
     ]
 }
 
