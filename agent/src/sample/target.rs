@@ -171,10 +171,11 @@ impl Watched {
         task: Option<&EcsTask>,
     ) -> TargetReading {
         let mut of = match &self.target {
-            Target::Container(name) => of_container(name, at_unix_ms, task, self.limit),
+            Target::Container(name) => {
+                of_container(self.unread(), name, at_unix_ms, task, self.limit)
+            }
             Target::Pid { .. } | Target::Name(_) => self.read(now, at_unix_ms),
         };
-        (of.name, of.program) = (self.name().to_owned(), self.program().to_owned());
         if let Some(reading) = &mut of.reading {
             let of_task = || task.map(|task| format!("{}:{}", task.family, task.revision));
             reading.revision = self.build.clone().or_else(of_task);
@@ -182,10 +183,16 @@ impl Watched {
         of
     }
 
+    /// What is known of it without a reading.
+    fn unread(&self) -> TargetReading {
+        let (name, program) = (self.name().to_owned(), self.program().to_owned());
+        TargetReading { name, program, ..TargetReading::default() }
+    }
+
     /// Takes a reading of the process.
     pub(crate) fn read(&mut self, now: Instant, at_unix_ms: u64) -> TargetReading {
         let Some(mut reading) = self.read_process(now, at_unix_ms) else {
-            return TargetReading::default();
+            return self.unread();
         };
         let own = reading.memory.rss_anon.saturating_add(reading.memory.swap);
         let cgroup = self.read_cgroup(reading.pid, now);
@@ -204,7 +211,7 @@ impl Watched {
             charged: charged.max(own),
             descriptors_max: self.process.as_ref().and_then(Process::descriptors_max),
             threads_max: self.process.as_ref().and_then(Process::threads_max),
-            ..TargetReading::default()
+            ..self.unread()
         }
     }
 
@@ -293,6 +300,7 @@ impl Watched {
 
 /// The reading of a container, without a process. `None` while there are no figures of it.
 fn of_container(
+    unread: TargetReading,
     name: &str,
     at_unix_ms: u64,
     task: Option<&EcsTask>,
@@ -300,7 +308,7 @@ fn of_container(
 ) -> TargetReading {
     let container = task.and_then(|task| task.containers.iter().find(|of| of.name == name));
     let Some((container, anon)) = container.and_then(|of| Some((of, of.anon?))) else {
-        return TargetReading::default();
+        return unread;
     };
     let memory = MemoryReading {
         rss_anon: anon,
@@ -316,7 +324,7 @@ fn of_container(
         memory,
         ..ProcessReading::default()
     };
-    TargetReading { charged: anon, reading: Some(reading), ..TargetReading::default() }
+    TargetReading { charged: anon, reading: Some(reading), ..unread }
 }
 
 /// Makes a watcher for each configured target. Of several with one name the second is `name-2`.
