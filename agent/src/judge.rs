@@ -2,7 +2,10 @@
 //!
 //! Owns: one detector of memory, one of descriptors and one of threads for each target, and one detector of held connections for the proxy.
 //! Refuses: reading anything, and the clock. Invariant: a diagnosis stands for each verdict above
-//! `healthy`, worst first; a target keeps its detector over all its lives and revisions.
+//! `healthy`, worst first; a target keeps its detector over all its lives and revisions, and is judged
+//! beside its siblings.
+
+mod siblings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -83,16 +86,19 @@ impl Judge {
         let held_transactions: usize = diagnoses.iter().map(|held| held.holders.len()).sum();
 
         let mut targets = Vec::with_capacity(readings.len());
-        for reading in readings {
-            self.follow_revision(&reading);
-            let verdict = self.judge_memory(now, &reading);
+        for reading in &readings {
+            self.follow_revision(reading);
+        }
+        let siblings = siblings::of(&readings);
+        for (reading, siblings) in readings.into_iter().zip(&siblings) {
+            let verdict = self.judge_memory(now, &reading, siblings);
             let facts = MemoryFacts {
                 reading: reading.reading.as_ref(),
                 clients_waiting: self.clients_waiting,
                 held_transactions: u32::try_from(held_transactions).unwrap_or(u32::MAX),
             };
             diagnoses.extend(explain_memory(&verdict, &facts));
-            let [descriptors, threads] = self.judge_counts(now, &reading);
+            let [descriptors, threads] = self.judge_counts(now, &reading, siblings);
             let newest = reading.reading.as_ref();
             let counted = descriptors.iter().chain(&threads);
             diagnoses.extend(counted.filter_map(|verdict| explain_count(verdict, newest)));
@@ -145,14 +151,21 @@ impl Judge {
         }
     }
 
-    fn judge_memory(&mut self, now: Moment, target: &TargetReading) -> Verdict {
-        let interval = self.interval;
-        let detector = self.memory.entry(target.name.clone()).or_insert_with(|| {
-            MemoryDetector::new(target.name.clone(), MemorySettings::every(interval))
-        });
+    fn judge_memory(
+        &mut self,
+        now: Moment,
+        target: &TargetReading,
+        siblings: &[String],
+    ) -> Verdict {
+        // It is taken out, so that the others can be looked at beside it.
+        let settings = MemorySettings::every(self.interval);
+        let mut detector = self
+            .memory
+            .remove(&target.name)
+            .unwrap_or_else(|| MemoryDetector::new(target.name.clone(), settings));
         if let Some(reading) = &target.reading {
             let memory = &reading.memory;
-            detector.observe(&MemorySample {
+            let sample = MemorySample {
                 at_unix_ms: now.steady_ms,
                 pid: reading.pid,
                 started_unix_ms: reading.started_unix_ms,
@@ -161,13 +174,22 @@ impl Judge {
                 limit: memory.limit,
                 heap: reading.heap,
                 transactions: traffic(self.transactions, reading),
-            });
+            };
+            let siblings = siblings.iter().filter_map(|name| self.memory.get(name));
+            detector.observe_beside(&sample, &siblings.collect::<Vec<_>>());
         }
-        Verdict { at_unix_ms: now.unix_ms, ..detector.verdict(now.steady_ms) }
+        let verdict = Verdict { at_unix_ms: now.unix_ms, ..detector.verdict(now.steady_ms) };
+        self.memory.insert(target.name.clone(), detector);
+        verdict
     }
 
     /// Descriptors and threads; `None` where they were never counted.
-    fn judge_counts(&mut self, now: Moment, target: &TargetReading) -> [Option<Verdict>; 2] {
+    fn judge_counts(
+        &mut self,
+        now: Moment,
+        target: &TargetReading,
+        siblings: &[String],
+    ) -> [Option<Verdict>; 2] {
         let count = |of: fn(&ProcessReading) -> Option<u32>, limit: Option<u64>| {
             let reading = target.reading.as_ref()?;
             Some(CountSample {
@@ -188,7 +210,11 @@ impl Judge {
         counted.map(|(detectors, what, sample)| {
             if let Some(sample) = sample {
                 let new = || CountDetector::new(target.name.clone(), what, self.interval);
-                detectors.entry(target.name.clone()).or_insert_with(new).observe(&sample);
+                let mut detector = detectors.remove(&target.name).unwrap_or_else(new);
+                let siblings = siblings.iter().filter_map(|name| detectors.get(name));
+                let siblings: Vec<_> = siblings.map(CountDetector::as_sibling).collect();
+                detector.observe_beside(&sample, &siblings);
+                detectors.insert(target.name.clone(), detector);
             }
             let detector = detectors.get(&target.name)?;
             Some(Verdict { at_unix_ms: now.unix_ms, ..detector.verdict(now.steady_ms) })

@@ -22,7 +22,8 @@ fn leaking(second: u64) -> TargetReading {
     };
     let charged = memory.rss_anon;
     let reading = Some(reading);
-    TargetReading { name: "api".to_owned(), charged, reading, ..TargetReading::default() }
+    let (name, program) = ("api".to_owned(), "api".to_owned());
+    TargetReading { name, program, charged, reading, ..TargetReading::default() }
 }
 
 fn at(unix_ms: u64) -> Moment {
@@ -194,4 +195,50 @@ fn a_revision_that_is_not_known_for_a_while_is_no_other_one() {
         levels.push(judged.targets[0].memory.as_ref().unwrap().level);
     }
     assert_eq!(levels.last(), Some(&VerdictLevel::Leak));
+}
+
+/// Three processes that are started together, of which the first leaks 450 kB a second: after how many
+/// seconds it is called a leak, and what is said then.
+fn one_of_three(programs: [&str; 3]) -> (u64, Verdict) {
+    let mut judge = Judge::new(Duration::from_secs(1));
+    for second in 0_u64..900 {
+        let round = programs.into_iter().zip(0_u32..).map(|(program, number)| {
+            let mut target = leaking(0);
+            let leaked = if number == 0 { second * 450_000 } else { 0 };
+            // What each reading is off by differs from process to process.
+            let off = (second * 7_919 + u64::from(number) * 104_729) % 1_000 * 2_000;
+            let reading = target.reading.as_mut().unwrap();
+            reading.at_unix_ms = START_MS + second * 1_000;
+            reading.pid = 7 + number;
+            reading.cpu_seconds = Some(second as f64 / 10.0);
+            reading.memory.rss_anon = 60_000_000 + off + leaked;
+            target.charged = reading.memory.rss_anon;
+            target.name = format!("api-{number}");
+            target.program = program.to_owned();
+            target
+        });
+        let judged = judge.judge(at(START_MS + second * 1_000), round.collect(), None);
+        let levels = judged.targets.iter().map(|target| target.memory.as_ref().unwrap().level);
+        assert!(levels.skip(1).all(|level| level < VerdictLevel::Leak), "second {second}");
+        let verdict = judged.targets[0].memory.as_ref().unwrap();
+        if verdict.level == VerdictLevel::Leak {
+            return (second, verdict.clone());
+        }
+    }
+    panic!("never called a leak");
+}
+
+#[test]
+fn growth_of_one_is_found_sooner_where_its_siblings_stay_flat_and_the_evidence_says_so() {
+    let flat = |verdict: &Verdict| {
+        verdict.evidence.iter().find(|one| one.key == "siblings_flat").map(|one| one.text.clone())
+    };
+    let (alone_after, alone) = one_of_three(["api", "worker", "mailer"]);
+    let (after, verdict) = one_of_three(["api"; 3]);
+    assert_eq!(flat(&alone), None, "they are other programs");
+    assert_eq!(
+        flat(&verdict).as_deref(),
+        Some("2 siblings at the same age stayed flat at the same time")
+    );
+    assert!(after < alone_after, "{after} s beside siblings, {alone_after} s alone");
 }

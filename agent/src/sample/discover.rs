@@ -21,8 +21,9 @@ const COMMAND_MAX: usize = 16;
 /// What the kernel adds to the path of an executable that was replaced while it runs.
 const REPLACED: &str = " (deleted)";
 
-/// The process whose command (as in `/proc/PID/comm`) or executable has this name.
-pub(crate) fn find(root: &Path, name: &str, skips: &mut Skips) -> Option<Process> {
+/// The process whose command (as in `/proc/PID/comm`) or executable has this name and is none of those
+/// that are `taken`.
+pub(crate) fn find(root: &Path, name: &str, taken: &[u32], skips: &mut Skips) -> Option<Process> {
     let folder = root.join("proc");
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -39,7 +40,7 @@ pub(crate) fn find(root: &Path, name: &str, skips: &mut Skips) -> Option<Process
             skips.count(Source::Search, Reason::TooMany, &"more processes than are looked at");
             break;
         }
-        if pid == std::process::id() || !own.is_named(pid) {
+        if pid == std::process::id() || taken.contains(&pid) || !own.is_named(pid) {
             continue;
         }
         match Process::open(root, pid) {

@@ -223,7 +223,10 @@ impl Sampler {
         at_unix_ms: u64,
         task: Option<&EcsTask>,
     ) -> Vec<TargetReading> {
-        let read = |(watched, heap): (&mut Watched, &HeapWatch)| {
+        let (all, heaps) = (&mut self.watched, self.heaps.as_deref().unwrap_or_default());
+        let read = |(at, heap): (usize, &HeapWatch)| {
+            target::leave_to_others(all, at);
+            let watched = &mut all[at];
             let mut of = watched.read_in(now, at_unix_ms, task);
             let runtime = heap.read(of.reading.as_ref().map(|reading| reading.pid), now);
             if let Some(reading) = &mut of.reading {
@@ -231,7 +234,7 @@ impl Sampler {
             }
             of
         };
-        self.watched.iter_mut().zip(self.heaps.as_deref().unwrap_or_default()).map(read).collect()
+        heaps.iter().enumerate().map(read).collect()
     }
 
     async fn ask_proxy(&mut self) -> Option<ProxySnapshot> {

@@ -33,6 +33,8 @@ const CLOSE_MAX: usize = 4;
 pub(crate) struct TargetReading {
     /// The target's name.
     pub(crate) name: String,
+    /// The name that it was given, which its siblings have too.
+    pub(crate) program: String,
     /// `None` while the process is not there.
     pub(crate) reading: Option<ProcessReading>,
     /// What counts against the limit and cannot be reclaimed, bytes.
@@ -46,7 +48,11 @@ pub(crate) struct TargetReading {
 /// A configured target.
 #[derive(Debug)]
 pub(crate) struct Watched {
+    /// Its own name, also where several were given the same.
+    name: String,
     target: Target,
+    /// Processes that others of the name are.
+    taken: Vec<u32>,
     root: PathBuf,
     limit: Option<u64>,
     process: Option<Process>,
@@ -72,7 +78,9 @@ impl Watched {
         let (Target::Pid { name, .. } | Target::Name(name) | Target::Container(name)) = target;
         Self {
             skips: Skips::of(name),
+            name: name.clone(),
             target: target.clone(),
+            taken: Vec::new(),
             root: config.root.clone(),
             limit: config.memory_limit,
             process: None,
@@ -105,8 +113,24 @@ impl Watched {
         self.rejuvenations
     }
 
-    /// The target's name.
+    /// The target's own name.
     pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// It is the `number`-th of several that were given one name.
+    fn call(&mut self, number: usize) {
+        self.name = format!("{}-{number}", self.program());
+        self.skips = Skips::of(&self.name);
+    }
+
+    /// These processes are others of the name.
+    fn leave(&mut self, taken: Vec<u32>) {
+        self.taken = taken;
+    }
+
+    /// The name that it was given.
+    fn program(&self) -> &str {
         match &self.target {
             Target::Pid { name, .. } | Target::Name(name) | Target::Container(name) => name,
         }
@@ -147,7 +171,9 @@ impl Watched {
         task: Option<&EcsTask>,
     ) -> TargetReading {
         let mut of = match &self.target {
-            Target::Container(name) => of_container(name.clone(), at_unix_ms, task, self.limit),
+            Target::Container(name) => {
+                of_container(self.unread(), name, at_unix_ms, task, self.limit)
+            }
             Target::Pid { .. } | Target::Name(_) => self.read(now, at_unix_ms),
         };
         if let Some(reading) = &mut of.reading {
@@ -157,11 +183,16 @@ impl Watched {
         of
     }
 
+    /// What is known of it without a reading.
+    fn unread(&self) -> TargetReading {
+        let (name, program) = (self.name().to_owned(), self.program().to_owned());
+        TargetReading { name, program, ..TargetReading::default() }
+    }
+
     /// Takes a reading of the process.
     pub(crate) fn read(&mut self, now: Instant, at_unix_ms: u64) -> TargetReading {
-        let name = self.name().to_owned();
         let Some(mut reading) = self.read_process(now, at_unix_ms) else {
-            return TargetReading { name, ..TargetReading::default() };
+            return self.unread();
         };
         let own = reading.memory.rss_anon.saturating_add(reading.memory.swap);
         let cgroup = self.read_cgroup(reading.pid, now);
@@ -176,11 +207,11 @@ impl Watched {
         };
         reading.pressure = cgroup.pressure;
         TargetReading {
-            name,
             reading: Some(reading),
             charged: charged.max(own),
             descriptors_max: self.process.as_ref().and_then(Process::descriptors_max),
             threads_max: self.process.as_ref().and_then(Process::threads_max),
+            ..self.unread()
         }
     }
 
@@ -221,7 +252,7 @@ impl Watched {
                     return None;
                 }
                 self.search_due = Some(now + SEARCH_INTERVAL);
-                discover::find(&self.root, name, &mut self.skips)
+                discover::find(&self.root, name, &self.taken, &mut self.skips)
             }
         }
     }
@@ -269,14 +300,15 @@ impl Watched {
 
 /// The reading of a container, without a process. `None` while there are no figures of it.
 fn of_container(
-    name: String,
+    unread: TargetReading,
+    name: &str,
     at_unix_ms: u64,
     task: Option<&EcsTask>,
     limit: Option<u64>,
 ) -> TargetReading {
     let container = task.and_then(|task| task.containers.iter().find(|of| of.name == name));
     let Some((container, anon)) = container.and_then(|of| Some((of, of.anon?))) else {
-        return TargetReading { name, ..TargetReading::default() };
+        return unread;
     };
     let memory = MemoryReading {
         rss_anon: anon,
@@ -287,18 +319,26 @@ fn of_container(
     };
     let reading = ProcessReading {
         at_unix_ms,
-        command: name.clone(),
+        command: name.to_owned(),
         started_unix_ms: ecs::unix_ms(&container.started_at).unwrap_or_default(),
         memory,
         ..ProcessReading::default()
     };
-    TargetReading { name, charged: anon, reading: Some(reading), ..TargetReading::default() }
+    TargetReading { charged: anon, reading: Some(reading), ..unread }
 }
 
-/// Makes a watcher for each configured target.
+/// Makes a watcher for each configured target. Of several with one name the second is `name-2`.
 pub(crate) fn watch_all(config: &Config) -> Vec<Watched> {
     let mut watched: Vec<Watched> =
         config.targets.iter().map(|target| Watched::new(target, config)).collect();
+    for at in 1..watched.len() {
+        let (earlier, rest) = watched.split_at_mut(at);
+        let mut number = 2;
+        while earlier.iter().any(|other| other.name == rest[0].name) {
+            rest[0].call(number);
+            number += 1;
+        }
+    }
     look_closely(&mut watched, &[]);
     watched
 }
@@ -317,6 +357,16 @@ pub(crate) fn look_closely(watched: &mut [Watched], judged: &[TargetSnapshot]) {
     for (place, watched) in order.into_iter().enumerate() {
         watched.look = if place < CLOSE_MAX { Look::Close } else { Look::Plain };
     }
+}
+
+/// Says to the target at this place which processes others of its name are.
+pub(crate) fn leave_to_others(watched: &mut [Watched], at: usize) {
+    let of_name = |(place, other): (usize, &Watched)| {
+        let is_other = place != at && other.program() == watched[at].program();
+        if is_other { other.pid() } else { None }
+    };
+    let taken = watched.iter().enumerate().filter_map(of_name).collect();
+    watched[at].leave(taken);
 }
 
 /// The processes that are being read.

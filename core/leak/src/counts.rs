@@ -65,8 +65,13 @@ impl CountDetector {
 
     /// Takes a count. One that is older than the newest is ignored.
     pub fn observe(&mut self, sample: &CountSample) {
+        self.observe_beside(sample, &[]);
+    }
+
+    /// As [`MemoryDetector::observe_beside`]; siblings count the same.
+    pub fn observe_beside(&mut self, sample: &CountSample, siblings: &[&MemoryDetector]) {
         let count = u64::from(sample.count);
-        self.0.observe(&MemorySample {
+        let sample = MemorySample {
             at_unix_ms: sample.at_unix_ms,
             pid: sample.pid,
             started_unix_ms: sample.started_unix_ms,
@@ -75,7 +80,13 @@ impl CountDetector {
             limit: sample.limit,
             heap: None,
             transactions: sample.transactions,
-        });
+        };
+        self.0.observe_beside(&sample, siblings);
+    }
+
+    /// What a sibling is compared with.
+    pub fn as_sibling(&self) -> &MemoryDetector {
+        &self.0
     }
 
     /// As [`MemoryDetector::change_revision`].

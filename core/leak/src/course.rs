@@ -98,6 +98,28 @@ impl Course {
         index > 0
     }
 
+    /// The floors of the present life between two moments, in `into`, and how many there are: `None`
+    /// where it was not watched then.
+    pub(crate) fn floors(
+        &self,
+        from_ms: u64,
+        until_ms: u64,
+        into: &mut [f64; BUCKETS],
+    ) -> Option<usize> {
+        let newest = self.newest?;
+        let index = |at_ms: u64| at_ms.checked_sub(self.born_ms).map(|age| age / self.width_ms);
+        let (first, last) = (index(from_ms)? as usize, index(until_ms)? as usize);
+        if last > newest || first > last {
+            return None;
+        }
+        let mut count = 0;
+        for bucket in self.present[first..=last].iter().flatten() {
+            into[count] = bucket.floor;
+            count += 1;
+        }
+        Some(count)
+    }
+
     /// Doubles the width: two buckets become one.
     fn widen(&mut self) {
         self.width_ms = self.width_ms.saturating_mul(2);

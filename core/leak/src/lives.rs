@@ -23,6 +23,13 @@ pub(crate) struct Life {
     pub(crate) ending: Ending,
 }
 
+impl Life {
+    /// Whether it was not growing after at least this time.
+    pub(crate) fn settled_for(&self, watched_ms: u64) -> bool {
+        self.ending == Ending::Settled && self.watched_ms >= watched_ms
+    }
+}
+
 /// The state in which a life ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Ending {
@@ -55,6 +62,8 @@ pub(crate) enum Past {
     Life,
     /// The revision before.
     Revision,
+    /// Another process of the same program that runs at the same time, or an earlier life of it.
+    Sibling,
 }
 
 /// The newest lives, oldest first.
@@ -99,9 +108,15 @@ impl Lives {
         let own = self.lives.iter().flatten().map(|life| (life, Past::Life));
         let known = own.chain(self.before.iter().map(|life| (life, Past::Revision)));
         known
-            .filter(|(life, _)| life.ending == Ending::Settled && life.watched_ms >= watched_ms)
+            .filter(|(life, _)| life.settled_for(watched_ms))
             .map(|(life, of)| Plateau { level: life.highest_floor, of })
             .reduce(|highest, other| if other.level > highest.level { other } else { highest })
+    }
+
+    /// The same of the lives of this revision, for a sibling.
+    pub(crate) fn known_to_siblings(&self, watched_ms: u64) -> Option<f64> {
+        let settled = self.lives.iter().flatten().filter(|life| life.settled_for(watched_ms));
+        settled.map(|life| life.highest_floor).reduce(f64::max)
     }
 
     /// How many of the newest lives in a row ended growing, and what they add to the odds.

@@ -114,6 +114,17 @@ impl Series {
         length
     }
 
+    /// The closed buckets of `level` that begin between two moments, oldest first.
+    pub(crate) fn between(
+        &self,
+        level: usize,
+        from_ms: u64,
+        until_ms: u64,
+    ) -> impl Iterator<Item = &Bucket> {
+        let inside = move |bucket: &&Bucket| (from_ms..until_ms).contains(&bucket.start_ms);
+        self.rings[level].closed().filter(inside)
+    }
+
     /// How many closed buckets of `level` there are.
     pub(crate) fn closed(&self, level: usize) -> usize {
         self.rings[level].len.saturating_sub(1)

@@ -10,6 +10,8 @@ pub mod baselines;
 pub mod count_report;
 pub mod counts;
 pub mod families;
+pub mod group_report;
+pub mod groups;
 mod healthy;
 mod leaky;
 mod live;

@@ -6,9 +6,10 @@ use std::ops::Range;
 use std::process::ExitCode;
 
 use stent_traces::recordings::Recording;
-use stent_traces::{CountScore, FAMILIES, report};
+use stent_traces::{CountScore, FAMILIES, group_report, report};
 
 const USAGE: &str = "usage: stent-traces score FROM..UNTIL [--alone]
+       stent-traces groups FROM..UNTIL
        stent-traces counts FROM..UNTIL
        stent-traces wrong FROM..UNTIL
        stent-traces score-recordings FOLDER
@@ -22,6 +23,11 @@ fn main() -> ExitCode {
         ["score", seeds] | ["score", seeds, "--alone"] => {
             let Some(seeds) = range(seeds) else { return usage() };
             score(seeds, &words[2..]);
+        }
+        ["groups", seeds] => {
+            let Some(seeds) = range(seeds) else { return usage() };
+            println!("seeds {seeds:?}");
+            print!("{}", group_report::table(&seeds));
         }
         ["counts", seeds] => {
             let Some(seeds) = range(seeds) else { return usage() };

@@ -141,13 +141,24 @@ impl Draw {
 impl Plan {
     /// Draws the rows.
     pub(crate) fn trace(self, family: &'static str, seed: u64, draw: &mut Draw) -> Trace {
+        let seen = (draw.chance(0.6), draw.chance(0.85));
+        self.seen(family, seed, seen, draw)
+    }
+
+    /// The same where it is given whether its heap and its requests are known. Draws come after one
+    /// another: those of `trace` stay what they are.
+    pub(crate) fn seen(
+        self,
+        family: &'static str,
+        seed: u64,
+        (has_heap, has_requests): (bool, bool),
+        draw: &mut Draw,
+    ) -> Trace {
         let truth = self.truth();
         let last_s = match truth {
             Truth::Leak { end_s, cut: Cut::Never, .. } => end_s.min(self.length_s),
             Truth::Leak { cut: Cut::ByRestarts, .. } | Truth::Healthy => self.length_s,
         };
-        let has_heap = draw.chance(0.6);
-        let has_requests = draw.chance(0.85);
         let mut rows = Vec::new();
         let mut wander = 0.0;
         let mut counted = 0.0;

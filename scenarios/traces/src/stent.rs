@@ -90,7 +90,7 @@ impl Stent {
         self.verdict(unix_ms(row))
     }
 
-    fn alarm(&self, row: &Row) -> Alarm {
+    pub(crate) fn alarm(&self, row: &Row) -> Alarm {
         let verdict = self.verdict(unix_ms(row));
         Alarm {
             seconds_to_limit: verdict.seconds_to_limit,
@@ -98,7 +98,27 @@ impl Stent {
         }
     }
 
+    /// Shows a row to one of several, beside the others.
+    pub(crate) fn read_among(all: &mut [Self], index: usize, row: &Row) -> VerdictLevel {
+        let (before, rest) = all.split_at_mut(index);
+        let (own, after) = rest.split_first_mut().expect("the index is one of theirs");
+        let siblings: Vec<&MemoryDetector> =
+            before.iter().chain(after.iter()).map(Self::detector).collect();
+        own.read_beside(row, &siblings)
+    }
+
+    fn detector(&self) -> &MemoryDetector {
+        match &self.detector {
+            Watching::Memory(detector) => detector,
+            Watching::Count(detector) => detector.as_sibling(),
+        }
+    }
+
     fn read(&mut self, row: &Row) -> VerdictLevel {
+        self.read_beside(row, &[])
+    }
+
+    fn read_beside(&mut self, row: &Row, siblings: &[&MemoryDetector]) -> VerdictLevel {
         let at_unix_ms = unix_ms(row);
         let started = match self.life {
             Some((life, started)) if life == row.life => started,
@@ -108,7 +128,7 @@ impl Stent {
         let (pid, started_unix_ms) = (row.life + 1, started);
         match &mut self.detector {
             Watching::Memory(detector) => {
-                detector.observe(&MemorySample {
+                let sample = MemorySample {
                     at_unix_ms,
                     pid,
                     started_unix_ms,
@@ -117,18 +137,20 @@ impl Stent {
                     limit: Some(row.limit),
                     heap: row.heap,
                     transactions: row.requests,
-                });
+                };
+                detector.observe_beside(&sample, siblings);
                 detector.level(at_unix_ms)
             }
             Watching::Count(detector) => {
-                detector.observe(&CountSample {
+                let sample = CountSample {
                     at_unix_ms,
                     pid,
                     started_unix_ms,
                     count: u32::try_from(row.rss).unwrap_or(u32::MAX),
                     limit: Some(row.limit),
                     transactions: row.requests,
-                });
+                };
+                detector.observe_beside(&sample, siblings);
                 detector.level(at_unix_ms)
             }
         }

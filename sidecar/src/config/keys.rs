@@ -324,7 +324,7 @@ keys! {
         "The shortest life of the command that is ended so: there is at most one restart in this time.";
     // The agent.
     targets: Targets = "", "", Agent, Public,
-        "Processes to watch: command names, process ids, or name=id. `stent run` adds its command. container:name is a container of the ECS task whose processes cannot be seen (without pidMode): its memory is what the task metadata endpoint says.";
+        "Processes to watch: command names, process ids, or name=id. A name that stands several times is as many processes (workers: `gunicorn,gunicorn,gunicorn`; the second is called gunicorn-2), each a control for the others. `stent run` adds its command. container:name is a container of the ECS task whose processes cannot be seen (without pidMode): its memory is what the task metadata endpoint says.";
     sample_interval: Interval = "1", "seconds", Agent, Public,
         "Time between readings.";
     memory_limit: Size = "0", "bytes", Agent, Public,

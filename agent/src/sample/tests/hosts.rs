@@ -8,7 +8,7 @@ use stent_testkit::{Process, TempDir, wait_for};
 
 use super::super::discover;
 use super::super::skipped::Skips;
-use super::super::target::Watched;
+use super::super::target::{Watched, leave_to_others, watch_all};
 use super::config;
 use crate::config::Target;
 
@@ -36,7 +36,7 @@ impl Sleeper {
 }
 
 fn find(name: &str) -> Option<u32> {
-    discover::find(Path::new("/"), name, &mut Skips::default()).map(|process| process.pid())
+    discover::find(Path::new("/"), name, &[], &mut Skips::default()).map(|process| process.pid())
 }
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -50,6 +50,38 @@ fn a_process_is_found_by_name_and_the_oldest_of_several_wins() {
     assert_eq!(found.unwrap(), first.pid());
     let _second = sleeper.spawn();
     assert_eq!(find(&sleeper.name), Some(first.pid()));
+}
+
+#[test]
+fn a_name_that_stands_twice_is_two_processes_with_a_name_each() {
+    let sleeper = Sleeper::new();
+    let mut config = config();
+    config.targets = vec![Target::Name(sleeper.name.clone()), Target::Name(sleeper.name.clone())];
+    let mut watched = watch_all(&config);
+    let names: Vec<_> = watched.iter().map(|one| one.name().to_owned()).collect();
+    assert_eq!(names, [sleeper.name.clone(), format!("{}-2", sleeper.name)]);
+    let mut read = |now: Instant| {
+        [0, 1].map(|at| {
+            leave_to_others(&mut watched, at);
+            let of = watched[at].read_in(now, 1, None);
+            assert_eq!(of.program, sleeper.name);
+            of.reading.map(|reading| reading.pid)
+        })
+    };
+    let mut first = sleeper.spawn();
+    wait_for("the first runs", DEADLINE, || find(&sleeper.name)).unwrap();
+    let now = Instant::now();
+    assert_eq!(read(now), [Some(first.pid()), None], "there is one only");
+    let second = sleeper.spawn();
+    let runs =
+        || discover::find(Path::new("/"), &sleeper.name, &[first.pid()], &mut Skips::default());
+    wait_for("the second runs", DEADLINE, runs).unwrap();
+    let now = now + Duration::from_secs(6);
+    assert_eq!(read(now), [Some(first.pid()), Some(second.pid())]);
+    first.kill().unwrap();
+    first.wait(DEADLINE).unwrap();
+    let now = now + Duration::from_secs(6);
+    assert_eq!(read(now), [None, Some(second.pid())], "its sibling is not taken for its next life");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Owns: the look at their common course. Refuses: a proof from two lives: growth that repeats
 //! itself is found in the third. Invariant: a life that goes unlike those before adds nothing.
 
+use super::siblings::Beside;
 use super::weigh::{self, Context, Finding, Row};
 use super::{CurrentLife, FINDINGS, MemoryDetector, millis};
 use crate::course::Whole;
@@ -91,6 +92,7 @@ impl MemoryDetector {
             growing_lives: (lives, each * lives as f64),
             limit: life.roof(),
             of: self.quantity,
+            beside: Beside::default(),
         }
     }
 }

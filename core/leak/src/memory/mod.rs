@@ -13,6 +13,7 @@
 mod baseline;
 mod common;
 mod report;
+mod siblings;
 mod standing;
 mod weigh;
 
@@ -29,6 +30,7 @@ use crate::series::{BUCKETS, Bucket, LEVELS, Point, Series};
 use crate::stats::Scratch;
 pub use baseline::Baseline;
 use report::Whose;
+use siblings::Beside;
 use standing::{Standing, weightiest};
 use weigh::{Context, Finding, Row};
 
@@ -114,6 +116,8 @@ pub struct MemoryDetector {
     closings: [u64; LEVELS],
     profile: Profile,
     standing: Standing,
+    /// What the present life would be, were it over now; kept where there are siblings.
+    so_far: Option<Life>,
 }
 
 /// The life being watched.
@@ -146,6 +150,7 @@ impl MemoryDetector {
             closings: [0; LEVELS],
             profile: Profile::default(),
             standing: Standing::default(),
+            so_far: None,
         }
     }
 
@@ -158,6 +163,12 @@ impl MemoryDetector {
 
     /// Takes a reading. One that is older than the newest is ignored.
     pub fn observe(&mut self, sample: &MemorySample) {
+        self.observe_beside(sample, &[]);
+    }
+
+    /// The same, beside the detectors of other processes of the same program and quantity, each fed
+    /// at the same times as this one: what they show is a control. Without any nothing differs.
+    pub fn observe_beside(&mut self, sample: &MemorySample, siblings: &[&Self]) {
         if self.life.is_some_and(|life| life.ended_by(sample)) {
             self.end_life();
         }
@@ -176,7 +187,10 @@ impl MemoryDetector {
             self.closings[level] += 1;
             let every = (self.series.closed(level) as u64 / LOOKS).max(1);
             if self.closings[level].is_multiple_of(every) {
-                self.findings[level] = self.look(level, &life);
+                self.findings[level] = self.look(level, &life, siblings);
+                if !siblings.is_empty() && self.whole_level() == Some(level) {
+                    self.note_so_far(&life);
+                }
             }
         }
         self.look_across_lives(point, &life);
@@ -227,7 +241,7 @@ impl MemoryDetector {
     }
 
     /// Looks at the windows of a level and keeps the weightiest finding.
-    fn look(&mut self, level: usize, life: &CurrentLife) -> Option<Finding> {
+    fn look(&mut self, level: usize, life: &CurrentLife, siblings: &[&Self]) -> Option<Finding> {
         let before = self.findings[level].map_or_else(Row::default, |finding| finding.row);
         let mut best: Option<Finding> = None;
         for quarters in QUARTERS {
@@ -235,7 +249,9 @@ impl MemoryDetector {
             if rise.window_ms < millis(self.settings.window_min) {
                 continue;
             }
-            let finding = weigh::weigh(rise, &self.context(level, &rise, life), before);
+            let beside = Beside::of(self, level, &rise, siblings);
+            let context = Context { beside, ..self.context(level, &rise, life) };
+            let finding = weigh::weigh(rise, &context, before);
             if best.as_ref().is_none_or(|best| finding.outweighs(best)) {
                 best = Some(finding);
             }
@@ -278,6 +294,7 @@ impl MemoryDetector {
             growing_lives: self.lives.growing_in_a_row(),
             limit: life.roof(),
             of: self.quantity,
+            beside: Beside::default(),
         }
     }
 
@@ -302,15 +319,19 @@ impl MemoryDetector {
         self.findings = [None; FINDINGS];
         self.closings = [0; LEVELS];
         self.standing = Standing::default();
+        self.so_far = None;
         assert!(self.series.last_ms().is_none(), "a new life starts with an empty series");
+    }
+
+    /// The finest resolution that still has the whole life, once it has enough of it.
+    fn whole_level(&self) -> Option<usize> {
+        let whole = (0..LEVELS).find(|level| self.series.closed(*level) < BUCKETS - 1);
+        whole.filter(|level| self.series.closed(*level) >= POINTS_MIN)
     }
 
     /// How the life ended, by its whole course at the finest resolution that still has it.
     fn ending(&mut self, life: &CurrentLife) -> Ending {
-        let whole = (0..LEVELS).find(|level| self.series.closed(*level) < BUCKETS - 1);
-        let Some(level) = whole.filter(|level| self.series.closed(*level) >= POINTS_MIN) else {
-            return Ending::Unknown;
-        };
+        let Some(level) = self.whole_level() else { return Ending::Unknown };
         let Some(late) = self.measure(level, 3, life) else { return Ending::Settled };
         let all = self.measure(level, 4, life);
         let shape_odds = all.map_or(late.shape_odds, |all| all.shape_odds.max(late.shape_odds));

@@ -55,6 +55,7 @@ pub(super) fn found(
     evidence.push(reason_evidence(finding, whose.quantity));
     evidence.extend(traffic_evidence(rise, whose.quantity));
     evidence.extend(heap_evidence(rise));
+    evidence.extend(siblings_evidence(finding));
     if finding.level == VerdictLevel::Healthy {
         let confidence = 1.0 - finding.probability();
         return healthy(whose, now_ms, finding.class, confidence.max(0.5), evidence);
@@ -164,6 +165,19 @@ fn reason_evidence(finding: &Finding, of: Quantity) -> Evidence {
             level,
             format!("the revision before settled at {}: this is the way there", of.amount(level)),
         ),
+        Reason::KnownPlateau(Plateau { level, of: Past::Sibling }) => measured(
+            "sibling_plateau",
+            of,
+            level,
+            format!("an older sibling settled at {}: this is the way there", of.amount(level)),
+        ),
+        Reason::CameBackBeside => evidence(
+            "siblings_came_back",
+            f64::from(finding.beside.in_step),
+            "all siblings grew at the same time, and have been as high before and came back: load, \
+             or a job"
+                .to_owned(),
+        ),
         Reason::StoodHigher(level) => measured(
             "stood_higher",
             of,
@@ -228,6 +242,18 @@ fn heap_evidence(rise: &Rise) -> Option<Evidence> {
     let heap = rise.heap_growth?;
     let text = format!("the runtime's own heap grew by {} meanwhile", text::bytes(heap));
     Some(evidence("heap_growth_bytes", heap, text))
+}
+
+fn siblings_evidence(finding: &Finding) -> Option<Evidence> {
+    let said = |key, count: u32, text| {
+        let who = text::count(count as usize, "sibling");
+        Some(evidence(key, f64::from(count), format!("{who} {text}")))
+    };
+    match (finding.beside.flat, finding.beside.in_step) {
+        (0, 0) => None,
+        (0, step) => said("siblings_in_step", step, "grew in step at the same time"),
+        (flat, _) => said("siblings_flat", flat, "at the same age stayed flat at the same time"),
+    }
 }
 
 fn limit_evidence(seconds: f64, roof: f64, of: Quantity) -> Evidence {

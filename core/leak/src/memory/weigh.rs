@@ -13,8 +13,9 @@ use std::ops::Range;
 
 use stent_contract::{LeakClass, VerdictLevel};
 
+use super::siblings::{Beside, Together};
 use crate::fits::{Fit, Shape};
-use crate::lives::Plateau;
+use crate::lives::{Past, Plateau};
 use crate::quantity::Quantity;
 use crate::rise::{Rise, Traffic};
 
@@ -63,6 +64,16 @@ const EVEN_SHARE_MIN: f64 = 0.4;
 const EVEN_SHARE_UNCOUNTED_MIN: f64 = 1.0;
 /// Growth is new only where at least this share of it lies above levels of the past.
 const NEW_SHARE: f64 = 0.5;
+/// Each sibling that stayed flat makes growth of one alone more probable to be a leak, up to this
+/// many; less so growth that begins late, as a job of one does. Natural logarithm.
+const ALONE_ODDS: f64 = 0.4;
+const ALONE_LATE_ODDS: f64 = 0.1;
+const ALONE_MAX: u32 = 2;
+/// Growth that begins late and at one time in siblings of all ages is a load or a job more often.
+/// Natural logarithm.
+const COMMON_ODDS: f64 = -1.0;
+/// Siblings do not settle at quite the same level: this share of the growth beyond it is still the way.
+const SIBLING_SLACK: f64 = 0.2;
 /// A heap that grew by less than this share of the growth stayed flat.
 const FLAT_HEAP: f64 = 0.2;
 /// A process this young is warming up, seconds.
@@ -85,6 +96,8 @@ pub(super) struct Context {
     pub(super) limit: Option<f64>,
     /// What is watched.
     pub(super) of: Quantity,
+    /// What siblings did meanwhile.
+    pub(super) beside: Beside,
 }
 
 /// A rise and what it means.
@@ -102,6 +115,8 @@ pub(super) struct Finding {
     pub(super) row: Row,
     /// Below this its growth was given back, bytes.
     pub(super) lowest: f64,
+    /// What siblings did meanwhile.
+    pub(super) beside: Beside,
 }
 
 /// How often in a row looks at a resolution have found the same.
@@ -119,6 +134,7 @@ impl Row {
             Reason::Proven | Reason::Repeated => before.proofs + 1,
             Reason::KnownPlateau(_)
             | Reason::StoodHigher(_)
+            | Reason::CameBackBeside
             | Reason::Slowing { .. }
             | Reason::FollowsTraffic
             | Reason::Part
@@ -146,6 +162,8 @@ pub(super) enum Reason {
     KnownPlateau(Plateau),
     /// This life has stood higher before, bytes.
     StoodHigher(f64),
+    /// All siblings grew in step, and have been as high before.
+    CameBackBeside,
     /// Growth slows down towards about this level, bytes.
     Slowing { ceiling: f64 },
     /// The load rose and memory with it.
@@ -164,7 +182,10 @@ impl Reason {
     /// Whether it is known what grows, and that it is no leak.
     const fn explains(self) -> bool {
         match self {
-            Self::KnownPlateau(_) | Self::StoodHigher(_) | Self::FollowsTraffic => true,
+            Self::KnownPlateau(_)
+            | Self::StoodHigher(_)
+            | Self::CameBackBeside
+            | Self::FollowsTraffic => true,
             Self::Slowing { .. } | Self::Part | Self::Early | Self::Proven | Self::Repeated => {
                 false
             }
@@ -226,7 +247,8 @@ pub(super) fn weigh(rise: Rise, context: &Context, before: Row) -> Finding {
     let class = class(&rise, context, level, reason);
     assert!(odds.is_finite(), "odds are a number");
     let lowest = rise.base + rise.growth / 2.0;
-    Finding { rise, level, class, reason, odds, growing_lives, row, lowest }
+    let beside = context.beside;
+    Finding { rise, level, class, reason, odds, growing_lives, row, lowest, beside }
 }
 
 /// The odds of something that fills evenly and will stop, against a leak.
@@ -258,7 +280,17 @@ fn circumstances(rise: &Rise, context: &Context) -> f64 {
     let known =
         [(outgrown, OUTGROWN_ODDS), (has_flat_heap(rise), FLAT_HEAP_ODDS), (slows, SLOWING_ODDS)];
     let uncounted = if unknown { of_the_load(rise, context) } else { 0.0 };
-    known.iter().filter(|(holds, _)| *holds).map(|(_, odds)| odds).sum::<f64>() + uncounted
+    let own = known.iter().filter(|(holds, _)| *holds).map(|(_, odds)| odds).sum::<f64>();
+    own + uncounted + of_siblings(rise, context)
+}
+
+/// What siblings add to the odds. Natural logarithm.
+fn of_siblings(rise: &Rise, context: &Context) -> f64 {
+    let Beside { flat, together, .. } = context.beside;
+    let late = is_late(rise, context);
+    let alone = if late { ALONE_LATE_ODDS } else { ALONE_ODDS };
+    let common = if late && together == Together::OfAllAges { COMMON_ODDS } else { 0.0 };
+    alone * f64::from(flat.min(ALONE_MAX)) + common
 }
 
 /// What speaks against a leak because requests are not counted. Natural logarithm.
@@ -303,6 +335,13 @@ fn reason(rise: &Rise, context: &Context, odds: f64, lives_odds: f64) -> Reason 
     if let Some(level) = context.stood_at.filter(is_old) {
         return Reason::StoodHigher(level);
     }
+    let slack = SIBLING_SLACK * rise.growth;
+    if let Some(level) = context.beside.settled_at.filter(|level| rise.late_low <= level + slack) {
+        return Reason::KnownPlateau(Plateau { level, of: Past::Sibling });
+    }
+    if context.beside.together == Together::CameBack {
+        return Reason::CameBackBeside;
+    }
     if rise.traffic == Traffic::Explains {
         return Reason::FollowsTraffic;
     }
@@ -335,7 +374,7 @@ fn class(rise: &Rise, context: &Context, level: VerdictLevel, reason: Reason) ->
     let young = age_s < rise.seconds() / 2.0 && rise.seconds() <= YOUNG_S;
     match reason {
         Reason::KnownPlateau(_) => LeakClass::WarmUp,
-        Reason::FollowsTraffic => LeakClass::Traffic,
+        Reason::FollowsTraffic | Reason::CameBackBeside => LeakClass::Traffic,
         Reason::StoodHigher(_) if heap_is_flat => LeakClass::PageCache,
         Reason::StoodHigher(_) => LeakClass::None,
         Reason::Slowing { .. } if heap_is_flat => match rise.bounded.map(|fit: Fit| fit.shape) {

@@ -5,3 +5,4 @@ mod common;
 mod explained;
 mod families;
 mod hidden;
+mod siblings;
