@@ -114,9 +114,9 @@ async fn sizes_by_pool_and_the_memory_of_servers_can_be_switched_on_while_client
     let client = scene.connect("postgres", "pg").await.expect("logged in");
     let pid = async || {
         let rows = client.simple_query("select pg_backend_pid()").await.expect("it works");
-        let pid = rows.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
+        let pid = rows.iter().find_map(|message| {
+            let SimpleQueryMessage::Row(row) = message else { return None };
+            row.get(0).map(str::to_owned)
         });
         pid.expect("a number")
     };
