@@ -25,8 +25,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     if [ "$(uname -m)" = aarch64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi \
     && cargo build --locked --release --package stent --bin stent \
+    && cargo build --locked --release --package stent-heap-preload \
     && mkdir -p /out/symbols \
     && cp target/release/stent /out/stent \
+    && objcopy --strip-debug target/release/libstent_heap_preload.so /out/libstent_heap.so \
     && if [ -f target/release/stent.dwp ]; then cp target/release/stent.dwp /out/symbols/; fi
 
 # --- Symbols: `docker build --target symbols --output symbols .` ---------------------------------
@@ -43,6 +45,8 @@ LABEL org.opencontainers.image.title="stent" \
 COPY --from=builder /out/stent /usr/local/bin/stent
 # For Python programs, which copy it from here: see docs/guides/heaps.md.
 COPY --from=builder /src/heap/python /usr/share/stent/python
+# For native heaps, preloaded into programs of glibc 2.34 or newer: see there, too.
+COPY --from=builder /out/libstent_heap.so /usr/share/stent/libstent_heap.so
 
 # A number, so that an orchestrator can see that it is not root. It is distroless's own `nonroot`.
 USER 65532:65532

@@ -3,7 +3,7 @@
 //! Owns: the memory file that jemalloc writes a dump to, so that no disk is needed.
 //! Refuses: switching profiling on: `MALLOC_CONF` does that before the program starts.
 //! Invariant: one dump at a time, of at most [`DUMP_MAX`] bytes; the memory file is empty between
-//! dumps.
+//! dumps, and a child that was forked off makes one of its own.
 //! Source: jemalloc(3), "MALLCTL NAMESPACE": `stats.*`, `opt.prof`, `prof.dump`.
 
 use std::fs::File;
@@ -76,6 +76,10 @@ pub(crate) fn dump() -> Result<(String, Duration), JemallocError> {
         return Err(JemallocError::Off);
     }
     let mut slot = dump_file().lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(parents) = slot.take_if(|kept| kept.pid != std::process::id()) {
+        // Whether its number still means that file, in this process's table, nobody knows.
+        std::mem::forget(parents);
+    }
     let kept = match &mut *slot {
         Some(kept) => kept,
         empty => empty.insert(Kept::create()?),
@@ -91,6 +95,8 @@ pub(crate) fn dump() -> Result<(String, Duration), JemallocError> {
 /// The memory file, made at the first dump and kept for good.
 struct Kept {
     file: File,
+    /// Whose it is.
+    pid: u32,
     /// jemalloc takes a path that lives as long as the program.
     path: &'static [u8],
 }
@@ -103,8 +109,9 @@ fn dump_file() -> &'static Mutex<Option<Kept>> {
 impl Kept {
     fn create() -> io::Result<Self> {
         let file = File::from(memfd_create("stent-heap", MemfdFlags::CLOEXEC)?);
-        let path = format!("/proc/self/fd/{}\0", file.as_raw_fd());
-        Ok(Self { file, path: Vec::leak(path.into_bytes()) })
+        // The thread's, for its table of descriptors may be another than the process's first thread's.
+        let path = format!("/proc/thread-self/fd/{}\0", file.as_raw_fd());
+        Ok(Self { file, pid: std::process::id(), path: Vec::leak(path.into_bytes()) })
     }
 
     fn read(&self) -> Result<String, JemallocError> {

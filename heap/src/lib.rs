@@ -1,6 +1,7 @@
 //! jemalloc's figures and heap profiles of a Rust program, over a unix socket.
 //!
-//! Owns: two threads that wait for questions (a reading may come while profiles are compared).
+//! Owns: two threads that wait for questions (a reading may come while profiles are compared). They serve
+//! the heap of the program that calls this crate, or, in `stent-heap-preload`, of one that knows nothing of it.
 //! Refuses: choosing the allocator, and switching its profiling on. Both are the program's:
 //!
 //! ```text
@@ -18,7 +19,9 @@
 //! (`debug = "line-tables-only"` is enough).
 //! Invariant: only processes of the same user, and root, are answered.
 
+pub mod fork;
 mod jemalloc;
+mod modules;
 mod pprof;
 mod profile;
 mod server;
@@ -31,6 +34,7 @@ use std::path::Path;
 
 pub use jemalloc::{Figures, JemallocError, figures};
 pub use profile::DumpError;
+use server::Served;
 
 /// Why nothing is served. The program goes on without.
 #[derive(Debug, thiserror::Error)]
@@ -58,15 +62,37 @@ pub fn serve(path: impl AsRef<Path>) -> Result<(), ServeError> {
 /// Serves where the agent looks by itself: `stent-heap-PID` in Linux's abstract namespace, which the
 /// containers of one task share.
 pub fn serve_default() -> Result<(), ServeError> {
-    let name = format!("stent-heap-{}", std::process::id());
+    start(bind_abstract("stent-heap")?)
+}
+
+/// For a library that is preloaded: serves what C's `malloc` gave out, at `stent-native-PID`, beside what the
+/// program may serve of a heap of its own. Keeps the calling thread for good, and returns where it cannot
+/// begin. One more thread is started, which shares the calling one's descriptors and mask of signals.
+pub fn serve_native() -> Result<(), ServeError> {
+    let listener = bind_abstract("stent-native")?;
+    let other = listener.try_clone().map_err(ServeError::Bind)?;
+    // A size of its own, so that nothing is read from the program's environment, which it may be writing to.
+    let thread = std::thread::Builder::new().name("stent-heap".to_owned()).stack_size(STACK);
+    let serve = move || server::run(&other, Served::Native);
+    thread.spawn(serve).map_err(ServeError::Thread)?;
+    server::run(&listener, Served::Native);
+    Ok(())
+}
+
+/// Room for the demangling of long names.
+const STACK: usize = 1 << 20;
+
+fn bind_abstract(word: &str) -> Result<UnixListener, ServeError> {
+    let name = format!("{word}-{}", std::process::id());
     let bind = || UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?);
-    start(bind().map_err(ServeError::Bind)?)
+    bind().map_err(ServeError::Bind)
 }
 
 fn start(listener: UnixListener) -> Result<(), ServeError> {
     for listener in [listener.try_clone().map_err(ServeError::Bind)?, listener] {
         let thread = std::thread::Builder::new().name("stent-heap".to_owned());
-        thread.spawn(move || server::run(&listener)).map_err(ServeError::Thread)?;
+        let serve = move || server::run(&listener, Served::Own);
+        thread.spawn(serve).map_err(ServeError::Thread)?;
     }
     Ok(())
 }

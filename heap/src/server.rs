@@ -12,7 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
+use crate::fork::working;
 use crate::jemalloc;
+use crate::modules::Modules;
 use crate::pprof;
 use crate::profile;
 use crate::symbols::Symbols;
@@ -31,12 +33,30 @@ struct Answer {
     pause: Duration,
 }
 
+/// Whose heap it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// The program's own: jemalloc is its allocator.
+    Own,
+    /// What C's `malloc` gives out in a program that knows nothing of it, and may keep a heap beside.
+    Native,
+}
+
+impl Served {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Native => "native",
+        }
+    }
+}
+
 /// Answers for as long as the process lives.
-pub(crate) fn run(listener: &UnixListener) {
+pub(crate) fn run(listener: &UnixListener, served: Served) {
     for stream in listener.incoming() {
         match stream {
             // A connection that fails is its client's loss.
-            Ok(stream) if is_ours(&stream) => drop(serve(&stream)),
+            Ok(stream) if is_ours(&stream) => drop(serve(&stream, served)),
             Ok(_stranger) => {}
             Err(_) => std::thread::sleep(BREATH),
         }
@@ -47,7 +67,7 @@ fn is_ours(stream: &UnixStream) -> bool {
     socket_peercred(stream).is_ok_and(|peer| peer.uid == geteuid() || peer.uid.is_root())
 }
 
-fn serve(stream: &UnixStream) -> io::Result<()> {
+fn serve(stream: &UnixStream, served: Served) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(stream);
@@ -58,7 +78,7 @@ fn serve(stream: &UnixStream) -> io::Result<()> {
             return Ok(());
         }
         let mut writer = stream;
-        match answer(line.trim(), &mut symbols) {
+        match answer(line.trim(), served, &mut symbols) {
             Ok(Answer { body, pause }) => {
                 writeln!(writer, "ok {} {}", body.len(), pause.as_micros())?;
                 writer.write_all(&body)?;
@@ -68,9 +88,9 @@ fn serve(stream: &UnixStream) -> io::Result<()> {
     }
 }
 
-fn answer(question: &str, symbols: &mut Symbols) -> Result<Answer, String> {
+fn answer(question: &str, served: Served, symbols: &mut Symbols) -> Result<Answer, String> {
     match question {
-        "stats" => stats(),
+        "stats" => stats(served),
         "profile" => profile(symbols),
         // jemalloc keeps its profile from the program's start on, so there is nothing to do.
         "start" | "stop" => Ok(Answer { body: Vec::new(), pause: Duration::ZERO }),
@@ -78,12 +98,13 @@ fn answer(question: &str, symbols: &mut Symbols) -> Result<Answer, String> {
     }
 }
 
-fn stats() -> Result<Answer, String> {
+fn stats(served: Served) -> Result<Answer, String> {
     let figures = jemalloc::figures().map_err(|error| error.to_string())?;
     let profiling = if jemalloc::is_profiling() { "on" } else { "off" };
     let body = format!(
-        "kind jemalloc\npid {}\nprofiling {profiling}\nallocated {}\nactive {}\nresident {}\n\
+        "kind jemalloc\nheap {}\npid {}\nprofiling {profiling}\nallocated {}\nactive {}\nresident {}\n\
          retained {}\n",
+        served.as_str(),
         std::process::id(),
         figures.allocated,
         figures.active,
@@ -94,12 +115,13 @@ fn stats() -> Result<Answer, String> {
 }
 
 fn profile(symbols: &mut Symbols) -> Result<Answer, String> {
-    let (text, pause) = jemalloc::dump().map_err(|error| error.to_string())?;
+    let (text, pause) = working(jemalloc::dump).map_err(|error| error.to_string())?;
     let profile = profile::parse(&text).map_err(|error| error.to_string())?;
+    let modules = Modules::parse(&text);
     drop(text);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanos = u64::try_from(now.as_nanos()).unwrap_or_default();
-    let body = pprof::encode(&profile, nanos, |address| symbols.of(address));
+    let body = pprof::encode(&profile, nanos, |address| symbols.of(address, &modules));
     symbols.rest();
     Ok(Answer { body, pause })
 }

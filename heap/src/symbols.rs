@@ -1,6 +1,7 @@
 //! What an address of this program is: function, file, line, with the calls that were inlined.
 //!
-//! Owns: asking the program's own debug information, through `backtrace`. Refuses: other programs.
+//! Owns: asking the program's own debug information, through `backtrace`, and its tables of symbols where
+//! there is none; what neither knows is called after its module. Refuses: other programs.
 //! Invariant: when a profile is complete the debug information that was loaded for it is given
 //! back: looking for growth must not be growth. What is kept for the next profile of the same
 //! connection is the names of at most [`KNOWN_MAX`] addresses.
@@ -9,6 +10,8 @@ use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::path::Path;
 
+use crate::fork::working;
+use crate::modules::Modules;
 use crate::pprof::Place;
 
 /// The most functions that one address stands for.
@@ -28,11 +31,14 @@ pub(crate) struct Symbols {
 
 impl Symbols {
     /// The functions at a return address, innermost first. None where nothing is known.
-    pub(crate) fn of(&mut self, return_address: u64) -> Vec<Place> {
+    pub(crate) fn of(&mut self, return_address: u64, modules: &Modules) -> Vec<Place> {
         if let Some(places) = self.known.get(&return_address) {
             return places.clone();
         }
-        let places = Self::resolve(return_address);
+        // The call is before the address to which it returns.
+        let call = return_address.saturating_sub(1);
+        let mut places = working(|| Self::resolve(call));
+        complete(&mut places, call, modules);
         if self.known.len() < KNOWN_MAX {
             self.known.insert(return_address, places.clone());
         }
@@ -41,13 +47,12 @@ impl Symbols {
 
     /// A profile is complete.
     pub(crate) fn rest(&self) {
-        backtrace::clear_symbol_cache();
+        working(backtrace::clear_symbol_cache);
     }
 
-    fn resolve(return_address: u64) -> Vec<Place> {
+    fn resolve(call: u64) -> Vec<Place> {
         let mut places = Vec::new();
-        // The call is before the address to which it returns.
-        let Ok(address) = usize::try_from(return_address.saturating_sub(1)) else { return places };
+        let Ok(address) = usize::try_from(call) else { return places };
         backtrace::resolve(address as *mut c_void, |symbol| {
             if places.len() == INLINED_MAX {
                 return;
@@ -61,6 +66,20 @@ impl Symbols {
             }
         });
         places
+    }
+}
+
+/// Where no file is known it is the module's, and where no function is, its place in the module.
+fn complete(places: &mut Vec<Place>, call: u64, modules: &Modules) {
+    let Some((module, offset)) = modules.of(call) else { return };
+    let file = cut(module.to_owned());
+    if places.is_empty() {
+        let name = module.rsplit('/').next().unwrap_or(module);
+        let function = cut(format!("{name}+{offset:#x}"));
+        places.push(Place { function, file: file.clone(), line: 0 });
+    }
+    for place in places.iter_mut().filter(|place| place.file.is_empty()) {
+        place.file.clone_from(&file);
     }
 }
 
@@ -82,11 +101,11 @@ mod tests {
             !named(address)
         });
         assert!(named(address));
-        assert_eq!(Symbols::default().of(8), []);
+        assert_eq!(Symbols::default().of(8, &Modules::default()), []);
     }
 
     fn named(address: u64) -> bool {
-        Symbols::default().of(address).iter().any(|place| {
+        Symbols::default().of(address, &Modules::default()).iter().any(|place| {
             place.function.contains("the_address_of_a_call_is_named")
                 && place.file.ends_with("symbols.rs")
                 && place.line > 0
@@ -96,19 +115,38 @@ mod tests {
     #[test]
     fn names_are_the_same_the_second_time_and_no_more_are_kept_than_allowed() {
         let (mut symbols, mut address) = (Symbols::default(), 0);
+        let none = Modules::default();
         backtrace::trace(|frame| {
             address = frame.ip() as u64;
-            symbols.of(address).is_empty()
+            symbols.of(address, &none).is_empty()
         });
-        let first = symbols.of(address);
+        let first = symbols.of(address, &none);
         symbols.rest();
         assert!(!first.is_empty());
-        assert_eq!(symbols.of(address), first);
+        assert_eq!(symbols.of(address, &none), first);
         for unknown in 0..2 * KNOWN_MAX as u64 {
-            symbols.of(unknown);
+            symbols.of(unknown, &none);
         }
         assert_eq!(symbols.known.len(), KNOWN_MAX);
-        assert_eq!(symbols.of(address), first, "the first ones stay");
+        assert_eq!(symbols.of(address, &none), first, "the first ones stay");
+    }
+
+    #[test]
+    fn what_has_no_name_is_called_after_its_place_in_its_module_and_the_rest_gets_the_modules_file()
+    {
+        let modules =
+            Modules::parse("MAPPED_LIBRARIES:\n100-200 r-xp 1000 0:0 7 /app/lib/fast.so\n");
+        let fast = |function: &str| Place {
+            function: function.to_owned(),
+            file: "/app/lib/fast.so".to_owned(),
+            line: 0,
+        };
+        assert_eq!(Symbols::default().of(0x111, &modules), [fast("fast.so+0x1010")]);
+        let mut places = vec![Place { file: String::new(), ..fast("pack") }];
+        complete(&mut places, 0x110, &modules);
+        assert_eq!(places, [fast("pack")]);
+        complete(&mut places, 0x300, &modules);
+        assert_eq!(places, [fast("pack")], "nowhere");
     }
 
     #[test]

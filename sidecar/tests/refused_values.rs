@@ -264,3 +264,39 @@ fn a_folder_without_the_module_for_python() {
           mend: copy it to a folder without one: PYTHONPATH has colons between its folders"#]],
     );
 }
+
+#[test]
+fn a_file_that_cannot_be_preloaded() {
+    for (value, expected) in [
+        (
+            "/nowhere.so",
+            expect![[r#"
+            1 problem in the configuration:
+            stent.toml:1: cannot be read: No such file or directory (os error 2)
+              mend: name Stent's library (/usr/share/stent/libstent_heap.so in the image)"#]],
+        ),
+        (
+            "/no where.so",
+            expect![[r#"
+            1 problem in the configuration:
+            stent.toml:1: has a colon or a space in it
+              mend: copy it to a path without one: LD_PRELOAD has them between its files"#]],
+        ),
+        (
+            "libstent_heap.so",
+            expect![[r#"
+            1 problem in the configuration:
+            stent.toml:1: does not begin with a slash
+              mend: write the whole path: programs are started in folders of their own"#]],
+        ),
+        (
+            "/etc/passwd",
+            expect![[r#"
+            1 problem in the configuration:
+            stent.toml:1: is no shared library of this kind of machine
+              mend: name Stent's library (/usr/share/stent/libstent_heap.so in the image)"#]],
+        ),
+    ] {
+        file(&format!("heap_native = \"{value}\"\n"), expected);
+    }
+}

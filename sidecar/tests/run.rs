@@ -218,3 +218,21 @@ fn a_python_command_is_led_to_the_module_that_serves_its_heap_and_keeps_its_own_
     let expected = format!("['{path}', '/its/own'] ['MainThread', 'stent-heap']\n");
     assert_eq!(process.stdout(), expected);
 }
+
+#[test]
+fn the_native_library_comes_first_in_what_is_preloaded_into_the_command() {
+    let folder = stent_testkit::TempDir::new("preload").expect("a folder");
+    let library = |name: &str| {
+        let file = folder.path().join(name);
+        let mut compiler = std::process::Command::new("cc");
+        let made = compiler.args(["-shared", "-x", "c", "/dev/null", "-o"]).arg(&file).status();
+        assert!(made.expect("cc is there: Rust links with it").success());
+        file.display().to_string()
+    };
+    let (ours, theirs) = (library("ours.so"), library("theirs.so"));
+    let mut stent = Stent::alone();
+    stent.command.env("STENT_HEAP_NATIVE", &ours).env("LD_PRELOAD", &theirs);
+    let mut process = stent.run("echo \"$LD_PRELOAD\"");
+    assert_eq!(ended(&mut process), Some(0), "{}", process.output());
+    assert_eq!(process.stdout(), format!("{ours}:{theirs}\n"));
+}

@@ -62,6 +62,11 @@ pub(crate) enum Way {
         /// Its number in its own process namespace, which its socket is called after.
         pid_inside: u32,
     },
+    /// A program into which jemalloc was preloaded: it is asked for what C's `malloc` gave out.
+    Native {
+        /// As above.
+        pid_inside: u32,
+    },
 }
 
 /// Why a target is left alone, and what would make it attributable.
@@ -74,7 +79,7 @@ pub(crate) enum Refusal {
     Hidden,
     /// Neither Node nor Bun.
     #[error(
-        "'{0}' is not a runtime whose heap can be read from outside: Node, and Bun with BUN_INSPECT, are; a Rust program can serve its own by stent_heap::serve_default(), a Python program with STENT_HEAP=on and Stent's folder on PYTHONPATH"
+        "'{0}' is not a runtime whose heap can be read from outside: Node, and Bun with BUN_INSPECT, are; a Rust program can serve its own by stent_heap::serve_default(), a Python program with STENT_HEAP=on and Stent's folder on PYTHONPATH, and any other with libstent_heap.so in LD_PRELOAD"
     )]
     Unknown(String),
     /// Bun, and nobody has opened its inspector.

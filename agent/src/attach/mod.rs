@@ -10,6 +10,7 @@
 mod aside;
 pub(crate) mod budget;
 mod bun;
+mod choose;
 mod error;
 pub(crate) mod event;
 mod grown;
@@ -28,7 +29,8 @@ use std::time::{Duration, Instant};
 
 use stent_contract::snapshot::TargetSnapshot;
 use stent_contract::{
-    Attribution, AttributionMeans, Diagnosis, Evidence, Frame, Resource, VerdictLevel,
+    Attribution, AttributionMeans, Diagnosis, Evidence, Frame, LeakClass, Resource, Verdict,
+    VerdictLevel,
 };
 use tokio::sync::oneshot;
 
@@ -164,7 +166,7 @@ impl Attacher {
 
     /// The worst verdict that is due goes first.
     fn start_next(&mut self, now: Instant, at_unix_ms: u64, targets: &[TargetSnapshot]) {
-        let mut due: Vec<(VerdictLevel, &str, u32, f64)> = Vec::new();
+        let mut due: Vec<(&Verdict, &str, u32)> = Vec::new();
         for target in targets {
             let (Some(reading), Some(verdict)) = (&target.reading, &target.memory) else {
                 continue;
@@ -175,14 +177,14 @@ impl Attacher {
             let known = self.known.get(&target.name);
             let waits = known.is_some_and(|known| known.pid == reading.pid && now < known.due);
             if verdict.level >= VerdictLevel::Suspect && !waits {
-                due.push((verdict.level, &target.name, reading.pid, verdict.growth_per_hour));
+                due.push((verdict, &target.name, reading.pid));
             }
         }
-        self.aside.keep_due(due.iter().map(|(_, name, pid, _)| (*name, *pid)));
-        due.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-        for (_, name, pid, growth) in due {
-            let plan = Plan::for_growth(growth);
-            match self.start(now, name, pid, plan) {
+        self.aside.keep_due(due.iter().map(|(_, name, pid)| (*name, *pid)));
+        due.sort_by(|a, b| b.0.level.cmp(&a.0.level).then_with(|| a.1.cmp(b.1)));
+        for (verdict, name, pid) in due {
+            let plan = Plan::for_growth(verdict.growth_per_hour);
+            match self.start(now, name, pid, verdict.class, plan) {
                 Ok(()) | Err(None) => return,
                 Err(Some(ended)) => self.learn(name.to_owned(), pid, ended, now, at_unix_ms),
             }
@@ -195,10 +197,14 @@ impl Attacher {
         now: Instant,
         name: &str,
         pid: u32,
+        class: LeakClass,
         plan: Plan,
     ) -> Result<(), Option<Ended>> {
-        let way =
-            self.guarded(pid).map_err(|error| Some(failed(AttributionMeans::None, &error)))?;
+        let in_vain = self.known.get(name).filter(|known| known.pid == pid);
+        let in_vain = in_vain.filter(|known| known.attribution.frames.is_empty());
+        let way = self
+            .guarded(pid, class, in_vain.map(|known| known.attribution.means))
+            .map_err(|error| Some(failed(AttributionMeans::None, &error)))?;
         self.budget.allows(now, plan.length()).map_err(|_| None)?;
         if !self.aside.is_clear(name, pid, now) {
             return Err(None);
@@ -216,19 +222,30 @@ impl Attacher {
         Ok(())
     }
 
-    fn guarded(&self, pid: u32) -> Result<Way, AttachError> {
+    fn guarded(
+        &self,
+        pid: u32,
+        class: LeakClass,
+        in_vain: Option<AttributionMeans>,
+    ) -> Result<Way, AttachError> {
         let look = Look::at(&self.root, pid, Limits::default())?;
-        match guard::decide(&look.place.subject(), &subject::own(&self.root)) {
-            Err(unknown @ Refusal::Unknown(_)) => serving(&look).ok_or_else(|| unknown.into()),
-            decided => Ok(decided?),
-        }
+        let own = match guard::decide(&look.place.subject(), &subject::own(&self.root)) {
+            // A program that serves its own heap may be asked for it.
+            Err(unknown @ Refusal::Unknown(_)) => serving(&look, &HeapSocket::OfPid)
+                .map(|pid_inside| Way::Heap { pid_inside })
+                .ok_or(unknown),
+            decided => decided,
+        };
+        let native = serving(&look, &HeapSocket::NativeOfPid);
+        let native = native.map(|pid_inside| Way::Native { pid_inside });
+        Ok(choose::choose(class, own, native, in_vain)?)
     }
 }
 
-/// A program that serves its own heap may be asked for it.
-fn serving(look: &Look) -> Option<Way> {
+/// Its number in its own process namespace, where it serves there.
+fn serving(look: &Look, socket: &HeapSocket) -> Option<u32> {
     let pid_inside = look.place.identity()?.pid_inside;
-    look.place.serves_heap(pid_inside).then_some(Way::Heap { pid_inside })
+    look.place.serves(socket, pid_inside).then_some(pid_inside)
 }
 
 fn means(way: &Way) -> AttributionMeans {
@@ -237,13 +254,20 @@ fn means(way: &Way) -> AttributionMeans {
         Way::Bun { .. } => AttributionMeans::JscSnapshot,
         // Which of its kinds it says when it is asked.
         Way::Heap { .. } => AttributionMeans::None,
+        Way::Native { .. } => AttributionMeans::NativeProfile,
     }
 }
 
 /// Looks into a process that the guard has let through, from beginning to end.
 async fn attach(root: &Path, pid: u32, way: &Way, plan: &Plan) -> Ended {
-    if let Way::Heap { pid_inside } = way {
-        return ask(pid, *pid_inside, plan).await;
+    match way {
+        Way::Heap { pid_inside } => {
+            return ask(pid, HeapSocket::OfPid.inside(*pid_inside), plan).await;
+        }
+        Way::Native { pid_inside } => {
+            return ask(pid, HeapSocket::NativeOfPid.inside(*pid_inside), plan).await;
+        }
+        Way::Node { .. } | Way::Bun { .. } => {}
     }
     let means = means(way);
     let mut look = match Look::at(root, pid, plan.limits) {
@@ -255,7 +279,7 @@ async fn attach(root: &Path, pid: u32, way: &Way, plan: &Plan) -> Ended {
         match way {
             Way::Node { port } => node::attach(&mut look, *port, plan).await,
             Way::Bun { port, path } => bun::attach(&mut look, *port, path, plan).await,
-            Way::Heap { .. } => Ok(Found::default()), // asked above
+            Way::Heap { .. } | Way::Native { .. } => Ok(Found::default()), // asked above
         }
     };
     // Every step has a limit of its own; this one is for all of them together.
@@ -283,7 +307,7 @@ async fn attach(root: &Path, pid: u32, way: &Way, plan: &Plan) -> Ended {
 }
 
 /// Asks a program that serves its own heap.
-async fn ask(pid: u32, pid_inside: u32, plan: &Plan) -> Ended {
+async fn ask(pid: u32, socket: HeapSocket, plan: &Plan) -> Ended {
     let pace = Pace {
         window: plan.window,
         windows: plan.windows,
@@ -292,7 +316,6 @@ async fn ask(pid: u32, pid_inside: u32, plan: &Plan) -> Ended {
         ..Pace::default()
     };
     let started = Instant::now();
-    let socket = HeapSocket::of(pid_inside);
     let found = tokio::time::timeout(ATTACHED_MAX, attribute(pid, &socket, &pace)).await;
     let attribution = found.unwrap_or_else(|_elapsed| {
         blank(AttributionMeans::None, AttachError::Late("everything").to_string())
@@ -305,7 +328,8 @@ async fn ask(pid: u32, pid_inside: u32, plan: &Plan) -> Ended {
             AttributionMeans::V8Sampling
             | AttributionMeans::JscSnapshot
             | AttributionMeans::Tracemalloc
-            | AttributionMeans::JemallocProfile,
+            | AttributionMeans::JemallocProfile
+            | AttributionMeans::NativeProfile,
         ) => Outcome::Nothing,
     };
     Ended { outcome, attribution, attached: started.elapsed(), left_open: None }
@@ -359,6 +383,7 @@ fn evidence(attribution: &Attribution) -> Evidence {
         AttributionMeans::V8Sampling
         | AttributionMeans::Tracemalloc
         | AttributionMeans::JemallocProfile
+        | AttributionMeans::NativeProfile
         | AttributionMeans::None => format!("what {} allocates", shown(first)),
     };
     let via = first.via.first().map(|via| format!(", by way of {via}")).unwrap_or_default();

@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::guard::{Own, Subject};
+use crate::attach_heap::HeapSocket;
 
 /// The most that is read of one file: environments are up to some kilobytes.
 const FILE_MAX: u64 = 256 << 10;
@@ -70,9 +71,9 @@ impl Place {
         Some(Identity { pid_inside, age: uptime - started })
     }
 
-    /// Whether it, or another process of its network, serves the heap of process `pid_inside`.
-    pub(crate) fn serves_heap(&self, pid_inside: u32) -> bool {
-        let name = format!("@stent-heap-{pid_inside}");
+    /// Whether it, or another process of its network, serves this heap of process `pid_inside`.
+    pub(crate) fn serves(&self, socket: &HeapSocket, pid_inside: u32) -> bool {
+        let name = socket.listed(pid_inside);
         let Ok(sockets) = File::open(self.folder.join("net/unix")) else { return false };
         // What is beyond is not looked at: the list has a hundred bytes a socket.
         let lines = BufReader::new(sockets.take(SOCKETS_MAX)).lines();
@@ -187,15 +188,19 @@ mod tests {
     #[test]
     fn the_socket_of_a_heap_is_found_by_its_whole_name() {
         let (root, place) = fake();
-        assert!(!place.serves_heap(1), "there is no list");
+        let serves = |pid| place.serves(&HeapSocket::OfPid, pid);
+        assert!(!serves(1), "there is no list");
         let net = root.path().join("proc/7/net");
         std::fs::create_dir_all(&net).unwrap();
         let line = "0000000000000000: 00000002 00000000 00010000 0001 01 4711 ";
         let list = format!(
-            "Num RefCount Protocol Flags Type St Inode Path\n{line}@stent-heap-17\n{line}/run/x\n"
+            "Num RefCount Protocol Flags Type St Inode Path\n{line}@stent-heap-17\n\
+             {line}@stent-native-18\n{line}/run/x\n"
         );
         std::fs::write(net.join("unix"), list).unwrap();
-        assert!(place.serves_heap(17) && !place.serves_heap(1) && !place.serves_heap(7));
+        assert!(serves(17) && !serves(1) && !serves(7));
+        let native = |pid| place.serves(&HeapSocket::NativeOfPid, pid);
+        assert!(native(18) && !native(17) && !serves(18));
     }
 
     #[test]

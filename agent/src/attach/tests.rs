@@ -215,7 +215,7 @@ async fn a_python_that_serves_its_heap_is_asked_for_it_and_its_line_named() {
     command.env("PYTHONPATH", module).env("STENT_HEAP", "on").env("PYTHONDONTWRITEBYTECODE", "1");
     let mut python = Process::spawn(command.arg(&path)).unwrap();
     python.wait_for_line("ready", DEADLINE).unwrap();
-    let way = Attacher::new(Path::new("/")).guarded(python.pid()).unwrap();
+    let way = Attacher::new(Path::new("/")).guarded(python.pid(), LeakClass::Leak, None).unwrap();
     assert!(matches!(way, Way::Heap { .. }), "{way:?}");
     let ended = attach(Path::new("/"), python.pid(), &way, &quick()).await;
     assert_eq!(ended.outcome, Outcome::Named, "{ended:?}");

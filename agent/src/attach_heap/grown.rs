@@ -11,6 +11,7 @@ use std::sync::Arc;
 use stent_contract::Frame;
 use stent_contract::attribution::{FRAMES_MAX, VIA_MAX};
 
+use super::native;
 use super::pprof::{Function, Place, Sample};
 
 /// How sure the names are.
@@ -20,6 +21,25 @@ pub(crate) enum Persistence {
     Every,
     /// They grew in all windows but one: what samples show of a slow leak.
     AllButOne,
+}
+
+/// Whose code counts as the program's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// All but runtimes, libraries and allocators: who keeps an object is the program's to answer for.
+    Managed,
+    /// All but allocators and the C and C++ libraries: an extension that leaks is a library, and it is to be
+    /// named.
+    Native,
+}
+
+impl Program {
+    fn is_own(self, function: &Function) -> bool {
+        match self {
+            Self::Managed => !is_runtime(function),
+            Self::Native => !native::is_allocator(function),
+        }
+    }
 }
 
 /// Functions of runtimes and allocators: they allocate on behalf of somebody.
@@ -70,11 +90,11 @@ struct Growth {
 }
 
 /// Ranks the functions whose memory grew over `profiles`, the oldest first. None without three.
-pub(crate) fn rank(profiles: &[Vec<Sample>]) -> (Vec<Frame>, Persistence) {
+pub(crate) fn rank(profiles: &[Vec<Sample>], program: Program) -> (Vec<Frame>, Persistence) {
     let mut functions: BTreeMap<Arc<Function>, Growth> = BTreeMap::new();
     for (at, samples) in profiles.iter().enumerate() {
         for sample in samples {
-            let Some((own, via)) = own(&sample.places) else { continue };
+            let Some((own, via)) = own(&sample.places, program) else { continue };
             let growth = functions.entry(Arc::clone(&own.function)).or_default();
             growth.bytes.resize(profiles.len(), 0);
             growth.bytes[at] = growth.bytes[at].saturating_add(sample.bytes);
@@ -135,10 +155,10 @@ fn frame(function: &Function, growth: &Growth, all: u64) -> Frame {
 
 /// The innermost place of the program itself, and who called it. Where all of a stack is the
 /// runtime's, its innermost place.
-fn own(places: &[Place]) -> Option<(&Place, Vec<String>)> {
-    let at = places.iter().position(|place| !is_runtime(&place.function)).unwrap_or(0);
+fn own(places: &[Place], program: Program) -> Option<(&Place, Vec<String>)> {
+    let at = places.iter().position(|place| program.is_own(&place.function)).unwrap_or(0);
     let own = places.get(at)?;
-    let callers = places[at + 1..].iter().filter(|place| !is_runtime(&place.function));
+    let callers = places[at + 1..].iter().filter(|place| program.is_own(&place.function));
     let via = callers.take(VIA_MAX).map(shown).collect();
     Some((own, via))
 }
@@ -181,7 +201,7 @@ mod tests {
     #[test]
     fn the_programs_own_innermost_function_is_named_with_its_callers() {
         let profiles: Vec<_> = (1..=4).map(|n| vec![sample("remember", n * 100)]).collect();
-        let (frames, persistence) = rank(&profiles);
+        let (frames, persistence) = rank(&profiles, Program::Managed);
         assert_eq!(persistence, Persistence::Every);
         let expected = Frame {
             function: "remember".to_owned(),
@@ -200,7 +220,7 @@ mod tests {
         let profiles: Vec<_> = (0..4)
             .map(|n| vec![sample("remember", 10 + n * 5), sample("fill", cache[n as usize])])
             .collect();
-        let (frames, _) = rank(&profiles);
+        let (frames, _) = rank(&profiles, Program::Managed);
         let named: Vec<_> = frames.iter().map(|f| (f.function.as_str(), f.share)).collect();
         assert_eq!(named, [("remember", 0.002)]);
     }
@@ -208,14 +228,14 @@ mod tests {
     #[test]
     fn a_slow_leak_that_no_sample_fell_on_in_one_window_is_named_with_less_certainty() {
         let profiles: Vec<_> = [5, 6, 6, 9].map(|bytes| vec![sample("remember", bytes)]).into();
-        let (frames, persistence) = rank(&profiles);
+        let (frames, persistence) = rank(&profiles, Program::Managed);
         assert_eq!((frames.len(), persistence), (1, Persistence::AllButOne));
     }
 
     #[test]
     fn two_profiles_name_nothing_for_anything_that_fills_grows_between_two() {
         let profiles: Vec<_> = [5, 6].map(|bytes| vec![sample("remember", bytes)]).into();
-        assert_eq!(rank(&profiles).0, []);
-        assert_eq!(rank(&[]).0, []);
+        assert_eq!(rank(&profiles, Program::Managed).0, []);
+        assert_eq!(rank(&[], Program::Managed).0, []);
     }
 }

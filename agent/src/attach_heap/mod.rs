@@ -1,5 +1,5 @@
 //! Whose growth it is, where the target itself serves its heap: `stent-heap` in Rust programs,
-//! Stent's module in Python.
+//! Stent's module in Python, the preloaded jemalloc in programs that know nothing of it.
 //!
 //! Owns: the order of an attach: a look before, profiles with windows between them, an end; and what
 //! is said when nothing can be named.
@@ -10,6 +10,7 @@
 
 mod callers;
 mod grown;
+mod native;
 mod pprof;
 mod socket;
 
@@ -20,7 +21,8 @@ use stent_contract::{Attribution, AttributionMeans};
 use thiserror::Error;
 
 use crate::sample::cpu_seconds;
-use grown::Persistence;
+use grown::{Persistence, Program};
+pub(crate) use native::is_whole_heap;
 pub use socket::HeapSocket;
 use socket::{Connection, SocketError, stat};
 
@@ -99,8 +101,11 @@ pub async fn attribute(pid: u32, socket: &HeapSocket, pace: &Pace) -> Attributio
         cpu_seconds: None,
     };
     let end = look(pid, socket, pace, &mut seen).await;
-    let (frames, persistence) = grown::rank(&seen.profiles);
-    let frames = callers::name(frames, &seen.stacks);
+    let (frames, persistence) = grown::rank(&seen.profiles, program(seen.means));
+    let frames = match program(seen.means) {
+        Program::Managed => callers::name(frames, &seen.stacks),
+        Program::Native => frames,
+    };
     let note = note(&end, &seen, frames.is_empty(), persistence);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -140,6 +145,9 @@ async fn look(
     let stats = connection.ask("stats").await?;
     let stats = String::from_utf8_lossy(&stats.body).into_owned();
     seen.means = match stat(&stats, "kind") {
+        Some("jemalloc") if stat(&stats, "heap") == Some("native") => {
+            AttributionMeans::NativeProfile
+        }
         Some("jemalloc") => AttributionMeans::JemallocProfile,
         Some("tracemalloc") => AttributionMeans::Tracemalloc,
         Some(_) | None => return Err(SocketError::Protocol.into()),
@@ -150,7 +158,7 @@ async fn look(
     let cpu = Cpu::watch(pid, pace).await;
     connection.ask("start").await?;
     let mut windows = windows(&mut connection, pace, cpu.as_ref(), seen).await;
-    if windows.is_ok() && callers::are_wanted(&grown::rank(&seen.profiles).0) {
+    if windows.is_ok() && are_callers_wanted(seen) {
         windows = stacks(&mut connection, pace, cpu.as_ref(), seen).await;
     }
     seen.cpu_seconds = cpu.and_then(|cpu| cpu.taken());
@@ -159,6 +167,24 @@ async fn look(
     windows?;
     stopped?;
     Ok(())
+}
+
+/// Only Python has more to say.
+fn are_callers_wanted(seen: &Seen) -> bool {
+    seen.means == AttributionMeans::Tracemalloc
+        && callers::are_wanted(&grown::rank(&seen.profiles, Program::Managed).0)
+}
+
+/// Whose code is looked for in the stacks.
+fn program(means: AttributionMeans) -> Program {
+    match means {
+        AttributionMeans::NativeProfile => Program::Native,
+        AttributionMeans::V8Sampling
+        | AttributionMeans::JscSnapshot
+        | AttributionMeans::Tracemalloc
+        | AttributionMeans::JemallocProfile
+        | AttributionMeans::None => Program::Managed,
+    }
 }
 
 async fn windows(
@@ -254,7 +280,8 @@ fn note(
     match (end, is_nameless, persistence) {
         (Err(AttachError::Socket(SocketError::Connect(_))), _, _) => {
             "the target does not serve its heap: call stent_heap::serve_default() in a Rust program; \
-             put Stent's folder for Python on PYTHONPATH in a Python program"
+             put Stent's folder for Python on PYTHONPATH in a Python program; preload libstent_heap.so \
+             into any other"
                 .to_owned()
         }
         (Err(error), true, _) => error.to_string(),

@@ -24,20 +24,28 @@ pub enum HeapSocket {
     /// `stent-heap-PID` in the abstract namespace.
     #[default]
     OfPid,
+    /// `stent-native-PID` there: what C's `malloc` gives out, served by the library that is preloaded.
+    NativeOfPid,
     /// A path.
     Path(PathBuf),
 }
 
 impl HeapSocket {
-    /// That of a process that is called `pid_inside` in its own process namespace.
-    pub(crate) fn of(pid_inside: u32) -> Self {
-        Self::Path(Self::OfPid.path(pid_inside))
+    /// This one of a process that is called `pid_inside` in its own process namespace.
+    pub(crate) fn inside(&self, pid_inside: u32) -> Self {
+        Self::Path(self.path(pid_inside))
+    }
+
+    /// What it is called in the kernel's list of sockets, where it is in the abstract namespace.
+    pub(crate) fn listed(&self, pid: u32) -> String {
+        self.path(pid).to_string_lossy().replace('\0', "@")
     }
 
     fn path(&self, pid: u32) -> PathBuf {
         match self {
             // A path that begins with NUL is taken for the abstract namespace.
             Self::OfPid => PathBuf::from(format!("\0stent-heap-{pid}")),
+            Self::NativeOfPid => PathBuf::from(format!("\0stent-native-{pid}")),
             Self::Path(path) => path.clone(),
         }
     }

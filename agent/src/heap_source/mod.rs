@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 pub use exposition::{Selector, SelectorError};
 
-use crate::attach_heap::{HeapSocket, heap_allocated};
+use crate::attach_heap::{HeapSocket, heap_allocated, is_whole_heap};
 use crate::fetch::{FetchError, Fetcher, PageUrl};
 use exposition::PageError;
 
@@ -169,6 +169,19 @@ fn find(page: &str, named: Option<&Selector>, known: &[&str]) -> Result<Option<u
     Ok(None)
 }
 
+/// The program's own word, else that of a jemalloc that was preloaded, where C's heap is all of its heap.
+async fn heap_of(pid: u32, time_box: Duration) -> Option<u64> {
+    let own = heap_allocated(pid, &HeapSocket::OfPid, time_box).await;
+    if own.is_some() {
+        return own;
+    }
+    let executable = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    if !is_whole_heap(executable.to_str()?) {
+        return None;
+    }
+    heap_allocated(pid, &HeapSocket::NativeOfPid, time_box).await
+}
+
 /// The socket of the process that the target is at present; without one it is looked for seldom.
 async fn ask_socket(
     mut told: watch::Receiver<Option<u32>>,
@@ -179,7 +192,7 @@ async fn ask_socket(
     loop {
         let pid = *told.borrow_and_update();
         let heap = match pid {
-            Some(pid) => heap_allocated(pid, &HeapSocket::OfPid, time_box).await,
+            Some(pid) => heap_of(pid, time_box).await,
             None => None,
         };
         say.send_replace(

@@ -24,6 +24,8 @@ pub enum AttributionMeans {
     Tracemalloc,
     /// jemalloc's heap profile, served by `stent-heap` inside the target.
     JemallocProfile,
+    /// The same of what C's `malloc` gives out, served by the library that is preloaded: native frames.
+    NativeProfile,
     /// No means applies to this target.
     None,
 }
@@ -36,6 +38,7 @@ impl AttributionMeans {
             Self::JscSnapshot => "jsc_snapshot",
             Self::Tracemalloc => "tracemalloc",
             Self::JemallocProfile => "jemalloc_profile",
+            Self::NativeProfile => "native_profile",
             Self::None => "none",
         }
     }

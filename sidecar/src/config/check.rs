@@ -37,6 +37,7 @@ pub(crate) fn all(
             super::check_fleet::all(settings, upstream, problems);
             super::readers::check(settings, problems);
             super::python::check(settings, problems);
+            super::native::check(settings, problems);
         }
         Role::Agent | Role::Probe => {}
     }

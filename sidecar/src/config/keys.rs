@@ -314,6 +314,8 @@ keys! {
         "How long after SIGTERM what still runs is killed; keep it under the stop timeout of what runs stent (30 seconds in ECS); 0: never.";
     heap_python: OptionalPath = "", "", Supervisor, Public,
         "The folder of Stent's module for Python: /usr/share/stent/python in the image. `stent run` puts it first on the command's PYTHONPATH and sets STENT_HEAP=on, so that a Python program serves its heap when it is asked (attribution); to any other program it is nothing. Empty: neither is done.";
+    heap_native: OptionalPath = "", "", Supervisor, Public,
+        "The library that gives a program jemalloc with heap profiles: /usr/share/stent/libstent_heap.so in the image. `stent run` puts it first in the command's LD_PRELOAD, so that the command, and what it starts, serve what C's malloc gave out when they are asked (attribution); the heap of a C or C++ program is read so, too. For programs of glibc 2.34 or newer on Linux 5.9 or newer. Empty: it is not done.";
     rejuvenate: Switch = "off", "", Supervisor, Public,
         "Restart the command of `stent run` before it meets its memory limit: when the agent's verdict on it is leak and the early end of the forecast is inside rejuvenate_margin. Open transactions finish first (for 10 seconds at the most; new ones wait), then the command gets SIGTERM and, at shutdown_timeout, SIGKILL, and is started again. Logged with the forecast, counted, and alarmed.";
     rejuvenate_margin: PositiveSeconds = "900", "seconds", Supervisor, Public,

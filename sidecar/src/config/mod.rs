@@ -22,6 +22,7 @@ pub mod heap;
 mod hold;
 pub mod keys;
 pub mod lookup;
+pub(crate) mod native;
 pub mod passwords;
 mod percent;
 mod pools;
@@ -104,6 +105,8 @@ pub struct Loaded {
     pub sibling_drain: Duration,
     /// The folder of Stent's module for Python, for the command of `stent run`.
     pub heap_python: Option<PathBuf>,
+    /// The library that is preloaded into the command of `stent run`.
+    pub heap_native: Option<PathBuf>,
     /// How clients reach and enter the proxy, where there is one.
     pub clients: Option<ClientAccess>,
     /// What was not acted on, one sentence each.

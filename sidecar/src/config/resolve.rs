@@ -57,6 +57,7 @@ pub(crate) fn loaded(
         ready_timeout: settings.ready_timeout.value.0,
         shutdown_timeout: settings.shutdown_timeout.value.0,
         heap_python: settings.heap_python.value.0.clone(),
+        heap_native: settings.heap_native.value.0.clone(),
         sibling_drain: settings.sibling_drain.value.0,
         rejuvenation: match settings.rejuvenate.value {
             Switch::On => Some(Rejuvenation {

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use super::children::Start;
 use crate::config::address::Address;
-use crate::config::{ClientAccess, Loaded, own_variables, python, url};
+use crate::config::{ClientAccess, Loaded, native, own_variables, python, url};
 use crate::front::Endpoints;
 
 /// The components' endpoints for one life of the supervisor.
@@ -96,13 +96,28 @@ const AROUND: [&str; 6] = [
     "PGCHANNELBINDING",
 ];
 
+/// What the loader brings into a program before everything else.
+const LD_PRELOAD: &str = "LD_PRELOAD";
+
+/// What makes the command serve its heaps.
+#[derive(Debug)]
+pub(crate) struct Heaps<'a> {
+    /// The folder of the module for Python.
+    pub(crate) python: Option<&'a Path>,
+    /// The library that is preloaded.
+    pub(crate) native: Option<&'a Path>,
+}
+
+impl<'a> Heaps<'a> {
+    /// What the configuration says.
+    pub(crate) fn of(loaded: &'a Loaded) -> Self {
+        Self { python: loaded.heap_python.as_deref(), native: loaded.heap_native.as_deref() }
+    }
+}
+
 /// For the command of `stent run`: the proxy instead of the database, and none of our variables.
-/// A Python program serves its heap from `python`, where that is a folder.
-pub(crate) fn command(
-    access: &ClientAccess,
-    python: Option<&Path>,
-    command: Vec<OsString>,
-) -> Start {
+/// A Python program serves its heap where there is a folder for it, any program C's where there is a library.
+pub(crate) fn command(access: &ClientAccess, heaps: &Heaps<'_>, command: Vec<OsString>) -> Start {
     let database = &access.database;
     let mode = if access.tls_required { "require" } else { "disable" };
     let url = url::render(database, &[(access.host.clone(), access.port)], Some(mode));
@@ -118,10 +133,15 @@ pub(crate) fn command(
     for (variable, value) in known {
         set.extend(value.map(|value| (variable.to_owned(), value)));
     }
-    if let Some(folder) = python {
+    if let Some(folder) = heaps.python {
         let inherited = std::env::var("PYTHONPATH").ok();
         let variables = python::variables(folder, inherited.as_deref());
         set.extend(variables.map(|(name, value)| (name.to_owned(), value.into())));
+    }
+    if let Some(library) = heaps.native {
+        let inherited = std::env::var(LD_PRELOAD).ok();
+        let files = native::preload(library, inherited.as_deref());
+        set.push((LD_PRELOAD.to_owned(), files.into()));
     }
     let mut remove: Vec<String> = own_variables().collect();
     remove.extend(AROUND.map(str::to_owned));

@@ -30,7 +30,7 @@ use crate::exit::Exit;
 use crate::front::{self, Front, Restarts, Siblings};
 use crate::reload::{Asked, Request};
 use children::{Children, Reaped, Start};
-use environment::Private;
+use environment::{Heaps, Private};
 use event::{Action, Ended, Event, Expected, Mode, Part};
 use plan::Plan;
 use rejuvenate::Forecast;
@@ -120,7 +120,7 @@ async fn supervised(
         children: Children::new().map_err(failed("cannot find our own program", Exit::Failure))?,
         component,
         command_name,
-        command: environment::command(access, loaded.heap_python.as_deref(), command),
+        command: environment::command(access, &Heaps::of(&loaded), command),
         restarts,
         renewals: Renewals::new(policy, events),
         started: BTreeSet::new(),

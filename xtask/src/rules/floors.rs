@@ -23,7 +23,15 @@ const FLOORS: &[&[&str]] = &[
     &["stent-contract"],
     &["stent-wire", "stent-pool", "stent-leak"],
     &["stent-proxy", "stent-agent", "stent-alarms", "stent-dashboards"],
-    &[PRODUCT, "stent-scenarios", "stent-traces", "stent-leaks-rust", "stent-bench", "xtask"],
+    &[
+        PRODUCT,
+        "stent-scenarios",
+        "stent-traces",
+        "stent-leaks-rust",
+        "stent-heap-preload",
+        "stent-bench",
+        "xtask",
+    ],
 ];
 
 const TOP: usize = FLOORS.len() - 1;
