@@ -12,26 +12,41 @@ pub(crate) enum Lane {
     Own = 0,
     /// The list that the pools have in common.
     Common = 1,
-    /// The list of those of one home.
+    /// The list of those of one home; servers are in none.
     Home = 2,
 }
 
-const LANES: usize = 3;
+/// The links of an entry, one pair for each of its first lanes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Links<const LANES: usize>([Pair; LANES]);
 
-/// The links of an entry, one pair a lane.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Links([Pair; LANES]);
+impl<const LANES: usize> Default for Links<LANES> {
+    fn default() -> Self {
+        Self([Pair::default(); LANES])
+    }
+}
 
+impl<const LANES: usize> Links<LANES> {
+    pub(crate) const fn pairs(&self) -> &[Pair] {
+        &self.0
+    }
+
+    pub(crate) const fn pairs_mut(&mut self) -> &mut [Pair] {
+        &mut self.0
+    }
+}
+
+/// The neighbours of an entry in one lane.
 #[derive(Clone, Copy, Debug, Default)]
-struct Pair {
+pub(crate) struct Pair {
     towards_head: Option<u32>,
     towards_tail: Option<u32>,
 }
 
 /// What can be linked.
 pub(crate) trait Linked {
-    fn links(&self) -> &Links;
-    fn links_mut(&mut self) -> &mut Links;
+    fn links(&self) -> &[Pair];
+    fn links_mut(&mut self) -> &mut [Pair];
 }
 
 /// One list: where it begins, where it ends, how long it is.
@@ -62,12 +77,12 @@ impl List {
 
     /// The neighbour of an entry on the way to the head.
     pub(crate) fn before<T: Linked>(&self, entries: &Slab<T>, index: u32) -> Option<u32> {
-        entries[index as usize].links().0[self.lane as usize].towards_head
+        entries[index as usize].links()[self.lane as usize].towards_head
     }
 
     /// The neighbour of an entry on the way to the tail of its list of that lane.
     pub(crate) fn after<T: Linked>(lane: Lane, entries: &Slab<T>, index: u32) -> Option<u32> {
-        entries[index as usize].links().0[lane as usize].towards_tail
+        entries[index as usize].links()[lane as usize].towards_tail
     }
 
     /// The entries from head to tail.
@@ -76,9 +91,7 @@ impl List {
         entries: &'a Slab<T>,
     ) -> impl Iterator<Item = u32> + use<'a, T> {
         let lane = self.lane as usize;
-        std::iter::successors(self.head, move |&at| {
-            entries[at as usize].links().0[lane].towards_tail
-        })
+        std::iter::successors(self.head, move |&at| entries[at as usize].links()[lane].towards_tail)
     }
 
     pub(crate) fn push_head<T: Linked>(&mut self, entries: &mut Slab<T>, index: u32) {
@@ -123,7 +136,7 @@ impl List {
     }
 
     fn pair<'a, T: Linked>(&self, entries: &'a mut Slab<T>, index: u32) -> &'a mut Pair {
-        &mut entries[index as usize].links_mut().0[self.lane as usize]
+        &mut entries[index as usize].links_mut()[self.lane as usize]
     }
 
     /// Asserts the invariant of the file. Linear.

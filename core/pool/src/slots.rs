@@ -13,7 +13,7 @@ use slab::Slab;
 
 use crate::age::{Age, Over};
 use crate::id::{Home, PoolId, ServerId};
-use crate::list::{Lane, Linked, Links, List};
+use crate::list::{Lane, Linked, Links, List, Pair};
 use crate::users::{Counts, Users};
 use crate::waiters::enough;
 
@@ -46,7 +46,7 @@ pub(crate) struct Slot {
     uses: u32,
     opened: Option<Instant>,
     database: u32,
-    links: Links,
+    links: Links<2>,
 }
 
 #[derive(Debug)]
@@ -78,12 +78,12 @@ struct DatabaseSlots {
 }
 
 impl Linked for Slot {
-    fn links(&self) -> &Links {
-        &self.links
+    fn links(&self) -> &[Pair] {
+        self.links.pairs()
     }
 
-    fn links_mut(&mut self) -> &mut Links {
-        &mut self.links
+    fn links_mut(&mut self) -> &mut [Pair] {
+        self.links.pairs_mut()
     }
 }
 

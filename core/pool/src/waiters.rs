@@ -14,7 +14,7 @@ use slab::Slab;
 use crate::class::Class;
 use crate::id::{Home, PoolId, WaiterId};
 use crate::lines::Lines;
-use crate::list::{Lane, Linked, Links, List};
+use crate::list::{Lane, Linked, Links, List, Pair};
 
 /// A client in the queue.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Waiter {
     /// When it asked.
     pub(crate) asked: Instant,
     pub(crate) place: Place,
-    links: Links,
+    links: Links<3>,
 }
 
 /// A place in the order of arrival over all pools. Who waited while its pool was paused gets a new
@@ -66,12 +66,12 @@ enum Clock {
 }
 
 impl Linked for Waiter {
-    fn links(&self) -> &Links {
-        &self.links
+    fn links(&self) -> &[Pair] {
+        self.links.pairs()
     }
 
-    fn links_mut(&mut self) -> &mut Links {
-        &mut self.links
+    fn links_mut(&mut self) -> &mut [Pair] {
+        self.links.pairs_mut()
     }
 }
 
