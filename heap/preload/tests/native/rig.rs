@@ -2,13 +2,15 @@
 //!
 //! Owns: where they are. Invariant: what is compiled is in a folder of the test's own.
 
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use stent_agent::{HeapSocket, Pace, attribute};
 use stent_contract::Attribution;
-use stent_testkit::{Process, TempDir};
+use stent_testkit::{Process, TempDir, wait_for};
 
 /// For everything that has to happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
@@ -65,8 +67,12 @@ impl Running {
         Self { process, pid: pid.expect("it says its number") }
     }
 
-    /// Looks into it; three windows.
+    /// Looks into it once its heap is served, which a thread of its own begins; three windows.
     pub(crate) fn look(&self) -> Attribution {
+        let name = format!("stent-native-{}", self.pid);
+        let address = SocketAddr::from_abstract_name(name).expect("a name");
+        let served = || UnixStream::connect_addr(&address).ok();
+        drop(wait_for("its heap to be served", DEADLINE, served).expect("it is served"));
         let pace = Pace {
             before: Duration::from_millis(100),
             window: Duration::from_secs(1),
