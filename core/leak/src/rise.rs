@@ -311,7 +311,7 @@ fn heap_growth(buckets: &[Bucket]) -> Option<f64> {
         *slot = bucket.heap?;
     }
     let quarters = stats::quarter_medians(&heap[..buckets.len()]);
-    Some((quarters[3] - quarters[0]) * 4.0 / 3.0)
+    Some(stats::quarter_growth(quarters))
 }
 
 impl Rise {

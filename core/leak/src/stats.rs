@@ -64,6 +64,11 @@ pub(crate) fn quarter_medians(values: &[f64]) -> [f64; 4] {
     std::array::from_fn(|quarter| median(&values[quarter * n / 4..(quarter + 1) * n / 4]))
 }
 
+/// By how much values grew from the first to the last, by the middles of their quarters.
+pub(crate) fn quarter_growth(quarters: [f64; 4]) -> f64 {
+    (quarters[3] - quarters[0]) * 4.0 / 3.0
+}
+
 /// The deepest fall from a point to a later one; 0 where the values never fall.
 pub(crate) fn drawdown(values: &[f64]) -> f64 {
     let mut peak = f64::NEG_INFINITY;

@@ -1,8 +1,7 @@
 //! `heap_native`: where the library is that gives a command jemalloc with heap profiles.
 //!
 //! Refuses: what is not a library that this system's loader takes; it would complain in the name of every
-//! program that the command starts, or end them all.
-//! Invariant: what the command's environment had in LD_PRELOAD stays there, behind ours.
+//! program that the command starts, or end them all. How it gets into LD_PRELOAD is `path_list`'s.
 //! Source: ld.so(8); elf(5).
 
 use std::fs::File;
@@ -61,30 +60,9 @@ fn is_loadable(head: &[u8]) -> bool {
     head.starts_with(b"\x7fELF") && half(16) == Some(SHARED_OBJECT) && half(18) == Some(machine)
 }
 
-/// The value of LD_PRELOAD. `inherited` is the one that there is.
-pub(crate) fn preload(library: &Path, inherited: Option<&str>) -> String {
-    let library = library.to_string_lossy();
-    match inherited.filter(|files| !files.is_empty()) {
-        Some(inherited) => format!("{library}:{inherited}"),
-        None => library.into_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_library_comes_first_and_what_was_there_stays() {
-        let library = Path::new("/share/libstent_heap.so");
-        for (inherited, expected) in [
-            (None, "/share/libstent_heap.so"),
-            (Some(""), "/share/libstent_heap.so"),
-            (Some("/a.so:/b.so"), "/share/libstent_heap.so:/a.so:/b.so"),
-        ] {
-            assert_eq!(preload(library, inherited), expected);
-        }
-    }
 
     #[test]
     fn a_shared_object_of_this_machine_is_loadable_and_nothing_else_is() {

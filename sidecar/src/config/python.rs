@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::keys::Settings;
+use super::path_list::in_front;
 use super::problem::Problems;
 
 /// The files of the module.
@@ -29,12 +30,7 @@ pub(super) fn check(settings: &Settings, problems: &mut Problems) {
 
 /// The variables that make a Python program serve its heap. `inherited` is the PYTHONPATH that there is.
 pub(crate) fn variables(folder: &Path, inherited: Option<&str>) -> [(&'static str, String); 2] {
-    let folder = folder.to_string_lossy();
-    let path = match inherited.filter(|path| !path.is_empty()) {
-        Some(inherited) => format!("{folder}:{inherited}"),
-        None => folder.into_owned(),
-    };
-    [("PYTHONPATH", path), ("STENT_HEAP", "on".to_owned())]
+    [("PYTHONPATH", in_front(folder, inherited)), ("STENT_HEAP", "on".to_owned())]
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use super::children::Start;
 use crate::config::address::Address;
-use crate::config::{ClientAccess, Loaded, native, own_variables, python, url};
+use crate::config::{ClientAccess, Loaded, own_variables, path_list, python, url};
 use crate::front::Endpoints;
 
 /// The components' endpoints for one life of the supervisor.
@@ -140,7 +140,7 @@ pub(crate) fn command(access: &ClientAccess, heaps: &Heaps<'_>, command: Vec<OsS
     }
     if let Some(library) = heaps.native {
         let inherited = std::env::var(LD_PRELOAD).ok();
-        let files = native::preload(library, inherited.as_deref());
+        let files = path_list::in_front(library, inherited.as_deref());
         set.push((LD_PRELOAD.to_owned(), files.into()));
     }
     let mut remove: Vec<String> = own_variables().collect();

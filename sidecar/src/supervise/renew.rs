@@ -68,31 +68,25 @@ impl Supervisor<'_> {
         let age = started.elapsed();
         let (low_s, seconds_to_limit) = (forecast.low, forecast.seconds);
         let evidence = forecast.evidence.as_str();
+        let say = |what: &str| {
+            let age_s = age.as_secs();
+            tracing::warn!(command_pid = pid, low_s, seconds_to_limit, age_s, evidence, "{what}");
+        };
         match decide(policy, pid, age, forecast) {
             Decision::Leave => {}
             Decision::TooYoung if renewals.youth == Youth::Said => {}
             Decision::TooYoung => {
                 renewals.youth = Youth::Said;
-                tracing::warn!(
-                    command_pid = pid,
-                    low_s,
-                    seconds_to_limit,
-                    age_s = age.as_secs(),
-                    evidence,
-                    "rejuvenation: the command's memory limit is near, but it was started less \
-                     than rejuvenate_interval ago"
+                say(
+                    "rejuvenation: the command's memory limit is near, but it was started less than \
+                     rejuvenate_interval ago",
                 );
             }
             Decision::Restart if !self.plan.can_renew() => {}
             Decision::Restart if renewals.put_off.is_some_and(|at| at.elapsed() < PUT_OFF) => {}
             Decision::Restart => {
-                tracing::warn!(
-                    command_pid = pid,
-                    low_s,
-                    seconds_to_limit,
-                    age_s = age.as_secs(),
-                    evidence,
-                    "rejuvenation: the command leaks and its memory limit is near: it is restarted"
+                say(
+                    "rejuvenation: the command leaks and its memory limit is near: it is restarted",
                 );
                 self.pending.push_back(Event::Rejuvenate { lead: self.loaded.sibling_drain });
             }

@@ -21,23 +21,7 @@ use crate::config::Config;
 
 /// A configuration that watches nothing and publishes nowhere.
 pub(crate) fn config() -> Config {
-    Config {
-        targets: Vec::new(),
-        sample_interval: Duration::from_secs(1),
-        proxy_admin: None,
-        admin: None,
-        postgres: None,
-        postgres_interval: Duration::from_secs(1),
-        root: PathBuf::from("/"),
-        cloudwatch: None,
-        emf: None,
-        memory_limit: None,
-        heap_metrics: Vec::new(),
-        build_variable: None,
-        ecs_metadata: None,
-        attribution: crate::config::Attribution::Off,
-        sibling_drain: Duration::ZERO,
-    }
+    Config { postgres_interval: Duration::from_secs(1), ..crate::tests_support::config() }
 }
 
 /// A tree with its own `/proc` and `/sys/fs/cgroup`, and process 42 in it.

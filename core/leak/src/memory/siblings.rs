@@ -180,7 +180,7 @@ impl MemoryDetector {
         let quarters = stats::quarter_medians(&floors[..count]);
         let requests = first.flatten().zip(last.flatten());
         Some(Seen {
-            growth: (quarters[3] - quarters[0]) * 4.0 / 3.0,
+            growth: stats::quarter_growth(quarters),
             last: quarters[3],
             requests: requests.map(|(first, last)| last.saturating_sub(first)),
         })
@@ -213,7 +213,7 @@ impl MemoryDetector {
         let count = ages.and_then(|(from, until)| self.course.floors(from, until, &mut floors));
         let Some(count) = count.filter(|count| *count >= QUARTERS) else { return false };
         let quarters = stats::quarter_medians(&floors[..count]);
-        (quarters[3] - quarters[0]) * 4.0 / 3.0 <= FLAT_SHARE * growth
+        stats::quarter_growth(quarters) <= FLAT_SHARE * growth
     }
 
     /// Keeps what the present life would be, were it over now. Only siblings ask for it.
