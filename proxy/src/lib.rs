@@ -29,6 +29,7 @@ mod exchange;
 mod facts;
 mod firewall;
 mod fleet;
+mod flow;
 mod histogram;
 mod hosts;
 mod leftovers;

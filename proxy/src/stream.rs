@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
+use crate::flow;
+
 /// Keepalive of both sides: below the 350 s after which AWS's NAT gateways and network load
 /// balancers forget a silent connection.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -81,6 +83,15 @@ impl Stream {
         match moved {
             Ok(moved) => *self = moved,
             Err(error) => tracing::warn!(%error, "a connection cannot be moved to its worker"),
+        }
+    }
+
+    /// Has the kernel say only from so many bytes on that there is something to read.
+    pub(crate) fn wait_for(&self, len: usize) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => flow::wait_for(stream.as_fd(), len),
+            Self::Tls(stream) => flow::wait_for(stream.get_ref().0.as_fd(), len),
+            Self::Unix(_) | Self::Gone => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

@@ -47,8 +47,12 @@ impl Session {
             let have = link.carry.len();
             scratch.make_room(have);
             match link.stream.poll_read(cx, &mut scratch.read[have..]) {
-                Poll::Pending => Moved::Nothing,
+                Poll::Pending => {
+                    self.flow.wait(cx, &link.stream);
+                    Moved::Nothing
+                }
                 Poll::Ready(Ok(n)) if n > 0 => {
+                    self.flow.add(n, &link.stream);
                     scratch.read[..have].copy_from_slice(&link.carry);
                     stash::empty(&mut link.carry);
                     self.digest(link, scratch, have + n)
@@ -126,6 +130,7 @@ impl Session {
             link.writing = Writing::Failed;
         }
         if link.ledger.awaits_client() {
+            self.flow.end(&link.stream);
             self.measured(link);
         }
         outcome

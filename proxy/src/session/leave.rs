@@ -27,6 +27,7 @@ impl Session {
     }
 
     pub(super) fn server_lost(&mut self, link: Box<Link>, detail: String) -> Step {
+        self.flow.end(&link.stream);
         let mut link = match self.try_another(link) {
             Ok(step) => return step,
             Err(link) => link,

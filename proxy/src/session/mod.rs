@@ -26,6 +26,7 @@ mod notify;
 mod order;
 mod prepare;
 mod refuse;
+mod release;
 mod retry;
 mod share;
 mod upward;
@@ -47,6 +48,7 @@ use crate::clock::InTurn;
 use crate::config::PoolMode;
 use crate::disconnects::Cause;
 use crate::firewall::Firewall;
+use crate::flow::Flow;
 use crate::link::Link;
 use crate::login::Home;
 use crate::notify::Listening;
@@ -97,6 +99,8 @@ pub(crate) struct Session {
     skip: Skip,
     /// Bytes for the client that its socket has not taken yet.
     to_client: Vec<u8>,
+    /// The answer that is on its way.
+    flow: Flow,
     /// How often its requests were repeated without an answer that it saw.
     repeats: u8,
     hearing: Hearing,
@@ -207,6 +211,7 @@ impl Session {
             fate: Fate::Forward,
             skip: Skip::No,
             to_client: Vec::new(),
+            flow: Flow::default(),
             repeats: 0,
             hearing: Hearing::Yes,
             reachable: Reachable::NotYet,
@@ -343,60 +348,6 @@ impl Session {
                 self.stream.shutdown_write();
                 Step::End(end)
             }
-        }
-    }
-
-    /// Whether the server is done with: in transaction mode at the end of each transaction.
-    fn may_release(&self, link: &Link) -> bool {
-        let done = match self.hearing {
-            // In a replication stream the server would never stop talking.
-            Hearing::Terminated => {
-                let ledger = &link.ledger;
-                ledger.awaits_client() || ledger.streams_both_ways() || ledger.has_ended()
-            }
-            Hearing::Yes => self.mode != PoolMode::Session && link.is_clean(),
-        };
-        done && (self.rest == 0 || self.hearing == Hearing::Terminated)
-    }
-
-    /// Whether the server can go back as it is. Of a client that leaves nothing is asked: its
-    /// server is cleaned of everything.
-    fn verdict_at_end(&self, link: &Link) -> Verdict {
-        match (self.hearing, self.mode) {
-            (Hearing::Terminated, _) | (_, PoolMode::Session) => Verdict::Release,
-            (Hearing::Yes, PoolMode::Transaction | PoolMode::Statement) => self.verdict(link),
-        }
-    }
-
-    fn after_release(&mut self) -> Step {
-        match self.hearing {
-            Hearing::Yes => Step::Again,
-            Hearing::Terminated => {
-                self.phase = Phase::Leaving(End::because(Cause::Terminated));
-                Step::Again
-            }
-        }
-    }
-
-    /// A server goes back: with its session's state taken off it where the mode asks for that.
-    fn give_back(&mut self, mut link: Box<Link>) {
-        self.keep_unnamed(&mut link);
-        self.note_statements();
-        match self.mode {
-            PoolMode::Session if link.is_clean() => self.broker.reset_and_release(self.id, link),
-            PoolMode::Session | PoolMode::Transaction | PoolMode::Statement => {
-                self.broker.release(self.id, link);
-            }
-        }
-    }
-
-    /// Tells the register how many statements the client has, where that has changed.
-    fn note_statements(&mut self) {
-        let count = self.names.len() as u32;
-        if count != self.noted {
-            self.noted = count;
-            let len = u32::try_from(self.names.heap_len()).unwrap_or(u32::MAX);
-            self.broker.inner().clients.get_mut(self.id).statements = (count, len);
         }
     }
 

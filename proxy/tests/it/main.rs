@@ -23,6 +23,7 @@ mod hosts;
 mod listen;
 mod listen_faults;
 mod login;
+mod long_answers;
 mod matrix;
 mod notifications;
 mod pages;

@@ -8,6 +8,8 @@
 //! Invariant: equal numbers mean equal settings, for ever.
 //! Source: PostgreSQL, `parse_analyze_varparams`, `RevalidateCachedQuery`.
 
+use std::num::NonZeroU32;
+
 use rustc_hash::FxHashMap;
 
 use crate::limits::READINGS_MAX;
@@ -30,17 +32,17 @@ const MEANINGLESS: [&[u8]; 12] = [
 ];
 
 /// A set of settings, by number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Reading(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Reading(NonZeroU32);
 
 impl Reading {
     /// The server's own settings.
-    pub const PLAIN: Self = Self(0);
+    pub const PLAIN: Self = Self(NonZeroU32::MIN);
     /// Some that nobody shares, for there are too many.
-    pub const OTHER: Self = Self(u32::MAX);
+    pub const OTHER: Self = Self(NonZeroU32::MAX);
 
     pub(super) const fn number(self) -> u32 {
-        self.0
+        self.0.get()
     }
 }
 
@@ -68,10 +70,10 @@ impl Readings {
         if self.0.len() >= READINGS_MAX {
             return Reading::OTHER;
         }
-        let number = self.0.len() as u32 + 1;
-        assert!(number < u32::MAX, "the limit is far below");
-        self.0.insert(key, Reading(number));
-        Reading(number)
+        const { assert!(READINGS_MAX < u32::MAX as usize - 1, "the numbers are enough") };
+        let next = Reading(NonZeroU32::MIN.saturating_add(self.0.len() as u32 + 1));
+        self.0.insert(key, next);
+        next
     }
 }
 
