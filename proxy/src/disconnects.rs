@@ -4,9 +4,14 @@
 //! ring holds at most as many as a snapshot shows.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use stent_contract::snapshot::{DISCONNECTS_MAX, Disconnect};
 use stent_pool::CloseCause;
+
+use crate::stream::Peer;
 
 /// Which side's connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,21 +128,89 @@ impl Cause {
     }
 }
 
+/// Who was at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Who {
+    /// A client.
+    Client(Peer),
+    /// A server, with its process.
+    Server {
+        /// Its process id.
+        backend_pid: u32,
+    },
+}
+
+impl Who {
+    /// Whose connection it was.
+    pub(crate) const fn side(self) -> Side {
+        match self {
+            Self::Client(_) => Side::Client,
+            Self::Server { .. } => Side::Server,
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(peer) => peer.fmt(f),
+            Self::Server { backend_pid } => backend_pid.fmt(f),
+        }
+    }
+}
+
+/// The end of a connection. It is put into words only for those who ask: connections come and go by
+/// the thousand.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) who: Who,
+    pub(crate) cause: Cause,
+    /// The pool's; empty before login.
+    pub(crate) database: Arc<str>,
+    /// The pool's; empty before login.
+    pub(crate) user: Arc<str>,
+    /// How long it had lived.
+    pub(crate) age: Duration,
+    pub(crate) at_unix_ms: u64,
+    pub(crate) detail: Box<str>,
+}
+
+impl Ended {
+    /// How long it had lived, in milliseconds.
+    pub(crate) fn age_ms(&self) -> u64 {
+        u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// For a snapshot.
+    fn in_words(&self) -> Disconnect {
+        Disconnect {
+            at_unix_ms: self.at_unix_ms,
+            side: self.who.side().as_str().to_owned(),
+            cause: self.cause.as_str().to_owned(),
+            database: self.database.to_string(),
+            user: self.user.to_string(),
+            who: self.who.to_string(),
+            age_ms: self.age_ms(),
+            detail: self.detail.to_string(),
+        }
+    }
+}
+
 /// Counts and remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Disconnects {
     counts: BTreeMap<(Side, Cause), u64>,
-    newest: VecDeque<Disconnect>,
+    newest: VecDeque<Ended>,
 }
 
 impl Disconnects {
     /// Counts an end and keeps it among the newest.
-    pub(crate) fn add(&mut self, side: Side, cause: Cause, entry: Disconnect) {
-        *self.counts.entry((side, cause)).or_insert(0) += 1;
+    pub(crate) fn add(&mut self, ended: Ended) {
+        *self.counts.entry((ended.who.side(), ended.cause)).or_insert(0) += 1;
         if self.newest.len() == DISCONNECTS_MAX {
             self.newest.pop_back();
         }
-        self.newest.push_front(entry);
+        self.newest.push_front(ended);
         assert!(self.newest.len() <= DISCONNECTS_MAX);
     }
 
@@ -147,7 +220,14 @@ impl Disconnects {
     }
 
     /// The newest, newest first.
-    pub(crate) fn newest(&self) -> impl Iterator<Item = &Disconnect> {
-        self.newest.iter()
+    pub(crate) fn newest(&self) -> impl Iterator<Item = Disconnect> {
+        self.newest.iter().map(Ended::in_words)
+    }
+
+    /// How many of them are kept, and their memory in bytes, names aside: those are the pools'.
+    pub(crate) fn kept(&self, given: impl Fn(usize) -> usize) -> (usize, usize) {
+        let room = given(self.newest.capacity() * size_of::<Ended>());
+        let details = self.newest.iter().map(|ended| given(ended.detail.len()));
+        (self.newest.len(), room + details.sum::<usize>())
     }
 }

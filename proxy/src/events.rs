@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use stent_contract::snapshot::Disconnect;
 use tracing::{debug, info, warn};
 
 use stent_pool::DueStage;
@@ -15,7 +14,7 @@ use stent_wire::prepared::{Change, Statement, Way};
 use crate::auth_query::LookupError;
 use crate::broker::Said;
 use crate::connect::OpenError;
-use crate::disconnects::{Cause, Disconnects, Side};
+use crate::disconnects::{Cause, Disconnects, Ended, Side};
 use crate::exchange::ExchangeError;
 use crate::fleet::ControlError;
 
@@ -203,23 +202,22 @@ impl Repeated<'_> {
     }
 }
 
-/// A connection ended.
-pub(crate) struct Ended<'a> {
-    pub(crate) side: Side,
-    pub(crate) cause: Cause,
-    pub(crate) database: &'a str,
-    pub(crate) user: &'a str,
-    pub(crate) who: &'a str,
-    pub(crate) age: Duration,
-    pub(crate) detail: &'a str,
-}
+impl Ended {
+    /// Logs it and counts it.
+    pub(crate) fn emit(self, disconnects: &mut Disconnects) {
+        let Self { database, user, who, detail, .. } = &self;
+        let (database, user, detail) = (&**database, &**user, &**detail);
+        let (side, cause, age_ms) = (who.side().as_str(), self.cause.as_str(), self.age_ms());
+        if self.is_nobodys_fault() {
+            debug!(side, cause, database, user, %who, age_ms, detail, "connection ended");
+        } else {
+            warn!(side, cause, database, user, %who, age_ms, detail, "connection ended");
+        }
+        disconnects.add(self);
+    }
 
-impl Ended<'_> {
-    /// Logs it and counts it. Ends that are nobody's fault are not worth a line in production.
-    pub(crate) fn emit(&self, disconnects: &mut Disconnects, at_unix_ms: u64) {
-        let age_ms = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
-        let (side, cause) = (self.side.as_str(), self.cause.as_str());
-        let Self { database, user, who, detail, .. } = self;
+    /// Such ends are not worth a line in production.
+    fn is_nobodys_fault(&self) -> bool {
         match self.cause {
             Cause::Terminated
             | Cause::Lifetime
@@ -230,14 +228,9 @@ impl Ended<'_> {
             | Cause::Reserve
             | Cause::Retired
             | Cause::Shrunk
-            | Cause::Shutdown => {
-                debug!(side, cause, database, user, who, age_ms, detail, "connection ended");
-            }
-            Cause::Gone if self.side == Side::Client => {
-                debug!(side, cause, database, user, who, age_ms, detail, "connection ended");
-            }
-            Cause::Gone
-            | Cause::ProtocolError
+            | Cause::Shutdown => true,
+            Cause::Gone => self.who.side() == Side::Client,
+            Cause::ProtocolError
             | Cause::LoginFailed
             | Cause::LoginTimeout
             | Cause::TooManyClients
@@ -247,21 +240,8 @@ impl Ended<'_> {
             | Cause::HoldLimit
             | Cause::ServerLost
             | Cause::Doubtful
-            | Cause::ProbeFailed => {
-                warn!(side, cause, database, user, who, age_ms, detail, "connection ended");
-            }
+            | Cause::ProbeFailed => false,
         }
-        let entry = Disconnect {
-            at_unix_ms,
-            side: side.to_owned(),
-            cause: cause.to_owned(),
-            database: (*database).to_owned(),
-            user: (*user).to_owned(),
-            who: (*who).to_owned(),
-            age_ms,
-            detail: (*detail).to_owned(),
-        };
-        disconnects.add(self.side, self.cause, entry);
     }
 }
 

@@ -10,8 +10,6 @@
 //! byte that has come waits for longer than [`PATIENCE`], as well as the timers can tell.
 //! Source: socket(7), tcp(7); Linux from 4.18 on says at once what there is when less is waited for.
 
-use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::pin::Pin;
 use std::task::Context;
 use std::time::Duration;
@@ -68,24 +66,6 @@ impl Flow {
             let _ = stream.wait_for(1);
         }
     }
-}
-
-/// Has the kernel say that there is something to read from so many bytes on, or at the end of the
-/// stream. What is there by then is said at once.
-#[expect(unsafe_code, reason = "no crate of ours sets this option")]
-pub(crate) fn wait_for(socket: BorrowedFd<'_>, len: usize) -> io::Result<()> {
-    let len = libc::c_int::try_from(len).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open while it is borrowed, and the kernel reads one `c_int`.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVLOWAT,
-            (&raw const len).cast(),
-            size_of_val(&len) as libc::socklen_t,
-        )
-    };
-    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

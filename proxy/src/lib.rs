@@ -36,6 +36,7 @@ mod leftovers;
 mod link;
 mod listen;
 mod login;
+mod low_water;
 mod memory;
 mod messages;
 mod notify;

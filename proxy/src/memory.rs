@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stent_contract::snapshot::Disconnect;
 use stent_wire::auth::hba::Encryption;
 use stent_wire::memory::given;
 use stent_wire::prepared::Texts;
@@ -164,14 +163,7 @@ fn functions(inner: &Inner) -> Row {
 
 /// The newest ends of connections.
 fn ends(inner: &Inner) -> Row {
-    let texts = |end: &Disconnect| {
-        [&end.side, &end.cause, &end.database, &end.user, &end.detail]
-            .iter()
-            .map(|text| given(text.capacity()))
-            .sum::<usize>()
-    };
-    let total = inner.disconnects.newest().map(|end| size_of::<Disconnect>() + texts(end)).sum();
-    let used = inner.disconnects.newest().count();
+    let (used, total) = inner.disconnects.kept(given);
     Row { name: "disconnects", size: None, used, free: 0, total }
 }
 

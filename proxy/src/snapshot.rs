@@ -30,7 +30,7 @@ impl Broker {
             clients: inner.clients.counts(self.present().config.max_client_conn.get()),
             pools: self.pool_snapshots(&inner, now),
             holders,
-            disconnects: inner.disconnects.newest().cloned().collect(),
+            disconnects: inner.disconnects.newest().collect(),
             heap: heap(),
             fleet: self.fleet_snapshot(),
         }

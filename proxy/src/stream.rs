@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
-use crate::flow;
+use crate::low_water;
 
 /// Keepalive of both sides: below the 350 s after which AWS's NAT gateways and network load
 /// balancers forget a silent connection.
@@ -89,8 +89,8 @@ impl Stream {
     /// Has the kernel say only from so many bytes on that there is something to read.
     pub(crate) fn wait_for(&self, len: usize) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => flow::wait_for(stream.as_fd(), len),
-            Self::Tls(stream) => flow::wait_for(stream.get_ref().0.as_fd(), len),
+            Self::Tcp(stream) => low_water::set(stream.as_fd(), len),
+            Self::Tls(stream) => low_water::set(stream.get_ref().0.as_fd(), len),
             Self::Unix(_) | Self::Gone => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -151,6 +151,7 @@ impl Stream {
 
     /// Sends what was taken and is not on its way yet: TLS keeps records that the socket has not
     /// taken, the others keep nothing.
+    #[inline]
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) | Self::Unix(_) | Self::Gone => Poll::Ready(Ok(())),

@@ -132,7 +132,12 @@ const fn backend_len_max(tag: u8) -> Option<usize> {
 }
 
 /// Splits a NUL-terminated string off the front; `None` where the NUL is not there.
+#[inline]
 pub fn cstr(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    // Names are empty more often than not.
+    if let [0, rest @ ..] = bytes {
+        return Some((&[], rest));
+    }
     let end = memchr::memchr(0, bytes)?;
     Some((&bytes[..end], &bytes[end + 1..]))
 }

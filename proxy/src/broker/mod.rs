@@ -38,10 +38,9 @@ use tokio::sync::{Notify, mpsc};
 use crate::clients::{ClientId, Clients};
 use crate::config::Config;
 use crate::connect::OpenError;
-use crate::disconnects::{Cause, Disconnects, Side};
+use crate::disconnects::{Cause, Disconnects, Ended, Who};
 use crate::entropy::Entropy;
 use crate::error::Error;
-use crate::events;
 use crate::facts::Facts;
 use crate::firewall::Firewall;
 use crate::fleet;
@@ -399,16 +398,16 @@ impl Broker {
             Some(pool) => self.names(pool),
             None => (Arc::from(""), Arc::from("")),
         };
-        let end = events::Ended {
-            side: Side::Client,
+        let end = Ended {
+            who: Who::Client(left.peer),
             cause,
-            database: &database,
-            user: &user,
-            who: &left.peer.to_string(),
+            database,
+            user,
             age: left.connected.elapsed(),
-            detail,
+            at_unix_ms: unix_ms(),
+            detail: detail.into(),
         };
-        end.emit(&mut self.inner().disconnects, unix_ms());
+        end.emit(&mut self.inner().disconnects);
     }
 }
 
@@ -416,17 +415,16 @@ impl Inner {
     /// A server connection ended.
     pub(super) fn server_ended(&mut self, pool: PoolId, facts: &Facts, cause: Cause, detail: &str) {
         let entry = &self.entries[pool.index()];
-        let (database, user) = (Arc::clone(&entry.database), Arc::clone(&entry.user));
-        let end = events::Ended {
-            side: Side::Server,
+        let end = Ended {
+            who: Who::Server { backend_pid: facts.backend_pid },
             cause,
-            database: &database,
-            user: &user,
-            who: &facts.backend_pid.to_string(),
+            database: Arc::clone(&entry.database),
+            user: Arc::clone(&entry.user),
             age: facts.opened.elapsed(),
-            detail,
+            at_unix_ms: unix_ms(),
+            detail: detail.into(),
         };
-        end.emit(&mut self.disconnects, unix_ms());
+        end.emit(&mut self.disconnects);
     }
 }
 

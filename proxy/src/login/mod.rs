@@ -44,6 +44,8 @@ use gate::Arrival;
 
 /// How often a login that takes long looks whether a pause is the reason.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Room for the words around a welcome: AuthenticationOk, BackendKeyData and ReadyForQuery.
+const LAST_WORDS_LEN: usize = 64;
 
 /// How a login ended that did not lead to a session.
 pub(crate) enum Failed {
@@ -262,6 +264,7 @@ impl Login {
             error = self.inbox.until_gone(&mut self.stream) => return Err(Failed::gone(error)),
         };
         let mut last = std::mem::take(&mut self.unsaid);
+        last.reserve(settled.welcome.len() + LAST_WORDS_LEN);
         put_ok(&mut last);
         last.extend_from_slice(&settled.welcome);
         put_backend_key_data(&mut last, settled.pid, &key);

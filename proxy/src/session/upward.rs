@@ -280,10 +280,7 @@ impl Session {
         let kept = self.broker.config.kept_statements();
         if self.mode == PoolMode::Session || kept == StatementCache::Off {
             self.stats.count_named(frame.tag);
-            return pass_untranslated(link, chunk, frame, splice);
-        }
-        if frame.tag == b'P' {
-            note_parse(link, &chunk[frame.body.clone()]);
+            return pass_untranslated(link, frame, splice);
         }
         let terms = self.terms(link);
         let mut texts = self.broker.texts.lock();
@@ -328,7 +325,8 @@ impl Session {
         }
     }
 
-    /// A Parse: of a named one only whether it is allowed, for it does nothing before its Bind.
+    /// A Parse: shown as its client's last statement, and judged; of a named one only whether it is
+    /// allowed, for it does nothing before its Bind.
     fn suspect_parse(
         &mut self,
         link: &mut Link,
@@ -336,9 +334,11 @@ impl Session {
         frame: &Frame,
     ) -> Result<(), Forbidden> {
         let Some((name, tail)) = cstr(body) else { return Ok(()) };
-        let sql = cstr(tail).map_or(tail, |(sql, _)| sql);
+        let whole = cstr(tail).map(|(sql, _)| sql);
+        let sql = whole.unwrap_or(tail);
+        link.facts.note_statement(sql);
         self.broker.make_way(self.pool, sql);
-        if cstr(tail).is_none() && !frame.is_whole() {
+        if whole.is_none() && !frame.is_whole() {
             link.traces.note(Effects::UNKNOWN, sql);
         }
         if name.is_empty() && self.mode != PoolMode::Session {
@@ -404,15 +404,7 @@ pub(super) fn books<'a>(
     }
 }
 
-fn pass_untranslated(
-    link: &mut Link,
-    chunk: &[u8],
-    frame: &Frame,
-    splice: &mut Splice<'_>,
-) -> Passed {
-    if frame.tag == b'P' {
-        note_parse(link, &chunk[frame.body.clone()]);
-    }
+fn pass_untranslated(link: &mut Link, frame: &Frame, splice: &mut Splice<'_>) -> Passed {
     link.ledger.extended(match frame.tag {
         b'P' => Owed::Parse(None),
         b'B' => Owed::Bind(0),
@@ -458,13 +450,6 @@ fn flush_to_server(cx: &mut Context<'_>, link: &mut Link) -> Poll<()> {
         }
     }
     Poll::Ready(())
-}
-
-fn note_parse(link: &Link, body: &[u8]) {
-    if let Some((_, tail)) = cstr(body) {
-        let sql = cstr(tail).map_or(tail, |(sql, _)| sql);
-        link.facts.note_statement(sql);
-    }
 }
 
 fn protocol_report(error: FrameError) -> Report {
