@@ -4,7 +4,7 @@
 //! which it is asked for, and polls are short.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 thread_local! {
     static TURN: Cell<Turn> = const { Cell::new(Turn::None) };
@@ -31,6 +31,11 @@ pub(crate) fn now() -> Instant {
         }
         Turn::None => Instant::now(),
     }
+}
+
+/// A length of time in milliseconds, as logs and snapshots have it.
+pub(crate) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A turn, until it is dropped.

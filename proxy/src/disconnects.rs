@@ -11,6 +11,7 @@ use std::time::Duration;
 use stent_contract::snapshot::{DISCONNECTS_MAX, Disconnect};
 use stent_pool::CloseCause;
 
+use crate::clock::ms;
 use crate::stream::Peer;
 
 /// Which side's connection ended.
@@ -176,11 +177,6 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// How long it had lived, in milliseconds.
-    pub(crate) fn age_ms(&self) -> u64 {
-        u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX)
-    }
-
     /// For a snapshot.
     fn in_words(&self) -> Disconnect {
         Disconnect {
@@ -190,7 +186,7 @@ impl Ended {
             database: self.database.to_string(),
             user: self.user.to_string(),
             who: self.who.to_string(),
-            age_ms: self.age_ms(),
+            age_ms: ms(self.age),
             detail: self.detail.to_string(),
         }
     }

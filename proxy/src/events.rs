@@ -13,6 +13,7 @@ use stent_wire::prepared::{Change, Statement, Way};
 
 use crate::auth_query::LookupError;
 use crate::broker::Said;
+use crate::clock::ms;
 use crate::connect::OpenError;
 use crate::disconnects::{Cause, Disconnects, Ended, Side};
 use crate::exchange::ExchangeError;
@@ -97,7 +98,7 @@ impl FleetLost<'_> {
     /// Logs it, once until it works again.
     pub(crate) fn emit(&self) {
         let Self { error, share, pause } = self;
-        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        let pause_ms = ms(*pause);
         warn!(%error, share, pause_ms, "control connection of the fleet lost: no server beyond those that are open");
     }
 }
@@ -154,7 +155,7 @@ impl HeldTooLong<'_> {
     pub(crate) fn emit(&self) {
         let Self { due, said } = self;
         let (limit, stage) = (due.hold.as_str(), due.stage.as_str());
-        let age_ms = u64::try_from(due.age.as_millis()).unwrap_or(u64::MAX);
+        let age_ms = ms(due.age);
         let Said { database, user, client, application_name, backend_pid, statement } = said;
         warn!(
             limit,
@@ -207,7 +208,7 @@ impl Ended {
     pub(crate) fn emit(self, disconnects: &mut Disconnects) {
         let Self { database, user, who, detail, .. } = &self;
         let (database, user, detail) = (&**database, &**user, &**detail);
-        let (side, cause, age_ms) = (who.side().as_str(), self.cause.as_str(), self.age_ms());
+        let (side, cause, age_ms) = (who.side().as_str(), self.cause.as_str(), ms(self.age));
         if self.is_nobodys_fault() {
             debug!(side, cause, database, user, %who, age_ms, detail, "connection ended");
         } else {

@@ -71,7 +71,6 @@ impl Flow {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-
     use std::task::Poll;
 
     use tokio::net::{TcpListener, TcpStream};

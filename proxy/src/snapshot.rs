@@ -12,6 +12,7 @@ use stent_pool::{Cap, PoolId};
 use tikv_jemalloc_ctl::{epoch, stats};
 
 use crate::broker::{Broker, Inner, PoolEntry, Slot, unix_ms};
+use crate::clock::ms;
 
 impl Broker {
     /// Everything.
@@ -182,8 +183,4 @@ pub(crate) fn heap() -> Option<HeapSnapshot> {
         active: read(stats::active::read())?,
         resident: read(stats::resident::read())?,
     })
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -36,6 +36,7 @@ use stent_wire::prepared::Texts;
 use tokio::sync::{Notify, mpsc};
 
 use crate::clients::{ClientId, Clients};
+use crate::clock::ms;
 use crate::config::Config;
 use crate::connect::OpenError;
 use crate::disconnects::{Cause, Disconnects, Ended, Who};
@@ -431,5 +432,5 @@ impl Inner {
 /// Milliseconds since the Unix epoch.
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    ms(since)
 }

@@ -4,6 +4,7 @@
 
 use super::show::View;
 use super::table::{Column, Table, text, whole};
+use crate::clock::ms;
 
 const COLUMNS: &[Column] = &[
     text("id"),
@@ -25,7 +26,7 @@ pub(super) fn table(view: &View<'_>) -> Table {
         let claim = peer.claim;
         let ours = peer.pid == shown.own;
         let share = if ours { shown.share } else { claim.used };
-        let silence = u64::try_from(claim.silence.as_millis()).unwrap_or(u64::MAX);
+        let silence = ms(claim.silence);
         table.push(vec![
             claim.id.to_string().into(),
             if ours { "yes" } else { "no" }.into(),

@@ -13,20 +13,27 @@ use super::tls::authority::{Authority, server_tls};
 const ROWS: usize = 3_000;
 
 /// Rows of a kilobyte.
-fn rows() -> String {
-    format!("select repeat('x', 1000) from generate_series(1, {ROWS})")
+fn rows(count: usize) -> String {
+    format!("select repeat('x', 1000) from generate_series(1, {count})")
 }
 
-/// Rows, a notice that PostgreSQL sends at once, and then it waits for somebody.
+/// Rows, a notice that PostgreSQL sends at once, and then it waits for the [`holder`].
 fn rows_and_a_wait() -> String {
     let notice = "do $$ begin raise notice 'there'; end $$";
-    format!("{}; {notice}; select pg_advisory_lock(1)", rows())
+    format!("{}; {notice}; select pg_advisory_lock(1)", rows(ROWS))
 }
 
-/// A PostgreSQL, a proxy with one server of it in this mode, over TLS or not.
+/// One for whom that waits.
+fn holder(pg: &Postgres) -> Raw {
+    let mut holder = Raw::login_at(pg.port());
+    holder.send(&query("select pg_advisory_lock(1)"));
+    holder.until_ready();
+    holder
+}
+
+/// A PostgreSQL and a proxy with one server of it in this mode, over TLS or not.
 fn over(tls: TlsMode, mode: PoolMode) -> (Postgres, Proxy) {
-    let authority = Authority::new();
-    let pg = authority.postgres();
+    let pg = Authority::new().postgres();
     let proxy = Proxy::start(&pg, |config| {
         config.server_tls = server_tls(tls, None);
         config.default_pool_size = NonZeroU32::MIN;
@@ -35,11 +42,9 @@ fn over(tls: TlsMode, mode: PoolMode) -> (Postgres, Proxy) {
     (pg, proxy)
 }
 
-fn one_server(pg: &Postgres, mode: PoolMode) -> Proxy {
-    Proxy::start(pg, |config| {
-        config.default_pool_size = NonZeroU32::MIN;
-        config.pool_mode = mode;
-    })
+/// The usual one.
+fn one_server() -> (Postgres, Proxy) {
+    over(TlsMode::Disable, PoolMode::Transaction)
 }
 
 /// Reads until the notice, which is smaller than a piece; says how many rows came before it.
@@ -62,9 +67,7 @@ fn the_last_piece_is_passed_on_while_the_server_is_silent() {
         (TlsMode::Require, PoolMode::Transaction),
     ] {
         let (pg, proxy) = over(tls, mode);
-        let mut holder = Raw::login_at(pg.port());
-        holder.send(&query("select pg_advisory_lock(1)"));
-        holder.until_ready();
+        let mut holder = holder(&pg);
         let mut client = Raw::login(&proxy);
         client.send(&query(&rows_and_a_wait()));
         assert_eq!(read_to_notice(&mut client), ROWS, "{tls:?} {mode:?}");
@@ -77,11 +80,10 @@ fn the_last_piece_is_passed_on_while_the_server_is_silent() {
 
 #[test]
 fn short_answers_follow_long_ones_on_the_same_server() {
-    let pg = Postgres::start().unwrap();
-    let proxy = one_server(&pg, PoolMode::Transaction);
+    let (pg, proxy) = one_server();
     let (mut one, mut two) = (Raw::login(&proxy), Raw::login(&proxy));
     let long = |client: &mut Raw| {
-        for (sql, tag) in [(rows(), 'D'), (format!("copy ({}) to stdout", rows()), 'd')] {
+        for (sql, tag) in [(rows(ROWS), 'D'), (format!("copy ({}) to stdout", rows(ROWS)), 'd')] {
             client.send(&query(&sql));
             let tags = client.tags();
             assert_eq!(tags.matches(tag).count(), ROWS);
@@ -104,11 +106,9 @@ fn short_answers_follow_long_ones_on_the_same_server() {
 
 #[test]
 fn one_that_leaves_in_the_middle_of_a_long_answer_disturbs_nobody() {
-    let pg = Postgres::start().unwrap();
-    let proxy = one_server(&pg, PoolMode::Transaction);
+    let (_pg, proxy) = one_server();
     let mut leaver = Raw::login(&proxy);
-    leaver
-        .send(&query(&format!("select repeat('x', 1000) from generate_series(1, {})", ROWS * 50)));
+    leaver.send(&query(&rows(ROWS * 50)));
     for _ in 0..ROWS {
         leaver.next().unwrap();
     }
@@ -120,11 +120,8 @@ fn one_that_leaves_in_the_middle_of_a_long_answer_disturbs_nobody() {
 
 #[test]
 fn a_server_that_ends_in_the_middle_of_a_long_answer_is_told_of() {
-    let pg = Postgres::start().unwrap();
-    let proxy = one_server(&pg, PoolMode::Transaction);
-    let mut holder = Raw::login_at(pg.port());
-    holder.send(&query("select pg_advisory_lock(1), pg_backend_pid()"));
-    holder.until_ready();
+    let (pg, proxy) = one_server();
+    let _holder = holder(&pg);
     let mut client = Raw::login(&proxy);
     client.send(&query(&rows_and_a_wait()));
     assert_eq!(read_to_notice(&mut client), ROWS);
