@@ -10,7 +10,6 @@ use std::os::unix::process::CommandExt as _;
 
 use rustix::process::{Pid, Signal};
 use stent_proxy::config::Takeover;
-use tikv_jemalloc_ctl::{background_thread, max_background_threads};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -19,23 +18,15 @@ use crate::complain;
 use crate::config::flags::Flags;
 use crate::config::{Loaded, Role};
 use crate::exit::Exit;
+use crate::freed;
 use crate::reload;
 
 /// The runtime of every `stent` process: one thread, on which everything happens but what further
 /// workers of the proxy do.
 pub(crate) fn runtime() -> io::Result<LocalRuntime> {
-    give_freed_memory_back();
-    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
-}
-
-/// Has jemalloc return freed pages when they have been unused for a while (10 seconds), by a thread of
-/// its own that sleeps otherwise. Without it that happens while memory is asked for, so a process that
-/// falls silent after a storm would keep what the storm took.
-/// Source: jemalloc(3), `background_thread` and `opt.dirty_decay_ms`.
-fn give_freed_memory_back() {
-    // Where the system has no such threads, memory returns later; nothing else changes.
-    let _ = max_background_threads::write(1);
-    let _ = background_thread::write(true);
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    drop(runtime.spawn_local(freed::give_back()));
+    Ok(runtime)
 }
 
 /// `stent proxy`.

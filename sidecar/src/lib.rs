@@ -11,6 +11,7 @@ mod cli;
 mod component;
 pub mod config;
 mod exit;
+mod freed;
 mod front;
 mod healthcheck;
 mod http;
