@@ -6,6 +6,7 @@
 
 pub mod fleet;
 pub mod passwords;
+pub mod shown;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
@@ -22,6 +23,7 @@ use fleet::FleetBudget;
 use passwords::ServerPasswords;
 
 pub use crate::workers::WORKERS_MAX;
+pub use shown::{Change, Shown};
 pub use stent_pool::{CLASSES_MAX, Class, ClassRule, Hold, HoldRule, SizeRule, Stage, Whom};
 
 /// Everything the proxy is told.
@@ -118,6 +120,8 @@ pub struct Config {
     pub max_prepared_statements: u32,
     /// Which statements are kept on servers.
     pub statement_cache: StatementCache,
+    /// What `SHOW CONFIG` shows, row by row.
+    pub shown: Vec<Shown>,
 }
 
 impl Config {

@@ -10,6 +10,9 @@ use common::running::{SOON, Stent, component, kill, terminated};
 use stent_testkit::{Postgres, Process, Signal, TempDir, wait_for};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
+/// The password of the database's URL.
+const SECRET: &str = "not-to-be-shown";
+
 /// A `stent` that reads a file, before a PostgreSQL.
 struct Scene {
     _postgres: Postgres,
@@ -22,7 +25,9 @@ impl Scene {
     fn start(command: &str, keys: &str) -> Self {
         let postgres = Postgres::start().expect("a PostgreSQL");
         let folder = TempDir::new("reload").expect("a folder");
-        let mut stent = Stent::new(&postgres.url());
+        // PostgreSQL trusts everybody; the password is there to be hidden.
+        let url = postgres.url().replacen('@', &format!(":{SECRET}@"), 1);
+        let mut stent = Stent::new(&url);
         let file = folder.path().join("stent.toml");
         stent.command.env("STENT_CONFIG", &file).stdin(std::process::Stdio::null());
         std::fs::write(&file, keys).expect("written");
@@ -219,6 +224,27 @@ async fn the_console_reloads_and_says_what_it_has_done() {
         assert_eq!(refused.code().code(), "F0000");
         assert!(refused.detail().is_some_and(|why| why.contains("max_client_conn")));
     }
+}
+
+#[tokio::test]
+async fn the_console_shows_what_is_in_force_and_no_secret() {
+    let scene = Scene::start("proxy", TRUST);
+    let console = scene.connect("ops", "").await.expect("the console");
+    scene.write(&format!("{TRUST}max_client_conn = 77\nworkers = 2\n"));
+    console.simple_query("RELOAD").await.expect("it is done");
+    let config = console.simple_query("SHOW CONFIG").await.expect("a table");
+    let row = |key: &str| {
+        let rows = config.iter().filter_map(|message| {
+            if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None }
+        });
+        let row = rows.into_iter().find(|row| row.get("key") == Some(key)).expect("the key");
+        ["value", "default", "changeable"].map(|column| row.get(column).expect("text"))
+    };
+    assert_eq!(row("max_client_conn"), ["77", "1000", "yes"]);
+    assert_eq!(row("workers"), ["1", "1", "no"], "a restart changes it");
+    assert_eq!(row("max_user_connections")[0], "0", "as monitors expect where there is no limit");
+    let [url, ..] = row("database_url");
+    assert!(url.starts_with("postgres") && !url.contains(SECRET), "{url}");
 }
 
 #[test]

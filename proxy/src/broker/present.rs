@@ -13,7 +13,7 @@ use stent_pool::{Limits, OPENING_MAX, RETRY_MAX, RETRY_MIN};
 use super::Broker;
 use crate::auth_query::AuthQuery;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, shown};
 use crate::error::Error;
 use crate::events;
 use crate::passwords::Passwords;
@@ -154,6 +154,7 @@ impl Broker {
             forbidden_state: start.forbidden_state,
             max_prepared_statements: start.max_prepared_statements,
             statement_cache: start.statement_cache,
+            shown: shown::reloaded(&start.shown, config.shown),
             ..config
         }
     }

@@ -12,6 +12,7 @@ mod access;
 mod act;
 mod classes;
 mod command;
+mod config;
 mod connections;
 mod databases;
 mod ends;
@@ -24,6 +25,7 @@ mod show;
 mod statements;
 mod stats;
 mod table;
+mod users;
 
 use std::io;
 use std::pin::pin;

@@ -12,7 +12,8 @@ use stent_wire::report::Report;
 use super::command::{CHANGES, unknown, upper};
 use super::table::{Table, text};
 use super::{
-    classes, connections, databases, ends, fleet, holders, lists, mem, pools, statements, stats,
+    classes, config, connections, databases, ends, fleet, holders, lists, mem, pools, statements,
+    stats, users,
 };
 use crate::broker::Broker;
 
@@ -44,6 +45,7 @@ const SHOWS: &[Show] = &[
         about: "connections with clients: what each does, since when, and its server",
         table: connections::clients,
     },
+    Show { name: "CONFIG", about: "the configuration in force, key by key", table: config::table },
     Show {
         name: "DATABASES",
         about: "servers, clients and limits of each database, and whether it is paused",
@@ -86,6 +88,7 @@ const SHOWS: &[Show] = &[
     Show { name: "STATS_AVERAGES", about: "the averages of SHOW STATS", table: stats::averages },
     Show { name: "STATS_TOTALS", about: "the totals of SHOW STATS", table: stats::totals },
     Show { name: "TOTALS", about: "SHOW STATS of all databases together", table: stats::all },
+    Show { name: "USERS", about: "servers, clients and limits of each user", table: users::table },
     Show { name: "VERSION", about: "the version of Stent", table: version },
 ];
 

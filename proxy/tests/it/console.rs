@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use stent_proxy::config::AuthMethod;
+use stent_proxy::config::{AuthMethod, Change, Shown, SizeRule, Whom};
 use stent_testkit::{Postgres, TempDir};
 use tokio_postgres::SimpleQueryMessage;
 
@@ -210,6 +210,68 @@ async fn lists_count_what_there_is() {
     };
     assert_eq!((of("databases"), of("pools"), of("used_servers")), (1, 1, 1));
     assert!((2..=3).contains(&of("used_clients")), "the console's own may be among them");
+}
+
+#[tokio::test]
+async fn users_have_their_servers_clients_and_limits_over_all_databases() {
+    let pg = Postgres::start().unwrap();
+    pg.sql("create database other").unwrap();
+    pg.sql("create role guest login").unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.console_users = vec!["ops".to_owned()];
+        config.max_user_connections = NonZeroU32::new(7);
+        let whom = Whom { user: Some("guest".to_owned()), ..Whom::EVERYBODY };
+        let (pool_size, min_pool_size) = (NonZeroU32::new(3), None);
+        config.pool_limits =
+            vec![SizeRule { whom, pool_size, min_pool_size, reserve_pool_size: Some(1) }];
+    });
+    let mut clients = Vec::new();
+    for (user, database) in [("postgres", "postgres"), ("postgres", "other"), ("guest", "other")] {
+        let client = proxy.connect(&proxy.dsn(user, database)).await.unwrap();
+        client.batch_execute("begin").await.unwrap();
+        clients.push(client);
+    }
+    let console = proxy.connect(&proxy.dsn("ops", "pgbouncer")).await.unwrap();
+    let users = rows(&console, "SHOW USERS").await;
+    let row = |name: &str| {
+        let row = users.iter().find(|row| value(row, "name") == name).unwrap();
+        row.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let columns: Vec<&str> = users[0].iter().map(|(name, _)| name.as_str()).collect();
+    let wanted = "name pool_size reserve_pool_size pool_mode max_user_connections current_connections \
+                  max_user_client_connections current_client_connections";
+    assert_eq!(columns.join(" "), wanted);
+    assert_eq!(row("postgres"), "postgres NULL NULL transaction 7 2 0 2");
+    assert_eq!(row("guest"), "guest 3 1 transaction 7 1 0 1");
+}
+
+#[tokio::test]
+async fn config_shows_each_key_under_pgbouncers_columns() {
+    let pg = Postgres::start().unwrap();
+    let proxy = Proxy::start(&pg, |config| {
+        config.console_users = vec!["ops".to_owned()];
+        let shown = |key, value: &str, default, change| Shown {
+            key,
+            value: value.to_owned(),
+            default,
+            change,
+        };
+        config.shown = vec![
+            shown("max_client_conn", "77", "1000", Change::Reload),
+            shown("workers", "1", "1", Change::Restart),
+        ];
+    });
+    let console = proxy.connect(&proxy.dsn("ops", "pgbouncer")).await.unwrap();
+    let config = rows(&console, "SHOW CONFIG").await;
+    let text = |row: &Vec<(String, String)>| {
+        row.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    let rows: Vec<String> = config.iter().map(text).collect();
+    let wanted = [
+        "key=max_client_conn value=77 default=1000 changeable=yes",
+        "key=workers value=1 default=1 changeable=no",
+    ];
+    assert_eq!(rows, wanted);
 }
 
 #[tokio::test]

@@ -95,6 +95,7 @@ pub(crate) fn config(pg: &Postgres) -> Config {
         console_users: Vec::new(),
         max_prepared_statements: 200,
         statement_cache: Default::default(),
+        shown: Vec::new(),
     }
 }
 

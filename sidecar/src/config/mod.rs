@@ -36,6 +36,7 @@ mod readers;
 pub mod reference;
 mod resolve;
 mod rules;
+mod shown;
 mod suggest;
 pub mod url;
 mod users;

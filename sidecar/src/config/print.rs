@@ -12,19 +12,18 @@ use super::Loaded;
 use super::keys::{KEYS, Row, Secrecy};
 use super::problem::Origin;
 use super::value::TomlShape;
-use super::{percent, url};
+use super::{percent, shown};
 
 /// One line a key, and the warnings.
 pub(crate) fn report(loaded: &Loaded) -> String {
     let mut lines: Vec<(String, String)> = Vec::new();
     for row in KEYS {
         let entry = loaded.raw.find(row.name);
-        let text = entry.map_or(row.default, |entry| entry.text.expose_secret());
-        let shown = (row.canonical)(text).unwrap_or_default();
         let origin = entry.map_or(Origin::Default, |entry| entry.origin.clone());
         lines.push(match row.secrecy {
             Secrecy::Public => {
-                (format!("{} = {}", row.name, toml(row, &shown)), origin.to_string())
+                let value = toml(row, &shown::value(row, &loaded.raw));
+                (format!("{} = {value}", row.name), origin.to_string())
             }
             Secrecy::Secret => database_line(loaded, row),
         });
@@ -42,25 +41,20 @@ pub(crate) fn report(loaded: &Loaded) -> String {
 }
 
 fn database_line(loaded: &Loaded, row: &Row) -> (String, String) {
-    let shown = loaded.database.as_ref().map(|database| {
-        let url = url::render(database, &database.hosts(), None);
-        url::redacted(url.expose_secret())
-    });
-    let line = format!("# {} = {:?}", row.name, shown.unwrap_or_default());
+    let url = loaded.database.as_ref().map(shown::redacted);
+    let line = format!("# {} = {:?}", row.name, url.unwrap_or_default());
     (line, loaded.database_origin.to_string())
 }
 
 /// `connect_timeout` of the URL stands in for a key that nobody wrote.
 fn connect_timeout(loaded: &Loaded, lines: &mut [(String, String)]) {
-    let time = loaded.database.as_ref().and_then(|database| database.connect_timeout);
-    let (Some(time), Origin::Default) = (time, &loaded.settings.server_connect_timeout.origin)
-    else {
-        return;
-    };
+    let database = loaded.database.as_ref();
+    let time = database.and_then(|database| shown::connect_timeout(&loaded.settings, database));
+    let Some(time) = time else { return };
     let name = "server_connect_timeout = ";
     if let Some(line) = lines.iter_mut().find(|(line, _)| line.starts_with(name)) {
         let part = Origin::UrlPart(Box::new(loaded.database_origin.clone()), "connect_timeout");
-        *line = (format!("{name}{}", time.as_secs_f64()), part.to_string());
+        *line = (format!("{name}{}", shown::seconds(time)), part.to_string());
     }
 }
 

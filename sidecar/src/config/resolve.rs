@@ -21,6 +21,7 @@ use super::address::{Address, reachable_ip};
 use super::keys::Settings;
 use super::problem::Origin;
 use super::raw::{Raw, Variables};
+use super::shown;
 use super::url::Database;
 use super::users::User;
 use super::value::{AutoSwitch, OptionalPath, Switch};
@@ -45,7 +46,9 @@ pub(crate) fn loaded(
     let clients = upstream.database.as_ref().map(|db| client_access(&settings, db, users));
     let proxy = match (role, &upstream.database) {
         (Role::Proxy | Role::Both, Some(database)) => {
-            Some(proxy(&settings, database, Clients { users, rules }))
+            let mut proxy = proxy(&settings, database, Clients { users, rules });
+            proxy.shown = shown::of_proxy(&raw, &settings, database);
+            Some(proxy)
         }
         (Role::Proxy | Role::Both, None) | (Role::Agent | Role::Probe, _) => None,
     };
@@ -77,11 +80,8 @@ pub(crate) fn loaded(
 
 fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> stent_proxy::Config {
     let port = settings.listen_port.value.0;
-    let connect_timeout = match (&settings.server_connect_timeout.origin, database.connect_timeout)
-    {
-        (Origin::Default, Some(time)) => time,
-        _ => settings.server_connect_timeout.value.0,
-    };
+    let connect_timeout = shown::connect_timeout(settings, database)
+        .unwrap_or(settings.server_connect_timeout.value.0);
     let drain = drain_timeout(settings.shutdown_timeout.value.0);
     stent_proxy::Config {
         listen: settings.listen_addr.value.0.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
@@ -139,6 +139,8 @@ fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> sten
         console_users: settings.stats_users.value.0.clone(),
         max_prepared_statements: settings.max_prepared_statements.value,
         statement_cache: settings.statement_cache.value,
+        // Filled in by the caller: it takes what was written.
+        shown: Vec::new(),
     }
 }
 

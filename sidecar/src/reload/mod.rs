@@ -13,7 +13,7 @@ use std::fmt;
 use tokio::sync::oneshot;
 
 use crate::config::Loaded;
-use crate::config::keys::Owner;
+use crate::config::keys::{Owner, Row};
 
 pub(crate) use control::{ask, listen};
 pub(crate) use own::keep;
@@ -92,9 +92,7 @@ impl Report {
     pub(crate) fn of(before: &Loaded, now: &Loaded) -> Self {
         let mut report = Self::default();
         for row in before.differences(now) {
-            let fixed =
-                FIXED.contains(&row.name) || matches!(row.owner, Owner::Agent | Owner::Supervisor);
-            let list = if fixed { &mut report.waiting } else { &mut report.changed };
+            let list = if is_fixed(row) { &mut report.waiting } else { &mut report.changed };
             list.push(row.name);
         }
         report
@@ -120,6 +118,11 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// Whether a key holds from the start of its process to the end.
+pub(crate) fn is_fixed(row: &Row) -> bool {
+    FIXED.contains(&row.name) || matches!(row.owner, Owner::Agent | Owner::Supervisor)
 }
 
 /// Logs that nothing has changed.
