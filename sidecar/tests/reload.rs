@@ -228,23 +228,26 @@ async fn the_console_reloads_and_says_what_it_has_done() {
 
 #[tokio::test]
 async fn the_console_shows_what_is_in_force_and_no_secret() {
-    let scene = Scene::start("proxy", TRUST);
-    let console = scene.connect("ops", "").await.expect("the console");
-    scene.write(&format!("{TRUST}max_client_conn = 77\nworkers = 2\n"));
-    console.simple_query("RELOAD").await.expect("it is done");
-    let config = console.simple_query("SHOW CONFIG").await.expect("a table");
-    let row = |key: &str| {
-        let rows = config.iter().filter_map(|message| {
-            if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None }
-        });
-        let row = rows.into_iter().find(|row| row.get("key") == Some(key)).expect("the key");
-        ["value", "default", "changeable"].map(|column| row.get(column).expect("text"))
-    };
-    assert_eq!(row("max_client_conn"), ["77", "1000", "yes"]);
-    assert_eq!(row("workers"), ["1", "1", "no"], "a restart changes it");
-    assert_eq!(row("max_user_connections")[0], "0", "as monitors expect where there is no limit");
-    let [url, ..] = row("database_url");
-    assert!(url.starts_with("postgres") && !url.contains(SECRET), "{url}");
+    for command in ["proxy", "up"] {
+        let scene = Scene::start(command, TRUST);
+        let console = scene.connect("ops", "").await.expect("the console");
+        scene.write(&format!("{TRUST}max_client_conn = 77\nworkers = 2\n"));
+        console.simple_query("RELOAD").await.expect("it is done");
+        let config = console.simple_query("SHOW CONFIG").await.expect("a table");
+        let row = |key: &str| {
+            let rows = config.iter().filter_map(|message| {
+                if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None }
+            });
+            let row = rows.into_iter().find(|row| row.get("key") == Some(key)).expect("the key");
+            ["value", "default", "changeable"].map(|column| row.get(column).expect("text"))
+        };
+        assert_eq!(row("max_client_conn"), ["77", "1000", "yes"]);
+        assert_eq!(row("workers"), ["1", "1", "no"], "a restart changes it");
+        let [most, ..] = row("max_user_connections");
+        assert_eq!(most, "0", "as monitors expect where there is no limit");
+        let [url, ..] = row("database_url");
+        assert!(url.starts_with("postgres") && !url.contains(SECRET), "{url}");
+    }
 }
 
 #[test]
