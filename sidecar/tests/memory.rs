@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use common::running::{SOON, Stent, terminated};
-use stent_testkit::{Postgres, wait_for, wait_until};
+use stent_testkit::{Postgres, proc, wait_for, wait_until};
 
 /// Clients that wait for the one server, and what each has said.
 const WAITING: usize = 200;
@@ -17,14 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The memory of a process that no file is behind, in bytes.
 fn anonymous(pid: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line =
-        status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux says so");
-    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number of kB") * 1024
-}
-
-fn threads(pid: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").count()
+    proc::memory(pid).expect("it runs").anon as usize
 }
 
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -77,7 +70,7 @@ fn after_a_storm_memory_returns_to_the_system_although_nothing_happens_any_more(
     let gone = || anonymous(pid) <= before + taken / 4;
     wait_until("the memory to return", PATIENCE, gone).expect("it returns");
     // A second one would make the kernel count each use of a descriptor, four times a transaction.
-    assert_eq!(threads(pid), 1);
+    assert_eq!(proc::thread_count(pid).expect("it runs"), 1);
     drop(holder);
     assert_eq!(terminated(&mut proxy), Some(0), "{}", proxy.output());
 }

@@ -44,6 +44,12 @@ pub fn descriptor_count(pid: u32) -> Result<usize> {
     Ok(entries.with_context(|| format!("list the descriptors of process {pid}"))?.count())
 }
 
+/// Threads of `pid`.
+pub fn thread_count(pid: u32) -> Result<usize> {
+    let entries = fs::read_dir(format!("/proc/{pid}/task"));
+    Ok(entries.with_context(|| format!("list the threads of process {pid}"))?.count())
+}
+
 /// Whether `pid` exists and is not a zombie.
 pub fn is_alive(pid: u32) -> bool {
     status(pid).is_ok_and(|status| {

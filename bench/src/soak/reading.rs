@@ -75,7 +75,7 @@ impl Reading {
     /// Reads the page of metrics on a port, and `/proc` of a process.
     pub fn take(port: u16, pid: u32) -> Result<Self> {
         let page = get(port, "/metrics")?;
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task"))?.count();
+        let threads = proc::thread_count(pid)?;
         // The connection that the page came over is closed a moment later.
         let mut descriptors = usize::MAX;
         for _ in 0..LOOKS {

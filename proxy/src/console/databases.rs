@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::config::Endpoint;
 
+use super::counts::{self, Counts};
 use super::show::View;
 use super::table::{Column, Table, Value, text, whole};
 
@@ -30,13 +31,6 @@ const COLUMNS: &[Column] = &[
     whole("paused"),
     whole("disabled"),
 ];
-
-/// Servers and clients of a database.
-#[derive(Default)]
-struct Counts {
-    servers: u64,
-    clients: u64,
-}
 
 /// Makes the table.
 pub(super) fn table(view: &View<'_>) -> Table {
@@ -86,23 +80,6 @@ fn joined<'a>(places: impl Iterator<Item = &'a Endpoint>) -> String {
 fn databases(view: &View<'_>) -> BTreeMap<String, Counts> {
     let present = view.broker.present();
     let upstream = &present.config.upstream;
-    let mut databases = BTreeMap::<String, Counts>::new();
-    if let Some(named) = upstream.database.as_ref().or(upstream.user.as_ref()) {
-        databases.entry(named.clone()).or_default();
-    }
-    let inner = view.broker.inner();
-    for entry in &inner.entries {
-        databases.entry(entry.database.to_string()).or_default();
-    }
-    let mut count = |pool: stent_pool::PoolId, add: fn(&mut Counts)| {
-        let name = &*inner.entries[pool.index()].database;
-        add(databases.get_mut(name).expect("each pool's database is there"));
-    };
-    for slot in inner.servers.iter().flatten() {
-        count(slot.pool, |counts| counts.servers += 1);
-    }
-    for pool in inner.clients.iter().filter_map(|client| client.pool) {
-        count(pool, |counts| counts.clients += 1);
-    }
-    databases
+    let named = upstream.database.as_ref().or(upstream.user.as_ref());
+    counts::by(&view.broker.inner(), |entry| &entry.database, named.into_iter().cloned())
 }

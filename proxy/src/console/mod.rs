@@ -14,6 +14,7 @@ mod classes;
 mod command;
 mod config;
 mod connections;
+mod counts;
 mod databases;
 mod ends;
 mod fleet;

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use stent_pool::{PoolId, SizeRule};
+use stent_pool::SizeRule;
 
+use super::counts::{self, Counts};
 use super::show::View;
 use super::table::{Column, Table, Value, text, whole};
 
@@ -21,13 +22,6 @@ const COLUMNS: &[Column] = &[
     whole("max_user_client_connections"),
     whole("current_client_connections"),
 ];
-
-/// Servers and clients of a user, over all databases.
-#[derive(Default)]
-struct Counts {
-    servers: u64,
-    clients: u64,
-}
 
 /// Makes the table.
 pub(super) fn table(view: &View<'_>) -> Table {
@@ -62,20 +56,5 @@ fn own(size: Option<u32>) -> Value {
 fn users(view: &View<'_>) -> BTreeMap<String, Counts> {
     let present = view.broker.present();
     let named = present.config.auth.users.iter().map(|user| user.name.clone());
-    let mut users: BTreeMap<String, Counts> = named.map(|name| (name, Counts::default())).collect();
-    let inner = view.broker.inner();
-    for entry in &inner.entries {
-        users.entry(entry.user.to_string()).or_default();
-    }
-    let mut count = |pool: PoolId, add: fn(&mut Counts)| {
-        let name = &*inner.entries[pool.index()].user;
-        add(users.get_mut(name).expect("each pool's user is there"));
-    };
-    for slot in inner.servers.iter().flatten() {
-        count(slot.pool, |counts| counts.servers += 1);
-    }
-    for pool in inner.clients.iter().filter_map(|client| client.pool) {
-        count(pool, |counts| counts.clients += 1);
-    }
-    users
+    counts::by(&view.broker.inner(), |entry| &entry.user, named)
 }

@@ -280,11 +280,12 @@ impl Loaded {
     /// A value as it would be written, with what is secret in it.
     fn spelled(&self, row: &keys::Row) -> String {
         use secrecy::ExposeSecret as _;
-        let written = self.raw.find(row.name).map(|entry| entry.text.expose_secret());
-        let text = written.unwrap_or(row.default);
         match row.secrecy {
-            keys::Secrecy::Secret => text.to_owned(),
-            keys::Secrecy::Public => (row.canonical)(text).unwrap_or_default(),
+            keys::Secrecy::Public => shown::written(&self.raw, row),
+            keys::Secrecy::Secret => {
+                let written = self.raw.find(row.name).map(|entry| entry.text.expose_secret());
+                written.unwrap_or(row.default).to_owned()
+            }
         }
     }
 

@@ -10,7 +10,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Loaded;
 use super::keys::{KEYS, Row, Secrecy};
-use super::problem::Origin;
 use super::value::TomlShape;
 use super::{percent, shown};
 
@@ -18,17 +17,13 @@ use super::{percent, shown};
 pub(crate) fn report(loaded: &Loaded) -> String {
     let mut lines: Vec<(String, String)> = Vec::new();
     for row in KEYS {
-        let entry = loaded.raw.find(row.name);
-        let origin = entry.map_or(Origin::Default, |entry| entry.origin.clone());
-        lines.push(match row.secrecy {
-            Secrecy::Public => {
-                let value = toml(row, &shown::value(row, &loaded.raw));
-                (format!("{} = {value}", row.name), origin.to_string())
-            }
-            Secrecy::Secret => database_line(loaded, row),
-        });
+        let (value, origin) = shown::value(loaded, row);
+        let line = match row.secrecy {
+            Secrecy::Public => format!("{} = {}", row.name, toml(row, &value)),
+            Secrecy::Secret => format!("# {} = {value:?}", row.name),
+        };
+        lines.push((line, origin.to_string()));
     }
-    connect_timeout(loaded, &mut lines);
     let width = lines.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0).min(60);
     let mut out = String::new();
     for (line, origin) in lines {
@@ -38,24 +33,6 @@ pub(crate) fn report(loaded: &Loaded) -> String {
         writeln!(out, "# warning: {warning}").expect("a string takes everything");
     }
     out
-}
-
-fn database_line(loaded: &Loaded, row: &Row) -> (String, String) {
-    let url = loaded.database.as_ref().map(shown::redacted);
-    let line = format!("# {} = {:?}", row.name, url.unwrap_or_default());
-    (line, loaded.database_origin.to_string())
-}
-
-/// `connect_timeout` of the URL stands in for a key that nobody wrote.
-fn connect_timeout(loaded: &Loaded, lines: &mut [(String, String)]) {
-    let database = loaded.database.as_ref();
-    let time = database.and_then(|database| shown::connect_timeout(&loaded.settings, database));
-    let Some(time) = time else { return };
-    let name = "server_connect_timeout = ";
-    if let Some(line) = lines.iter_mut().find(|(line, _)| line.starts_with(name)) {
-        let part = Origin::UrlPart(Box::new(loaded.database_origin.clone()), "connect_timeout");
-        *line = (format!("{name}{}", shown::seconds(time)), part.to_string());
-    }
 }
 
 fn toml(row: &Row, shown: &str) -> String {

@@ -46,13 +46,11 @@ pub(crate) fn loaded(
     let clients = upstream.database.as_ref().map(|db| client_access(&settings, db, users));
     let proxy = match (role, &upstream.database) {
         (Role::Proxy | Role::Both, Some(database)) => {
-            let mut proxy = proxy(&settings, database, Clients { users, rules });
-            proxy.shown = shown::of_proxy(&raw, &settings, database);
-            Some(proxy)
+            Some(proxy(&settings, database, Clients { users, rules }))
         }
         (Role::Proxy | Role::Both, None) | (Role::Agent | Role::Probe, _) => None,
     };
-    Loaded {
+    let mut loaded = Loaded {
         proxy,
         agent: agent(&settings, clients.as_ref(), variables),
         logging: Logging { level: settings.log_level.value, format: settings.log_format.value },
@@ -75,7 +73,12 @@ pub(crate) fn loaded(
         settings,
         database_origin: upstream.origin,
         database: upstream.database,
+    };
+    if let Some(mut proxy) = loaded.proxy.take() {
+        proxy.shown = shown::of_proxy(&loaded);
+        loaded.proxy = Some(proxy);
     }
+    loaded
 }
 
 fn proxy(settings: &Settings, database: &Database, clients: Clients<'_>) -> stent_proxy::Config {
